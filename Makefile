@@ -1,0 +1,74 @@
+# The interface of this repository; `make help` lists its targets. On a machine that has only Python 3.11
+# or newer, `make demo` and `make test` each do everything: create .venv, install, run.
+
+PYTHON ?= python3
+VENV := .venv
+PY := $(VENV)/bin/python
+DEV := $(VENV)/.installed-dev
+DOCS := $(VENV)/.installed-docs
+# One thread a worker: two workers on two cores would otherwise wait for each other.
+PYTEST := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 $(PY) -m pytest -n 2 --dist loadfile
+
+.DEFAULT_GOAL := help
+.NOTPARALLEL:
+.PHONY: help setup demo test slow lint lint-check lint-format lint-types bench notebooks docs clean
+
+help: ## list the targets
+	@echo "usage: make TARGET [PYTHON=/path/to/python3.11]"
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+
+setup: $(DEV) ## create .venv and install everything that the other targets need
+
+demo: $(DEV) ## information dropout beside its rivals on digits, into runs/demo
+	$(PY) -m inference demo --out runs/demo
+
+test: $(DEV) ## the tests and doctests, without the slow ones
+	$(PYTEST) -m "not slow"
+
+# pytest exits with 5 when it finds no test, which is no failure here.
+slow: $(DEV) ## the slow tests alone
+	@$(PYTEST) -m slow; status=$$?; \
+	if [ $$status -eq 5 ]; then echo "make slow: no slow tests in this checkout"; else exit $$status; fi
+
+lint: lint-check lint-format lint-types ## rules, format and types
+
+lint-check: $(DEV)
+	$(VENV)/bin/ruff check .
+
+lint-format: $(DEV)
+	$(VENV)/bin/ruff format --check .
+
+lint-types: $(DEV)
+	$(VENV)/bin/mypy
+
+bench: $(DEV) ## the cost of a step beside a hand-written PyTorch loop
+	$(PY) -m inference bench
+
+notebooks: $(DEV) ## run every notebook, small
+	@if [ -d notebooks ]; then $(PY) notebooks/run.py --smoke; \
+	else echo "make notebooks: nothing to run, this checkout has no notebooks/"; fi
+
+docs: ## build the documentation into docs/_build/html
+	@if [ -d docs ]; then $(MAKE) --no-print-directory $(DOCS) && $(VENV)/bin/sphinx-build -W docs docs/_build/html; \
+	else echo "make docs: nothing to build, this checkout has no docs/"; fi
+
+clean: ## remove builds and caches; .venv and runs/ stay
+	rm -rf build dist docs/_build .mypy_cache .pytest_cache .ruff_cache
+	find . -path ./$(VENV) -prune -o -type d -name __pycache__ -exec rm -rf {} +
+
+# The stamps make an installation happen once, and again when what is to be installed has changed.
+$(DEV): pyproject.toml
+	@command -v $(PYTHON) > /dev/null || { \
+	echo "error: '$(PYTHON)' not found; name a Python 3.11 or newer: make PYTHON=/path/to/python3.11 ..." >&2; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+	echo "error: ib_pyro needs Python 3.11 or newer and '$(PYTHON)' is $$($(PYTHON) --version 2>&1);" \
+	"name another: make PYTHON=/path/to/python3.11 ..." >&2; exit 1; }
+	@$(PY) -m pip --version > /dev/null 2>&1 || $(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); \
+	echo "error: '$(PYTHON) -m venv' failed; on Debian or Ubuntu install its modules: apt-get install python3-venv" >&2; \
+	exit 1; }
+	$(PY) -m pip install --disable-pip-version-check --editable '.[dev]'
+	@touch $@
+
+$(DOCS): $(DEV)
+	$(PY) -m pip install --disable-pip-version-check --editable '.[docs]'
+	@touch $@

@@ -1,0 +1,183 @@
+"""What is shipped, what an import changes, and which room may import which."""
+
+import ast
+import email
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+import yaml
+
+from ib_pyro._version import __version__
+
+ROOT = Path(__file__).parents[1]
+ROOMS = ("ib_pyro", "models", "inference", "notebooks", "tests")  # each imports itself and those before it
+
+
+def build(target: str, source: Path, out: Path) -> Path:
+    """Build a wheel or an sdist with the installed backend, hence without a network."""
+    command = [sys.executable, "-m", "hatchling", "build", "--target", target, "--directory", str(out)]
+    subprocess.run(command, cwd=source, check=True, capture_output=True)
+    (archive,) = out.iterdir()
+    return archive
+
+
+def run(script: str, cwd: Path) -> None:
+    """Run a script in a fresh interpreter and show what it printed if it fails."""
+    command = [sys.executable, "-I", "-c", script]
+    done = subprocess.run(command, cwd=cwd, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return build("wheel", ROOT, tmp_path_factory.mktemp("wheel"))
+
+
+def names(archive: Path) -> set[str]:
+    with zipfile.ZipFile(archive) as files:
+        return set(files.namelist())
+
+
+def test_wheel_holds_all_of_ib_pyro_and_nothing_else(wheel: Path) -> None:
+    info = f"ib_pyro-{__version__}.dist-info"
+    assert {name.split("/")[0] for name in names(wheel)} == {"ib_pyro", info}
+    modules = {str(path.relative_to(ROOT)) for path in (ROOT / "ib_pyro").rglob("*.py")}
+    assert names(wheel) >= {*modules, "ib_pyro/py.typed", f"{info}/licenses/LICENSE"}
+
+
+def test_wheel_asks_for_the_arviz_of_its_python(wheel: Path) -> None:
+    info = f"ib_pyro-{__version__}.dist-info"
+    with zipfile.ZipFile(wheel) as files:
+        metadata = email.message_from_bytes(files.read(f"{info}/METADATA"))
+    required = metadata.get_all("Requires-Dist")
+    assert {line for line in required if line.startswith("arviz")} == {
+        "arviz<1,>=0.21; python_version < '3.12'",
+        "arviz>=1; python_version >= '3.12'",
+    }
+    assert not [line for line in required if "==" in line], "ranges, not pins"
+
+
+def test_wheel_is_complete_without_the_other_rooms(wheel: Path, tmp_path: Path) -> None:
+    with zipfile.ZipFile(wheel) as files:
+        files.extractall(tmp_path)
+    script = f"""
+import importlib, pkgutil, sys
+
+class Absent:
+    def find_spec(self, name, path=None, target=None):
+        if name.split(".")[0] in {ROOMS[1:]!r}:
+            raise ModuleNotFoundError(name)
+
+sys.meta_path.insert(0, Absent())
+sys.path.insert(0, {str(tmp_path)!r})
+import ib_pyro
+
+assert ib_pyro.__file__.startswith({str(tmp_path)!r}), ib_pyro.__file__
+for module in pkgutil.walk_packages(ib_pyro.__path__, "ib_pyro."):
+    importlib.import_module(module.name)
+"""
+    run(script, tmp_path)
+
+
+def test_sdist_builds_the_same_wheel(wheel: Path, tmp_path: Path) -> None:
+    sdist = build("sdist", ROOT, tmp_path / "sdist")
+    unpacked = tmp_path / "unpacked"
+    subprocess.run([sys.executable, "-m", "tarfile", "--extract", sdist, unpacked], check=True)
+    (source,) = unpacked.iterdir()
+    rebuilt = build("wheel", source, tmp_path / "wheel")
+    assert rebuilt.name == wheel.name
+    assert names(rebuilt) == names(wheel)
+
+
+def test_development_install_puts_the_root_on_the_path(tmp_path: Path) -> None:
+    places = {room: str(ROOT / room / "__init__.py") for room in ROOMS[:3]}
+    run(
+        "import ib_pyro, models, inference\n"
+        f"assert {{m.__name__: m.__file__ for m in (ib_pyro, models, inference)}} == {places!r}",
+        tmp_path,
+    )
+
+
+def test_import_changes_nothing_global(tmp_path: Path) -> None:
+    script = """
+import importlib, os, pkgutil, random
+os.environ["MPLBACKEND"] = "Agg"
+import matplotlib, numpy, pyro, torch
+
+def state():
+    return {
+        "default dtype": torch.get_default_dtype(),
+        "torch generator": torch.get_rng_state().tolist(),
+        "random": random.getstate(),
+        "numpy": str(numpy.random.get_state()),
+        "gradients": torch.is_grad_enabled(),
+        "threads": torch.get_num_threads(),
+        "deterministic": torch.are_deterministic_algorithms_enabled(),
+        "torch validation": torch.distributions.Distribution._validate_args,
+        "pyro settings": pyro.settings.get(),
+        "parameters": dict(pyro.get_param_store().items()),
+        "handlers": list(pyro.poutine.runtime._PYRO_STACK),
+        "rcParams": dict(matplotlib.rcParams),
+    }
+
+before = state()
+import ib_pyro
+for module in pkgutil.walk_packages(ib_pyro.__path__, "ib_pyro."):
+    importlib.import_module(module.name)
+after = state()
+changed = {key: (before[key], after[key]) for key in before if before[key] != after[key]}
+assert not changed, changed
+"""
+    run(script, tmp_path)
+
+
+def imported_rooms(source: str) -> set[str]:
+    """The rooms that a module's source imports, at its top or within a function, by statement or by name."""
+    found: set[str] = set()
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            found.update(alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and not node.level:
+            found.add(node.module or "")
+        elif isinstance(node, ast.Call) and ast.unparse(node.func) in {
+            "import_module",
+            "importlib.import_module",
+            "__import__",
+        }:
+            found.update(str(arg.value) for arg in node.args if isinstance(arg, ast.Constant))
+    return {name.split(".")[0] for name in found} & set(ROOMS)
+
+
+@pytest.mark.parametrize(
+    ("source", "rooms"),
+    [
+        ("import models.mlp as m, torch", {"models"}),
+        ("from inference.fit import fit", {"inference"}),
+        ("def f():\n    from ib_pyro import nn", {"ib_pyro"}),
+        ("importlib.import_module('models.vae')", {"models"}),
+        ("from . import models", set()),
+        ("import models_of_others", set()),
+    ],
+)
+def test_imported_rooms_sees_every_form(source: str, rooms: set[str]) -> None:
+    assert imported_rooms(source) == rooms
+
+
+@pytest.mark.parametrize("room", ROOMS[:4])
+def test_imports_go_one_way(room: str) -> None:
+    modules = sorted((ROOT / room).rglob("*.py"))
+    assert modules or room == "notebooks"
+    allowed = set(ROOMS[: ROOMS.index(room) + 1])
+    against = {str(path.relative_to(ROOT)): imported_rooms(path.read_text()) - allowed for path in modules}
+    assert not {path: rooms for path, rooms in against.items() if rooms}
+
+
+def test_pre_commit_runs_what_make_lint_runs() -> None:
+    config = yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text())
+    entries = [hook["entry"] for repo in config["repos"] for hook in repo["hooks"]]
+    (lint,) = [line for line in (ROOT / "Makefile").read_text().splitlines() if line.startswith("lint:")]
+    targets = lint.removeprefix("lint:").split("##")[0].split()
+    assert entries == [f"make {target}" for target in targets]
