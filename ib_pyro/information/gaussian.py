@@ -26,10 +26,12 @@ def gaussian_total_correlation(z: Tensor, *, shrinkage: float = 0.0) -> Tensor:
         shrinkage: Weight of the identity, in ``[0, 1]``. Needed when ``d >= n``.
 
     Returns:
-        Scalar, nats per sample of z (not summed over the n samples), in the dtype of ``z``.
+        Scalar, nats per sample of z (not summed over the n samples), in the dtype of ``z``. Units that are
+        collinear to the precision of that dtype give ``inf``, as do values that are not finite.
 
     Raises:
-        ValueError: ``z`` has no unit dimension, too few samples for its units, or collinear units.
+        ValueError: ``z`` has no unit dimension or too few samples for its units, or the shrinkage is not in
+            ``[0, 1]``.
 
     Example:
         >>> z = torch.tensor([[2.0, 1.0], [-2.0, -1.0], [1.0, 2.0], [-1.0, -2.0]])  # correlation 0.8
@@ -48,15 +50,11 @@ def gaussian_total_correlation(z: Tensor, *, shrinkage: float = 0.0) -> Tensor:
             "pass more samples, fewer units, or shrinkage > 0"
         )
     identity = torch.eye(d, dtype=z.dtype, device=z.device)
-    correlation = (1.0 - shrinkage) * _off_diagonal_correlation(z) + identity
-    try:
-        factor = torch.linalg.cholesky(correlation)
-    except torch.linalg.LinAlgError as error:
-        raise ValueError(
-            f"the {d} units of z are collinear to {z.dtype} precision (or not finite), so their total "
-            "correlation is infinite; pass shrinkage > 0, or drop repeated units"
-        ) from error
-    return -factor.diagonal().log().sum()
+    factor, failure = torch.linalg.cholesky_ex((1.0 - shrinkage) * _off_diagonal_correlation(z) + identity)
+    pivots = factor.diagonal()
+    # An exactly collinear unit leaves a pivot of pure rounding error, of either sign.
+    collinear = (failure > 0) | (pivots.detach().square() < 64 * torch.finfo(z.dtype).eps).any()
+    return torch.where(collinear, torch.inf, -pivots.log().sum())
 
 
 def _off_diagonal_correlation(z: Tensor) -> Tensor:
@@ -65,7 +63,7 @@ def _off_diagonal_correlation(z: Tensor) -> Tensor:
     square = centred.square().sum(0)
     # The mean of a constant column is exact only up to rounding, so "constant" is relative to its size.
     rounding = 16 * torch.finfo(z.dtype).eps * z.detach().abs().amax(0)
-    alive = square.detach() > z.shape[0] * rounding.square()
+    alive = ~(square.detach() <= z.shape[0] * rounding.square())  # negated, so that NaN is not "constant"
     scale = torch.where(alive, square, 1.0).sqrt()
     unit = torch.where(alive, centred / scale, 0.0)
     correlation = unit.mT @ unit
