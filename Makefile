@@ -4,6 +4,7 @@
 PYTHON ?= python3
 VENV := .venv
 PY := $(VENV)/bin/python
+PIP := $(VENV)/bin/pip
 DEV := $(VENV)/.installed-dev
 DOCS := $(VENV)/.installed-docs
 # One thread a worker: two workers on two cores would otherwise wait for each other.
@@ -56,19 +57,22 @@ clean: ## remove builds and caches; .venv and runs/ stay
 	rm -rf build dist docs/_build .mypy_cache .pytest_cache .ruff_cache
 	find . -path ./$(VENV) -prune -o -type d -name __pycache__ -exec rm -rf {} +
 
-# The stamps make an installation happen once, and again when what is to be installed has changed.
-$(DEV): pyproject.toml
+# The last file that a finished `python -m venv` leaves.
+$(PIP):
 	@command -v $(PYTHON) > /dev/null || { \
 	echo "error: '$(PYTHON)' not found; name a Python 3.11 or newer: make PYTHON=/path/to/python3.11 ..." >&2; exit 1; }
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
 	echo "error: ib_pyro needs Python 3.11 or newer and '$(PYTHON)' is $$($(PYTHON) --version 2>&1);" \
 	"name another: make PYTHON=/path/to/python3.11 ..." >&2; exit 1; }
-	@$(PY) -m pip --version > /dev/null 2>&1 || $(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); \
+	@$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); \
 	echo "error: '$(PYTHON) -m venv' failed; on Debian or Ubuntu install its modules: apt-get install python3-venv" >&2; \
 	exit 1; }
-	$(PY) -m pip install --disable-pip-version-check --editable '.[dev]'
+
+# The stamps make an installation happen once, and again when what is to be installed has changed.
+$(DEV): pyproject.toml | $(PIP)
+	$(PIP) install --disable-pip-version-check --editable '.[dev]'
 	@touch $@
 
 $(DOCS): $(DEV)
-	$(PY) -m pip install --disable-pip-version-check --editable '.[docs]'
+	$(PIP) install --disable-pip-version-check --editable '.[docs]'
 	@touch $@
