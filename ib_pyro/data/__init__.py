@@ -1,0 +1,8 @@
+"""Images with labels and nuisances, in memory."""
+
+from ib_pyro.data.batches import Batches, batches
+from ib_pyro.data.labelled_images import LabelledImages
+from ib_pyro.data.loading import DATASETS, load
+from ib_pyro.data.whitening import ZCA, normalize_per_image
+
+__all__ = ["DATASETS", "Batches", "LabelledImages", "ZCA", "batches", "load", "normalize_per_image"]

@@ -1,0 +1,120 @@
+"""Batches of tensors in memory, each made by one index operation."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import torch
+from torch import Tensor
+
+from ib_pyro.data.labelled_images import LabelledImages
+
+__all__ = ["Batches", "batches"]
+
+
+class Batches:
+    """An iterable over batches that knows its length and draws a new order each time it is iterated.
+
+    Args:
+        tensors: tensors of the same length N, indexed together.
+        batch_size: images in a batch; the last batch holds the rest.
+        shuffle: whether to draw a permutation each time.
+        generator: source of the permutations; torch's ambient one when absent.
+        drop_last: whether to leave out a last batch smaller than `batch_size`.
+
+    Raises:
+        ValueError: no tensors, tensors of different length or of length 0, a batch size below 1, or nothing
+            left after `drop_last`.
+    """
+
+    def __init__(
+        self,
+        tensors: Sequence[Tensor],
+        batch_size: int,
+        *,
+        shuffle: bool = True,
+        generator: torch.Generator | None = None,
+        drop_last: bool = False,
+    ) -> None:
+        lengths = {len(tensor) for tensor in tensors}
+        if len(lengths) != 1 or 0 in lengths:
+            raise ValueError(f"tensors: expected one common length of at least 1, got {sorted(lengths)}")
+        if batch_size < 1:
+            raise ValueError(f"batch_size: expected at least 1, got {batch_size}")
+        self.num_images = lengths.pop()
+        if drop_last and batch_size > self.num_images:
+            raise ValueError(
+                f"batch_size: {batch_size} with drop_last leaves no batch of {self.num_images} images; "
+                "lower it or keep the partial batch"
+            )
+        self.tensors = tuple(tensors)
+        self.batch_size = batch_size
+        self.shuffle = shuffle
+        self.generator = generator
+        self.drop_last = drop_last
+
+    def __len__(self) -> int:
+        whole, rest = divmod(self.num_images, self.batch_size)
+        return whole + (rest > 0 and not self.drop_last)
+
+    def __iter__(self) -> Iterator[tuple[Tensor, ...]]:
+        starts = range(0, len(self) * self.batch_size, self.batch_size)
+        if not self.shuffle:
+            for start in starts:
+                yield tuple(tensor[start : start + self.batch_size] for tensor in self.tensors)
+            return
+        order = self._permutation()
+        for start in starts:
+            index = order[start : start + self.batch_size]
+            yield tuple(tensor.index_select(0, index) for tensor in self.tensors)
+
+    def _permutation(self) -> Tensor:
+        # Drawn where the generator lives, so that one seed gives one order on every device.
+        device = torch.device("cpu") if self.generator is None else self.generator.device
+        order = torch.randperm(self.num_images, generator=self.generator, device=device)
+        return order.to(self.tensors[0].device)
+
+
+def batches(
+    data: LabelledImages | Sequence[Tensor],
+    batch_size: int,
+    *,
+    fields: Sequence[str] = ("x", "y"),
+    shuffle: bool = True,
+    generator: torch.Generator | None = None,
+    drop_last: bool = False,
+) -> Batches:
+    """Iterate over `data` in batches, each made by one index operation per tensor.
+
+    Without `shuffle` a batch is a view. Partial batches are kept unless `drop_last` says otherwise.
+
+    Args:
+        data: a set, or tensors of one length N that are indexed together.
+        batch_size: images in a batch.
+        fields: what a batch holds, in this order, when `data` is a set: of "x", "y", "nuisance", "box".
+        shuffle: whether each iteration draws a new permutation.
+        generator: source of the permutations; torch's ambient one when absent.
+        drop_last: whether to leave out a last batch smaller than `batch_size`.
+
+    Returns:
+        An iterable of tuples with a length, which can be iterated again.
+
+    Raises:
+        ValueError: a field that the set does not have, or a batch size that makes no batch.
+
+    Example:
+        >>> data = LabelledImages(torch.rand(5, 1, 8, 8), torch.tensor([0, 1, 0, 1, 0]), ("even", "odd"))
+        >>> [list(x.shape) for x, y in batches(data, 2)]
+        [[2, 1, 8, 8], [2, 1, 8, 8], [1, 1, 8, 8]]
+    """
+    tensors = _fields(data, fields) if isinstance(data, LabelledImages) else data
+    return Batches(tensors, batch_size, shuffle=shuffle, generator=generator, drop_last=drop_last)
+
+
+def _fields(data: LabelledImages, names: Sequence[str]) -> list[Tensor]:
+    known = ("x", "y", "nuisance", "box")
+    have = {name: getattr(data, name) for name in known if getattr(data, name) is not None}
+    for name in names:
+        if name not in have:
+            raise ValueError(f"fields: {name!r} is not in this set, which has {', '.join(have)}")
+    return [have[name] for name in names]

@@ -1,0 +1,78 @@
+"""Tensors kept on disk, so that they are computed once."""
+
+from __future__ import annotations
+
+import hashlib
+import pickle
+import uuid
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+__all__ = ["cached", "fingerprint", "save_atomically"]
+
+
+def fingerprint(*parts: Tensor | str) -> str:
+    """Return 16 hexadecimal digits that stand for the content of tensors and strings."""
+    digest = hashlib.sha256()
+    for part in parts:
+        if isinstance(part, str):
+            digest.update(f"{len(part)}:{part}".encode())
+        else:
+            digest.update(f"{part.dtype}{tuple(part.shape)}".encode())
+            digest.update(part.cpu().contiguous().numpy().data)
+    return digest.hexdigest()[:16]
+
+
+def save_atomically(content: dict[str, Tensor], path: Path) -> None:
+    """Write tensors to `path` such that a reader finds the whole file or none.
+
+    Args:
+        content: tensors by name.
+        path: where to; its folder is made if it is missing.
+
+    Raises:
+        OSError: the folder cannot be written.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}-{uuid.uuid4().hex}")
+    try:
+        with temporary.open("xb") as file:
+            torch.save(content, file)
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def cached(path: Path, make: Callable[[], dict[str, Tensor]]) -> dict[str, Tensor]:
+    """Return the tensors kept at `path`; make and keep them if there are none.
+
+    What is read is mapped from disk, not copied into memory. A file that cannot be read is made anew; a
+    folder that cannot be written costs a warning, not the result.
+
+    Args:
+        path: the file, whose name must stand for everything that `make` depends on.
+        make: computes the tensors.
+
+    Returns:
+        Tensors by name.
+    """
+    if path.is_file():
+        try:
+            content: dict[str, Tensor] = torch.load(path, mmap=True, weights_only=True)
+            return content
+        except (OSError, RuntimeError, EOFError, ValueError, pickle.UnpicklingError) as error:
+            warnings.warn(f"{path}: cannot be read ({error}); making it anew", stacklevel=2)
+    content = make()
+    try:
+        save_atomically(content, path)
+    except OSError as error:
+        warnings.warn(
+            f"{path}: cannot be kept ({error}), hence will be computed again; "
+            "pass cache=DIR or set IB_PYRO_CACHE to a folder that can be written",
+            stacklevel=2,
+        )
+    return content

@@ -1,0 +1,39 @@
+"""The 1,797 digits of 8x8 pixels that scikit-learn ships with."""
+
+from __future__ import annotations
+
+from functools import partial
+
+import torch
+
+from ib_pyro.data.pool import Pool
+from ib_pyro.data.request import Request
+from ib_pyro.data.splits import stratified_sample
+
+__all__ = ["digits_pool"]
+
+# scikit-learn does not part the set: a fifth of it is our test set.
+_TEST_SIZE = 360
+
+
+def digits_pool(request: Request) -> Pool:
+    """Read the digits of scikit-learn, 1,437 to train and 360 to test in a fixed stratified parting.
+
+    Args:
+        request: what is asked for.
+
+    Returns:
+        The pool, images of shape `[1, 8, 8]` with 17 grey levels.
+    """
+    # Deferred: it takes as long to import as torch, and the other sets do without.
+    from sklearn.datasets import load_digits
+
+    source = load_digits()
+    x = torch.from_numpy(source.images).to(torch.uint8).unsqueeze(1)
+    y = torch.from_numpy(source.target).to(torch.int64)
+    chosen = torch.zeros(len(y), dtype=torch.bool)
+    chosen[stratified_sample(y, _TEST_SIZE, seed=0)] = True
+    if request.part == "train":
+        chosen = ~chosen
+    x, y = x[chosen], y[chosen]
+    return Pool(y, partial(x.index_select, 0), tuple(str(label) for label in range(10)), white=16)

@@ -1,0 +1,145 @@
+"""MNIST and Fashion-MNIST from IDX files, plain or gzipped, as torchvision and Debian lay them out."""
+
+from __future__ import annotations
+
+import gzip
+import shutil
+import tempfile
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from torch import Tensor
+
+from ib_pyro.data.download import fetch, missing
+from ib_pyro.data.pool import Pool
+from ib_pyro.data.request import Request
+
+if TYPE_CHECKING:
+    from torchvision.datasets import MNIST
+
+__all__ = ["fashion_mnist_pool", "mnist_pool"]
+
+# Where the Debian package dataset-fashion-mnist puts its files.
+_DEBIAN_FASHION_MNIST = Path("/usr/share/datasets/fashion-mnist")
+
+
+def mnist_pool(request: Request) -> Pool:
+    """Read MNIST from `MNIST/raw` under the root.
+
+    Args:
+        request: what is asked for.
+
+    Returns:
+        The pool, images of shape `[1, 28, 28]`.
+
+    Raises:
+        ValueError: no root, or files that are not what they should be.
+        FileNotFoundError: no files, and no way to download them.
+    """
+    from torchvision.datasets import MNIST
+
+    root = request.require_root()
+    return _read(request, root, MNIST, [root / "MNIST" / "raw", root / "mnist"], commands=[])
+
+
+def fashion_mnist_pool(request: Request) -> Pool:
+    """Read Fashion-MNIST from `FashionMNIST/raw` under the root, or from Debian's dataset-fashion-mnist.
+
+    Args:
+        request: what is asked for.
+
+    Returns:
+        The pool, images of shape `[1, 28, 28]`.
+
+    Raises:
+        ValueError: neither a root nor the package, or files that are not what they should be.
+        FileNotFoundError: no files, and no way to download them.
+    """
+    from torchvision.datasets import FashionMNIST
+
+    root = _DEBIAN_FASHION_MNIST if request.root is None else request.root
+    folders = [root / "FashionMNIST" / "raw", root / "fashion-mnist", _DEBIAN_FASHION_MNIST]
+    if request.root is None and _find(folders, request.part) is None:
+        request.require_root()
+    return _read(request, root, FashionMNIST, folders, commands=["apt-get install dataset-fashion-mnist"])
+
+
+def _read(
+    request: Request, root: Path, source: type[MNIST], folders: list[Path], commands: list[str]
+) -> Pool:
+    found = _find(folders, request.part)
+    if found is None:
+        reason = _download(root, source) if request.download else None
+        found = _find(folders, request.part)
+        if found is None:
+            raise _missing(request.name, root, source, folders[0], commands, reason)
+    x, y = _read_images(found[0]), _read_labels(found[1])
+    if len(x) != len(y):
+        raise ValueError(f"{found[0]} has {len(x)} images, but {found[1]} has {len(y)} labels")
+    classes = tuple(name.split(" - ")[0] for name in source.classes)
+    return Pool(y, partial(x.unsqueeze(1).index_select, 0), classes)
+
+
+def _find(folders: list[Path], part: str) -> tuple[Path, Path] | None:
+    prefix = "train" if part == "train" else "t10k"
+    stems = (f"{prefix}-images-idx3-ubyte", f"{prefix}-labels-idx1-ubyte")
+    for folder in folders:
+        found = [path for stem in stems for path in _plain_or_gzipped(folder / stem)]
+        if len(found) == len(stems):
+            return found[0], found[1]
+    return None
+
+
+def _plain_or_gzipped(path: Path) -> list[Path]:
+    return [candidate for candidate in (path, path.with_name(f"{path.name}.gz")) if candidate.is_file()][:1]
+
+
+def _download(root: Path, source: type[MNIST]) -> str | None:
+    urls = [mirror + source.resources[0][0] for mirror in source.mirrors]
+    return fetch(root, urls, lambda folder: source(folder, download=True))
+
+
+def _missing(
+    name: str, root: Path, source: type[MNIST], folder: Path, commands: list[str], reason: str | None
+) -> FileNotFoundError:
+    files = [f"{folder / archive.removesuffix('.gz')} (or .gz)" for archive, _ in source.resources]
+    kind = source.__name__
+    commands = [
+        f"python -c \"from torchvision.datasets import {kind}; {kind}('{root}', download=True)\"",
+        *commands,
+        *(
+            f"curl -L --create-dirs --output-dir {folder} --remote-name-all "
+            + " ".join(mirror + archive for archive, _ in source.resources)
+            for mirror in source.mirrors[:1]
+        ),
+    ]
+    return missing(name, root, files, commands, reason)
+
+
+def _read_images(path: Path) -> Tensor:
+    from torchvision.datasets.mnist import read_image_file
+
+    return _parse(path, read_image_file, "images")
+
+
+def _read_labels(path: Path) -> Tensor:
+    from torchvision.datasets.mnist import read_label_file
+
+    return _parse(path, read_label_file, "labels")
+
+
+def _parse(path: Path, reader: Callable[[str], Tensor], content: str) -> Tensor:
+    try:
+        if path.suffix != ".gz":
+            return reader(str(path))
+        # torchvision reads plain files only; those under the root are not ours to unpack in place.
+        with tempfile.NamedTemporaryFile() as plain, gzip.open(path) as packed:
+            shutil.copyfileobj(packed, plain)
+            plain.flush()
+            return reader(plain.name)
+    except (AssertionError, EOFError, KeyError, OSError, RuntimeError, TypeError, ValueError) as error:
+        raise ValueError(
+            f"{path}: not an IDX file of {content} ({type(error).__name__}: {error}); fetch it again"
+        ) from error

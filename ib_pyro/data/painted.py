@@ -1,0 +1,48 @@
+"""Images that are painted: all of them once and kept, or the few that are asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+
+import torch
+from torch import Tensor
+
+from ib_pyro.data.cache import cached
+from ib_pyro.data.request import Request
+
+__all__ = ["painted"]
+
+# Images painted at a time: bounds the index tensors beside the result.
+_CHUNK = 1024
+
+
+def painted(
+    request: Request, key: str, num_images: int, paint: Callable[[Tensor], Tensor]
+) -> Callable[[Tensor], Tensor]:
+    """Return the images of a generated set as a function of positions.
+
+    If the whole set is asked for, all its images are painted and kept in the cache, from which they are read
+    from then on. Otherwise only those that are looked at are painted.
+
+    Args:
+        request: what is asked for.
+        key: stands for all that the images depend on beside the name and the part.
+        num_images: how many images there are.
+        paint: maps positions `[n]` to the images there, uint8, shape `[n, C, H, W]`.
+
+    Returns:
+        A function as `paint`.
+    """
+
+    def paint_all() -> dict[str, Tensor]:
+        shape = paint(torch.arange(1)).shape[1:]
+        x = torch.empty((num_images, *shape), dtype=torch.uint8)
+        for index in torch.arange(num_images).split(_CHUNK):
+            x[index] = paint(index)
+        return {"x": x}
+
+    path = request.cache / f"{request.name}-{request.part}-{key}.pt"
+    if request.whole or path.is_file():
+        return partial(cached(path, paint_all)["x"].index_select, 0)
+    return paint

@@ -1,0 +1,166 @@
+"""Per-image normalisation and ZCA whitening, the preparation of CIFAR-10."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from ib_pyro.data.cache import save_atomically
+
+__all__ = ["ZCA", "normalize_per_image"]
+
+# Images whitened or summed up at a time: bounds the float64 copies.
+_CHUNK = 4096
+
+
+def normalize_per_image(x: Tensor, *, eps: float = 1e-8) -> Tensor:
+    """Give each image the mean 0 and the standard deviation 1 over all its channels and pixels.
+
+    The variance is divided by `C H W - 1`, as in the code of Achille and Soatto. An image whose standard
+    deviation is below `eps` is centred only.
+
+    Args:
+        x: images, floating, shape `[N, C, H, W]`.
+        eps: below which an image counts as constant.
+
+    Returns:
+        Images of the same shape and dtype.
+    """
+    std, mean = torch.std_mean(x, dim=(1, 2, 3), correction=1, keepdim=True)
+    return (x - mean) / torch.where(std < eps, torch.ones_like(std), std)
+
+
+class ZCA(nn.Module):
+    """Full-rank ZCA whitening: a fitted, saved, reversible linear map of images.
+
+    With the mean m and the covariance `U diag(s²) U^T` of the flattened training images (divided by N - 1),
+    an image x becomes `W (x - m)` with `W = U diag(1 / (s + eps)) U^T`: symmetric, hence of all the
+    whitening maps the one that changes the images least (Bell and Sejnowski, 1997). `eps = 1e-5` on the
+    *singular values* s is what the code of Achille and Soatto adds; it bounds W where images have no
+    variance, so that `inverse`, which multiplies by `U diag(s + eps) U^T`, undoes it exactly.
+
+    Make one by `ZCA.fit` or `ZCA.load`. It moves between devices and dtypes as any module.
+
+    Args:
+        mean: m, with the shape of an image, `[C, H, W]`.
+        whitening: W, shape `[D, D]`, D = C H W.
+        colouring: the inverse of W, shape `[D, D]`.
+
+    Example:
+        >>> x = torch.randn(500, 1, 2, 2, dtype=torch.float64) @ torch.rand(2, 2, dtype=torch.float64)
+        >>> zca = ZCA.fit(x)
+        >>> torch.allclose(zca(x).flatten(1).T.cov(), torch.eye(4, dtype=torch.float64), atol=1e-3)
+        True
+        >>> torch.allclose(zca.inverse(zca(x)), x)
+        True
+    """
+
+    mean: Tensor
+    whitening: Tensor
+    colouring: Tensor
+
+    def __init__(self, mean: Tensor, whitening: Tensor, colouring: Tensor) -> None:
+        super().__init__()
+        for name, matrix in (("whitening", whitening), ("colouring", colouring)):
+            if tuple(matrix.shape) != (mean.numel(), mean.numel()):
+                raise ValueError(
+                    f"{name}: expected a matrix of {mean.numel()} rows and columns for images of shape "
+                    f"{list(mean.shape)}, got {list(matrix.shape)}"
+                )
+        self.register_buffer("mean", mean)
+        self.register_buffer("whitening", whitening)
+        self.register_buffer("colouring", colouring)
+
+    @classmethod
+    def fit(cls, x: Tensor, *, eps: float = 1e-5) -> ZCA:
+        """Fit the map to training images.
+
+        The covariance and its eigenvectors are computed in float64 whatever the dtype of `x`, in which they
+        are kept: the smallest singular values of images would drown in the rounding of float32.
+
+        Args:
+            x: training images, floating, shape `[N, C, H, W]`, N >= 2.
+            eps: added to the singular values, > 0.
+
+        Returns:
+            The fitted map, on the device and in the dtype of `x`.
+
+        Raises:
+            ValueError: fewer than two images, or eps <= 0.
+        """
+        if x.ndim != 4 or len(x) < 2:
+            raise ValueError(f"x: expected at least two images, [N, C, H, W], got {list(x.shape)}")
+        if not eps > 0:
+            raise ValueError(f"eps: expected a positive number, got {eps}; 0 divides by zero where s = 0")
+        mean, covariance = _mean_and_covariance(x.flatten(1))
+        variances, vectors = torch.linalg.eigh(covariance)
+        # Rounding makes a variance of zero slightly negative.
+        scale = variances.clamp(min=0).sqrt() + eps
+        whitening = (vectors / scale) @ vectors.T
+        colouring = (vectors * scale) @ vectors.T
+        return cls(mean.view(x.shape[1:]).to(x.dtype), whitening.to(x.dtype), colouring.to(x.dtype))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Whiten images (see `transform`)."""
+        return self.transform(x)
+
+    def transform(self, x: Tensor) -> Tensor:
+        """Whiten images.
+
+        Args:
+            x: shape `[N, C, H, W]`, on the device of the map.
+
+        Returns:
+            `W (x - m)`, of the shape and dtype of `x`.
+
+        Raises:
+            ValueError: images of another shape than those of the fit.
+        """
+        self._check_shape(x)
+        parts = [((part - self.mean).flatten(1) @ self.whitening).view_as(part) for part in self._chunks(x)]
+        return torch.cat(parts).to(x.dtype)
+
+    def inverse(self, z: Tensor) -> Tensor:
+        """Undo `transform`.
+
+        Args:
+            z: whitened images, shape `[N, C, H, W]`, on the device of the map.
+
+        Returns:
+            The images, of the shape and dtype of `z`.
+
+        Raises:
+            ValueError: images of another shape than those of the fit.
+        """
+        self._check_shape(z)
+        parts = [(part.flatten(1) @ self.colouring).view_as(part) + self.mean for part in self._chunks(z)]
+        return torch.cat(parts).to(z.dtype)
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the map to a file, from which `ZCA.load` makes it again."""
+        save_atomically(dict(self.state_dict()), Path(path))
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> ZCA:
+        """Read a map that `save` wrote, onto the CPU."""
+        return cls(**torch.load(path, map_location="cpu", weights_only=True))
+
+    def _chunks(self, x: Tensor) -> list[Tensor]:
+        return [part.to(self.mean.dtype) for part in x.split(_CHUNK)]
+
+    def _check_shape(self, x: Tensor) -> None:
+        if x.shape[1:] != self.mean.shape:
+            raise ValueError(f"x: expected images of shape {list(self.mean.shape)}, got {list(x.shape[1:])}")
+
+
+def _mean_and_covariance(x: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the mean `[D]` and the unbiased covariance `[D, D]` of rows, in float64."""
+    mean = torch.stack([part.sum(0, dtype=torch.float64) for part in x.split(_CHUNK)]).sum(0) / len(x)
+    scatter = torch.zeros(x.shape[1], x.shape[1], dtype=torch.float64, device=x.device)
+    for part in x.split(_CHUNK):
+        centred = part.to(torch.float64) - mean
+        scatter.addmm_(centred.T, centred)
+    return mean, scatter / (len(x) - 1)
