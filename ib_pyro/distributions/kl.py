@@ -1,0 +1,138 @@
+"""Every registered KL divergence of this package's distributions, in nats."""
+
+import math
+
+import torch
+from pyro.distributions.util import sum_rightmost
+from torch import Tensor
+from torch.distributions import Independent, LogNormal, Normal, kl_divergence, register_kl
+
+from ib_pyro.distributions.factorized_log_normal import FactorizedLogNormal
+from ib_pyro.distributions.multiplicative_bernoulli import MultiplicativeBernoulli
+from ib_pyro.distributions.multiplicative_log_normal import MultiplicativeLogNormal
+from ib_pyro.distributions.multiplicative_normal import MultiplicativeNormal
+from ib_pyro.distributions.zero_inflated_log_uniform import ZeroInflatedLogUniform
+from ib_pyro.rates import (
+    gaussian_log_uniform_rate,
+    log_normal_log_normal_rate,
+    log_normal_log_uniform_rate,
+)
+
+__all__: list[str] = []
+
+
+def _inf_beyond_bounds(rate: Tensor, q: ZeroInflatedLogUniform) -> Tensor:
+    """A posterior that covers all of (0, inf) has mass outside of a bounded prior: its rate is infinite."""
+    return rate if q.covers_line else rate.masked_fill((q.low > 0) | (q.high < math.inf), math.inf)
+
+
+def _on_or_off(off: Tensor, on_rate: Tensor, q: ZeroInflatedLogUniform) -> Tensor:
+    """The rate of a mixed measure: ``-log gate`` on the atom, the continuous part's rate elsewhere."""
+    return torch.where(off, -q.log_gate, _inf_beyond_bounds(on_rate, q))
+
+
+@register_kl(MultiplicativeLogNormal, ZeroInflatedLogUniform)
+def _kl_multiplicative_log_normal_log_uniform(
+    p: MultiplicativeLogNormal, q: ZeroInflatedLogUniform
+) -> Tensor:
+    _require_one_sided(q)
+    return _on_or_off(p.is_atom, log_normal_log_uniform_rate(p.alpha, q.log_c), q)
+
+
+@register_kl(LogNormal, ZeroInflatedLogUniform)
+def _kl_log_normal_log_uniform(p: LogNormal, q: ZeroInflatedLogUniform) -> Tensor:
+    _require_one_sided(q)
+    return _inf_beyond_bounds(log_normal_log_uniform_rate(p.scale, q.log_c), q)
+
+
+@register_kl(MultiplicativeNormal, ZeroInflatedLogUniform)
+def _kl_multiplicative_normal_log_uniform(p: MultiplicativeNormal, q: ZeroInflatedLogUniform) -> Tensor:
+    if not q.two_sided:
+        raise ValueError(
+            "Gaussian noise reaches below zero, where a one-sided log-uniform prior has no mass: the KL is "
+            "+inf; give the prior two_sided=True, which is log-uniform in |z|"
+        )
+    rate = gaussian_log_uniform_rate(p.alpha, approximation=p.approximation, log_c=q.log_c)
+    return _on_or_off(p.is_atom, rate, q)
+
+
+@register_kl(MultiplicativeBernoulli, ZeroInflatedLogUniform)
+def _kl_multiplicative_bernoulli_log_uniform(p: MultiplicativeBernoulli, q: ZeroInflatedLogUniform) -> Tensor:
+    infinite = torch.full_like(p.activation, math.inf)
+    return torch.where(p.activation == 0, -q.log_gate, infinite)
+
+
+@register_kl(ZeroInflatedLogUniform, ZeroInflatedLogUniform)
+def _kl_log_uniform_log_uniform(p: ZeroInflatedLogUniform, q: ZeroInflatedLogUniform) -> Tensor:
+    if not p.is_proper:
+        raise NotImplementedError("an improper log-uniform has no KL divergence to another distribution")
+    mass = 1 - p.gate
+    nested = (p.low >= q.low) & (p.high <= q.high) & torch.tensor(q.two_sided or not p.two_sided)
+    continuous = torch.where(mass > 0, mass * (p.log_c - q.log_c), 0.0)
+    continuous = continuous.masked_fill(~nested & (mass > 0), math.inf)
+    return torch.special.xlogy(p.gate, p.gate) - torch.special.xlogy(p.gate, q.gate) + continuous
+
+
+@register_kl(MultiplicativeLogNormal, MultiplicativeLogNormal)
+def _kl_multiplicative_log_normal_multiplicative_log_normal(
+    p: MultiplicativeLogNormal, q: MultiplicativeLogNormal
+) -> Tensor:
+    rate = log_normal_log_normal_rate(p.loc, p.alpha, q._finite_loc(), q.alpha)
+    both, either = p.is_atom & q.is_atom, p.is_atom | q.is_atom
+    return rate.masked_fill(either, math.inf).masked_fill(both, 0.0)
+
+
+@register_kl(MultiplicativeLogNormal, LogNormal)
+def _kl_multiplicative_log_normal_log_normal(p: MultiplicativeLogNormal, q: LogNormal) -> Tensor:
+    return log_normal_log_normal_rate(p.loc, p.alpha, q.loc, q.scale)
+
+
+@register_kl(MultiplicativeLogNormal, FactorizedLogNormal)
+def _kl_multiplicative_log_normal_factorized(p: MultiplicativeLogNormal, q: FactorizedLogNormal) -> Tensor:
+    _require_same_event(p, q)
+    return log_normal_log_normal_rate(p.loc, p.alpha, q.loc, q.scale)
+
+
+@register_kl(Independent, FactorizedLogNormal)
+def _kl_independent_factorized(p: Independent, q: FactorizedLogNormal) -> Tensor:
+    _require_same_event(p, q)
+    return sum_rightmost(kl_divergence(p.base_dist, _elementwise(q)), len(q.event_shape))
+
+
+@register_kl(FactorizedLogNormal, Independent)
+def _kl_factorized_independent(p: FactorizedLogNormal, q: Independent) -> Tensor:
+    _require_same_event(p, q)
+    return sum_rightmost(kl_divergence(_elementwise(p), q.base_dist), len(p.event_shape))
+
+
+@register_kl(FactorizedLogNormal, FactorizedLogNormal)
+def _kl_factorized_factorized(p: FactorizedLogNormal, q: FactorizedLogNormal) -> Tensor:
+    _require_same_event(p, q)
+    return sum_rightmost(log_normal_log_normal_rate(p.loc, p.scale, q.loc, q.scale), len(p.event_shape))
+
+
+@register_kl(MultiplicativeNormal, Normal)
+def _kl_multiplicative_normal_normal(p: MultiplicativeNormal, q: Normal) -> Tensor:
+    variance = p.variance.masked_fill(p.is_atom, 1.0)
+    ratio = variance / q.scale.square()
+    rate = 0.5 * (ratio + ((p.mean - q.loc) / q.scale).square() - 1 - ratio.log())
+    return rate.masked_fill(p.is_atom, math.inf)
+
+
+def _elementwise(q: FactorizedLogNormal) -> LogNormal:
+    return LogNormal(q.loc, q.scale, validate_args=False)
+
+
+def _require_same_event(p: object, q: object) -> None:
+    if p.event_shape != q.event_shape:  # type: ignore[attr-defined]
+        raise NotImplementedError(
+            f"event shapes {tuple(p.event_shape)} and {tuple(q.event_shape)} differ; "  # type: ignore[attr-defined]
+            "use .to_event() so that both sides have the same event dimensions"
+        )
+
+
+def _require_one_sided(q: ZeroInflatedLogUniform) -> None:
+    if q.two_sided:
+        raise NotImplementedError(
+            "a two-sided log-uniform prior is for Gaussian noise; log-normal noise takes two_sided=False"
+        )

@@ -1,0 +1,18 @@
+"""Evidence lower bounds with a weighted rate."""
+
+from ib_pyro.elbo.information_bottleneck import InformationBottleneckELBO, Terms
+from ib_pyro.elbo.terms import MissingKLError
+from ib_pyro.elbo.total_correlation import (
+    CriticTotalCorrelation,
+    GaussianTotalCorrelation,
+    MinibatchTotalCorrelation,
+)
+
+__all__ = [
+    "CriticTotalCorrelation",
+    "GaussianTotalCorrelation",
+    "InformationBottleneckELBO",
+    "MinibatchTotalCorrelation",
+    "MissingKLError",
+    "Terms",
+]

@@ -1,0 +1,132 @@
+"""Total correlation of a latent site, estimated from one batch: what gamma weights in the Lagrangian."""
+
+from collections.abc import Callable
+
+from pyro.distributions.torch_distribution import TorchDistributionMixin
+from torch import Tensor, nn
+
+from ib_pyro.handlers import unwrap
+from ib_pyro.information import (
+    critic_total_correlation,
+    gaussian_total_correlation,
+    minibatch_total_correlation,
+)
+
+__all__ = [
+    "CriticTotalCorrelation",
+    "GaussianTotalCorrelation",
+    "MinibatchTotalCorrelation",
+    "TotalCorrelationEstimator",
+    "resolve_total_correlation",
+]
+
+TotalCorrelationEstimator = Callable[[TorchDistributionMixin, Tensor, int], Tensor]
+"""Function of a site's posterior p(z|x), its sample z ``[batch, *event]`` and the size of the data set.
+
+It returns TC(z) as a scalar in nats, differentiable in z and the posterior's parameters.
+"""
+
+
+class GaussianTotalCorrelation:
+    """TC of the Gaussian with the batch's covariance, ``½ (sum_j log Sigma_jj - log |Sigma|)``.
+
+    Args:
+        space: ``"log"`` takes the covariance of log z, where multiplicative noise is additive (z must be
+            positive); ``"identity"`` of z itself; ``"auto"`` of log z if all z are positive.
+        shrinkage: Weight of the identity in the correlation matrix; needed for batches that are not larger than
+            the representation.
+
+    See :func:`ib_pyro.information.gaussian_total_correlation`.
+    """
+
+    def __init__(self, *, space: str = "auto", shrinkage: float = 0.0) -> None:
+        if space not in ("auto", "identity", "log"):
+            raise ValueError(f"space={space!r} is unknown; choose 'auto', 'identity' or 'log'")
+        self.space, self.shrinkage = space, shrinkage
+
+    def __call__(self, posterior: TorchDistributionMixin, z: Tensor, dataset_size: int) -> Tensor:
+        """Return TC(z) in nats."""
+        positive = self.space != "identity" and bool((z > 0).all())
+        if self.space == "log" and not positive:
+            raise ValueError(
+                "space='log' needs z > 0, but some units are off; use space='identity', or softplus"
+            )
+        return gaussian_total_correlation(z.log() if positive else z, shrinkage=self.shrinkage)
+
+
+class MinibatchTotalCorrelation:
+    """TC from the aggregate posterior of the batch, by importance-weighted sampling (Chen et al. 2018).
+
+    Args:
+        method: ``"stratified"`` or ``"weighted"``; see :func:`ib_pyro.information.minibatch_total_correlation`.
+    """
+
+    def __init__(self, *, method: str = "stratified") -> None:
+        if method not in ("stratified", "weighted"):
+            raise ValueError(f"method={method!r} is unknown; choose 'stratified' or 'weighted'")
+        self.method = method
+
+    def __call__(self, posterior: TorchDistributionMixin, z: Tensor, dataset_size: int) -> Tensor:
+        """Return TC(z) in nats."""
+        log_q = log_density_matrix(posterior, z)
+        return minibatch_total_correlation(log_q, max(dataset_size, len(z)), method=self.method)
+
+
+class CriticTotalCorrelation:
+    """TC as a density-ratio critic sees it (Kim & Mnih 2018); the critic is trained alongside.
+
+    Args:
+        critic: Module from ``[batch, *event]`` to logits ``[batch]``, such as
+            :class:`ib_pyro.information.DensityRatioCritic`; train it with :func:`ib_pyro.information.critic_step`.
+    """
+
+    def __init__(self, critic: nn.Module) -> None:
+        self.critic = critic
+
+    def __call__(self, posterior: TorchDistributionMixin, z: Tensor, dataset_size: int) -> Tensor:
+        """Return TC(z) in nats."""
+        return critic_total_correlation(self.critic, z)
+
+
+def log_density_matrix(posterior: TorchDistributionMixin, z: Tensor) -> Tensor:
+    """Return ``log p(z_ij | x_k)`` for every pair of samples, ``[batch i, batch k, units j]``.
+
+    Args:
+        posterior: p(z|x) of a batch, with independent units.
+        z: A sample of it, ``[batch, *event]``.
+
+    Raises:
+        ValueError: If the units of the posterior are not independent.
+    """
+    elementwise = unwrap(posterior)
+    if elementwise.event_shape:
+        raise ValueError(
+            f"{type(elementwise).__name__} has dependent units of shape {tuple(elementwise.event_shape)}; minibatch "
+            "estimators of the total correlation need an elementwise posterior made whole by .to_event()"
+        )
+    # Values of one batch are scored under the parameters of another, where they may lie off its atoms.
+    log_q = elementwise.log_prob(z.unsqueeze(1))
+    return log_q.flatten(2)
+
+
+ESTIMATORS: dict[str, Callable[[], TotalCorrelationEstimator]] = {
+    "gaussian": GaussianTotalCorrelation,
+    "minibatch-stratified": MinibatchTotalCorrelation,
+    "minibatch-weighted": lambda: MinibatchTotalCorrelation(method="weighted"),
+}
+
+
+def resolve_total_correlation(estimator: str | TotalCorrelationEstimator) -> TotalCorrelationEstimator:
+    """Return the estimator of that name, or the function itself.
+
+    Raises:
+        ValueError: If the name is unknown.
+    """
+    if callable(estimator):
+        return estimator
+    if estimator not in ESTIMATORS:
+        raise ValueError(
+            f"total_correlation={estimator!r} is unknown; choose one of {sorted(ESTIMATORS)}, or pass an estimator "
+            "such as CriticTotalCorrelation(critic)"
+        )
+    return ESTIMATORS[estimator]()

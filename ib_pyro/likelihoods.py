@@ -1,0 +1,80 @@
+"""Likelihoods p(y|z): from a decoder's output to a distribution over one sample's y."""
+
+from collections.abc import Callable
+from difflib import get_close_matches
+from typing import Any
+
+import torch
+from pyro.distributions import Bernoulli, Categorical, Normal
+from pyro.distributions.torch_distribution import TorchDistributionMixin
+from torch import Tensor
+
+__all__ = ["LIKELIHOODS", "Likelihood", "check_target", "resolve_likelihood"]
+
+Likelihood = Callable[[Any], TorchDistributionMixin]
+
+
+def categorical(logits: Tensor) -> TorchDistributionMixin:
+    """Class labels given logits ``[batch, classes]``."""
+    return Categorical(logits=logits)
+
+
+def bernoulli(logits: Tensor) -> TorchDistributionMixin:
+    """Binary y given logits ``[batch, ...]``."""
+    return Bernoulli(logits=logits).to_event(logits.dim() - 1)
+
+
+def normal(output: Tensor | tuple[Tensor, Tensor]) -> TorchDistributionMixin:
+    """Real y given a mean ``[batch, ...]`` (unit variance), or a pair of mean and standard deviation."""
+    loc, scale = output if isinstance(output, tuple) else (output, torch.ones_like(output))
+    return Normal(loc, scale).to_event(loc.dim() - 1)
+
+
+LIKELIHOODS: dict[str, Likelihood] = {"bernoulli": bernoulli, "categorical": categorical, "normal": normal}
+
+
+def resolve_likelihood(likelihood: str | Likelihood) -> Likelihood:
+    """Return the likelihood of that name, or the function itself.
+
+    Raises:
+        ValueError: If the name is unknown; says the nearest ones.
+    """
+    if callable(likelihood):
+        return likelihood
+    if likelihood not in LIKELIHOODS:
+        near = get_close_matches(str(likelihood), LIKELIHOODS) or sorted(LIKELIHOODS)
+        raise ValueError(
+            f"likelihood={likelihood!r} is unknown; did you mean {' or '.join(map(repr, near))}? "
+            "A function from the decoder's output to a distribution also works"
+        )
+    return LIKELIHOODS[likelihood]
+
+
+def check_target(y: Tensor, likelihood: TorchDistributionMixin, batch_size: int) -> None:
+    """Raise a ValueError that says what is wrong with the target of a batch, if anything is.
+
+    Args:
+        y: The target, ``[batch, ...]``.
+        likelihood: Its distribution.
+        batch_size: Number of samples in the batch.
+    """
+    if likelihood.batch_shape[-1:] != (batch_size,):
+        raise ValueError(
+            f"site 'y': the likelihood has batch shape {tuple(likelihood.batch_shape)} for a batch of {batch_size}; "
+            "move a sample's own dimensions into the event with .to_event()"
+        )
+    if y.shape[:1] != (batch_size,):
+        raise ValueError(f"site 'y': {len(y)} targets for {batch_size} inputs; pass one for each")
+    if isinstance(likelihood, Categorical):
+        _check_labels(y, likelihood.logits.shape[-1])
+
+
+def _check_labels(y: Tensor, num_classes: int) -> None:
+    if y.is_floating_point():
+        raise ValueError(f"site 'y': labels must be whole numbers (int64); got {y.dtype}")
+    low, high = torch.aminmax(y)
+    if low < 0 or high >= num_classes:
+        raise ValueError(
+            f"site 'y': labels reach from {int(low)} to {int(high)}, but the decoder gives {num_classes} classes "
+            f"(0 to {num_classes - 1}); relabel, or widen the decoder"
+        )

@@ -1,0 +1,53 @@
+"""Additive Gaussian noise under a standard normal prior: the latent of a VAE and of deep VIB."""
+
+import torch
+from pyro.distributions import Normal
+from pyro.distributions.torch_distribution import TorchDistributionMixin
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from ib_pyro.nn.stochastic import StochasticLayer
+
+__all__ = ["AdditiveNormal"]
+
+
+class _GaussianNoise(Normal):
+    """A normal whose noise can be switched off: z = loc."""
+
+    def expand(self, batch_shape: torch.Size, _instance: object = None) -> "_GaussianNoise":
+        return super().expand(batch_shape, self._get_checked_instance(_GaussianNoise, _instance))
+
+    @property
+    def noise_free(self) -> Tensor:
+        return self.loc
+
+
+class AdditiveNormal(StochasticLayer):
+    """The noisy representation ``z = loc(x) + scale(x) * n`` with ``n ~ N(0, 1)``, prior ``N(0, 1)``.
+
+    The latent of the VAE (Kingma & Welling 2014) and of deep VIB (Alemi et al. 2017).
+
+    Args:
+        loc: Network whose output is the mean of z.
+        scale: Network of the same input and output shape; the scale is its softplus.
+        event_dim: See :class:`StochasticLayer`.
+        name: Name of the site.
+    """
+
+    def __init__(
+        self, loc: nn.Module, scale: nn.Module, *, event_dim: int | None = None, name: str | None = None
+    ) -> None:
+        super().__init__(loc, activation="identity", event_dim=event_dim, name=name)
+        self.noise = scale
+
+    def posterior(self, x: Tensor) -> Normal:
+        """Return ``p(z|x)``, elementwise: its batch shape is that of loc(x)."""
+        scale = F.softplus(self._submodule("noise")(x))
+        tiny = torch.finfo(scale.dtype).tiny
+        return _GaussianNoise(self._activation_of(x), scale.clamp_min(tiny))
+
+    def prior_distribution(self, event_shape: torch.Size) -> TorchDistributionMixin:
+        """Return the standard normal prior."""
+        like = next(self._modules["noise"].parameters(), torch.empty(()))
+        zeros = torch.zeros(event_shape, dtype=like.dtype, device=like.device)
+        return Normal(zeros, torch.ones_like(zeros)).to_event(len(event_shape))

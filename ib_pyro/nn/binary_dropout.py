@@ -1,0 +1,57 @@
+"""Bernoulli multiplicative noise: dropout."""
+
+from collections.abc import Callable
+
+import torch
+from pyro.distributions import ImproperUniform, constraints
+from pyro.distributions.torch_distribution import TorchDistributionMixin
+from torch import Tensor, nn
+
+from ib_pyro.distributions import MultiplicativeBernoulli
+from ib_pyro.nn.stochastic import StochasticLayer
+
+__all__ = ["BinaryDropout"]
+
+
+class BinaryDropout(StochasticLayer):
+    """The noisy activation ``z = f(x) * eps`` with ``eps = 0`` or ``1 / (1 - p)``: dropout.
+
+    Its KL to a log-uniform prior is infinite whatever the parameters, so nothing is charged: both sides of the
+    site are masked, its rate is zero, and what remains is the distortion of a dropout network.
+
+    Args:
+        features: Network whose output, after the activation, is f(x).
+        drop_prob: Probability p that a unit is dropped.
+        activation: ``"relu"``, ``"softplus"``, ``"identity"``, or a function of tensors.
+        event_dim: See :class:`StochasticLayer`.
+        name: Name of the site.
+
+    Raises:
+        ValueError: If the drop probability is outside of [0, 1).
+    """
+
+    def __init__(
+        self,
+        features: nn.Module,
+        drop_prob: float = 0.5,
+        *,
+        activation: str | Callable[[Tensor], Tensor] = "relu",
+        event_dim: int | None = None,
+        name: str | None = None,
+    ) -> None:
+        super().__init__(features, activation=activation, event_dim=event_dim, name=name)
+        if not 0 <= drop_prob < 1:
+            raise ValueError(f"drop_prob must be in [0, 1); got {drop_prob}")
+        self.drop_prob = drop_prob
+
+    def posterior(self, x: Tensor) -> TorchDistributionMixin:
+        """Return ``p(z|x)``, elementwise: its batch shape is that of f(x)."""
+        return MultiplicativeBernoulli(self._activation_of(x), self.drop_prob)
+
+    def prior_distribution(self, event_shape: torch.Size) -> TorchDistributionMixin:
+        """Return a stand-in for the prior that charges nothing."""
+        prior = ImproperUniform(constraints.real, (), event_shape)
+        return prior.mask(False)
+
+    def _as_site(self, posterior: TorchDistributionMixin) -> TorchDistributionMixin:
+        return super()._as_site(posterior).mask(False)

@@ -1,0 +1,58 @@
+"""Log-normal noise of one constant scale: the baseline that learns nothing about its noise."""
+
+from collections.abc import Callable
+
+import torch
+from pyro.distributions.torch_distribution import TorchDistributionMixin
+from torch import Tensor, nn
+
+from ib_pyro.distributions import MultiplicativeLogNormal, ZeroInflatedLogUniform
+from ib_pyro.nn.stochastic import StochasticLayer
+from ib_pyro.rates import log_uniform_log_c
+
+__all__ = ["ConstantDropout"]
+
+
+class ConstantDropout(StochasticLayer):
+    """The noisy activation ``z = f(x) * eps`` with ``log eps ~ N(0, alpha²)`` and alpha fixed.
+
+    Under the log-uniform prior with ``alpha_max = alpha`` and a gate of 1 the rate is zero, on and off the
+    atom: constant in the parameters (the baseline of Achille & Soatto 2016, Figure 3a).
+
+    Args:
+        features: Network whose output, after the activation, is f(x).
+        alpha: Standard deviation of log eps.
+        activation: ``"relu"``, ``"softplus"``, or a function with non-negative values.
+        unit_mean: Give eps mean 1 instead of median 1.
+        event_dim: See :class:`StochasticLayer`.
+        name: Name of the site.
+
+    Raises:
+        ValueError: If alpha is not positive.
+    """
+
+    def __init__(
+        self,
+        features: nn.Module,
+        alpha: float = 0.7,
+        *,
+        activation: str | Callable[[Tensor], Tensor] = "relu",
+        unit_mean: bool = False,
+        event_dim: int | None = None,
+        name: str | None = None,
+    ) -> None:
+        super().__init__(features, activation=activation, event_dim=event_dim, name=name)
+        if not alpha > 0:
+            raise ValueError(f"alpha must be positive; got {alpha}")
+        self.alpha, self.unit_mean = alpha, unit_mean
+
+    def posterior(self, x: Tensor) -> MultiplicativeLogNormal:
+        """Return ``p(z|x)``, elementwise: its batch shape is that of f(x)."""
+        return MultiplicativeLogNormal(self._activation_of(x), self.alpha, unit_mean=self.unit_mean)
+
+    def prior_distribution(self, event_shape: torch.Size) -> TorchDistributionMixin:
+        """Return the log-uniform prior under which this noise is free."""
+        like = next(self._modules["features"].parameters(), torch.empty(()))
+        gate = torch.ones((), dtype=like.dtype, device=like.device)
+        prior = ZeroInflatedLogUniform(gate, log_c=log_uniform_log_c(self.alpha))
+        return prior.expand(event_shape).to_event(len(event_shape))

@@ -1,0 +1,85 @@
+"""Gaussian multiplicative noise whose variance is shared over samples: variational dropout."""
+
+import math
+from collections.abc import Callable
+
+import torch
+from pyro.distributions.torch_distribution import TorchDistributionMixin
+from torch import Tensor, nn
+
+from ib_pyro.distributions import MultiplicativeNormal, ZeroInflatedLogUniform
+from ib_pyro.nn.stochastic import StochasticLayer
+
+__all__ = ["GaussianDropout"]
+
+
+class GaussianDropout(StochasticLayer):
+    """The noisy activation ``z = f(x) * eps`` with ``eps ~ N(1, alpha)``, alpha shared over samples.
+
+    With beta = 1/N this is variational dropout (Kingma, Salimans & Welling 2015, eq. 1). The prior is
+    log-uniform in |z|, with a gate for units that are off. Kingma's cubic needs ``alpha <= 1``, and alpha is
+    then parametrised as a sigmoid; under Molchanov's fit it is an exponential, without bound.
+
+    Args:
+        features: Network whose output, after the activation, is f(x).
+        alpha: Initial variance of eps.
+        activation: ``"relu"``, ``"softplus"``, ``"identity"``, or a function of tensors.
+        learn_alpha: Learn alpha, or keep it fixed (Gaussian dropout, Srivastava et al. 2014).
+        units: Learn one alpha for each of so many units (channels); by default one for the layer.
+        approximation: ``"molchanov"`` or ``"kingma"``; see :func:`ib_pyro.rates.gaussian_log_uniform_rate`.
+        gate: Mass of the prior at zero; 1 makes a unit that is off free.
+        event_dim: See :class:`StochasticLayer`.
+        name: Name of the site.
+
+    Raises:
+        ValueError: If alpha or gate is out of its range.
+    """
+
+    def __init__(
+        self,
+        features: nn.Module,
+        alpha: float = 0.5,
+        *,
+        activation: str | Callable[[Tensor], Tensor] = "relu",
+        learn_alpha: bool = True,
+        units: int | None = None,
+        approximation: str = "molchanov",
+        gate: float = 1.0,
+        event_dim: int | None = None,
+        name: str | None = None,
+    ) -> None:
+        super().__init__(features, activation=activation, event_dim=event_dim, name=name)
+        self.bounded = approximation == "kingma"
+        if not alpha > 0 or (self.bounded and alpha >= 1):
+            raise ValueError(
+                f"alpha={alpha} is out of range: it must be positive{', and below 1' * self.bounded}"
+            )
+        if not 0 <= gate <= 1:
+            raise ValueError(f"gate is a probability; got {gate}")
+        start = math.log(alpha / (1 - alpha)) if self.bounded else math.log(alpha)
+        self.approximation, self.gate = approximation, gate
+        self.alpha_unconstrained = nn.Parameter(
+            torch.full(() if units is None else (units,), start), requires_grad=learn_alpha
+        )
+
+    @property
+    def alpha(self) -> Tensor:
+        """Variance of eps: a scalar, or one for each unit."""
+        free = self._parameters["alpha_unconstrained"]
+        return free.sigmoid() if self.bounded else free.exp()
+
+    def posterior(self, x: Tensor) -> MultiplicativeNormal:
+        """Return ``p(z|x)``, elementwise: its batch shape is that of f(x)."""
+        f = self._activation_of(x)
+        alpha = self.alpha
+        if alpha.dim():
+            # Units are the first of a sample's own dimensions: features, or channels.
+            alpha = alpha.reshape(-1, *(1,) * (self._event_dim_of(f.shape) - 1))
+        return MultiplicativeNormal(f, alpha, approximation=self.approximation)
+
+    def prior_distribution(self, event_shape: torch.Size) -> TorchDistributionMixin:
+        """Return the prior that is log-uniform in ``|z|``."""
+        like = self._parameters["alpha_unconstrained"]
+        gate = torch.tensor(self.gate, dtype=like.dtype, device=like.device)
+        prior = ZeroInflatedLogUniform(gate, two_sided=True)
+        return prior.expand(event_shape).to_event(len(event_shape))

@@ -1,0 +1,205 @@
+"""Information dropout: log-normal noise whose scale is learned per sample and per unit."""
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from pyro.distributions.torch_distribution import TorchDistributionMixin
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from ib_pyro.distributions import FactorizedLogNormal, MultiplicativeLogNormal, ZeroInflatedLogUniform
+from ib_pyro.nn.stochastic import StochasticLayer
+from ib_pyro.rates import log_uniform_log_c, noise_scale
+
+__all__ = ["InformationDropout"]
+
+Prior = str | TorchDistributionMixin | Callable[[torch.Size], TorchDistributionMixin]
+SMALLEST_ACTIVATION = 1e-20
+
+
+class InformationDropout(StochasticLayer):
+    r"""The noisy activation ``z = f(x) * eps(x)`` with ``log eps ~ N(0, alpha(x)²)``.
+
+    f(x) is the activation of ``features(x)`` and
+    ``alpha(x) = alpha_min + (alpha_max - alpha_min) * sigmoid(noise(x))``, both of the same input
+    (Achille & Soatto 2016, section 5). Two forms are usual:
+
+    * ReLU with the log-uniform prior: the rate is ``log(alpha_max / alpha)`` per unit that is on and
+      ``-log(gate)`` per unit that is off;
+    * softplus with a log-normal prior whose mean and scale are learned, a pair a layer; the rate is that of
+      Proposition 3.
+
+    Args:
+        features: Network whose output, after the activation, is f(x).
+        noise: Network of the same input and output shape, whose output is the logit of alpha.
+        activation: ``"relu"``, ``"softplus"``, or a function with non-negative values.
+        prior: ``"log-uniform"``, ``"log-normal"``, an elementwise distribution (broadcast to the event), or a
+            function from the event shape to a distribution over it.
+        alpha_min: Smallest noise.
+        alpha_max: Largest noise, which the log-uniform prior lets through for free.
+        gate: Mass of the log-uniform prior at zero; 1 makes a unit that is off free.
+        atom: ``"exact"``: f = 0 is an atom and costs ``-log(gate)``. ``"ignore"``: f = 0 costs
+            ``log(alpha_max / alpha)`` too, as in the authors' code; f is then bounded below by 1e-20, which the
+            scale-free prior does not notice.
+        unit_mean: Give eps mean 1 instead of median 1.
+        activation_floor: Clamp f from below (the authors' code clamps at 1e-4 under the log-normal prior).
+        event_dim: See :class:`StochasticLayer`.
+        name: Name of the site.
+
+    Raises:
+        ValueError: If an option is out of its range, or the prior does not fit the activation.
+
+    >>> layer = InformationDropout(nn.Linear(4, 2), nn.Linear(4, 2))
+    >>> layer(torch.rand(5, 4)).shape
+    torch.Size([5, 2])
+    """
+
+    def __init__(
+        self,
+        features: nn.Module,
+        noise: nn.Module,
+        activation: str | Callable[[Tensor], Tensor] = "relu",
+        prior: Prior = "log-uniform",
+        *,
+        alpha_min: float = 1e-3,
+        alpha_max: float = 0.7,
+        gate: float = 1.0,
+        atom: str = "exact",
+        unit_mean: bool = False,
+        activation_floor: float = 0.0,
+        event_dim: int | None = None,
+        name: str | None = None,
+    ) -> None:
+        super().__init__(features, activation=activation, event_dim=event_dim, name=name)
+        _check_options(alpha_min, alpha_max, gate, atom, activation_floor)
+        self.noise = noise
+        self.alpha_min, self.alpha_max, self.gate = alpha_min, alpha_max, gate
+        self.atom, self.unit_mean = atom, unit_mean
+        self.activation_floor = max(activation_floor, SMALLEST_ACTIVATION if atom == "ignore" else 0.0)
+        self._prior_cache: tuple[Any, TorchDistributionMixin] | None = None
+        if prior == "log-normal":
+            self.prior_loc = nn.Parameter(torch.zeros(()))
+            self.prior_log_scale = nn.Parameter(torch.zeros(()))
+        self.prior = prior
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name == "prior":
+            self._check_prior(value)
+            self._prior_cache = None
+        super().__setattr__(name, value)
+
+    def alpha(self, x: Tensor) -> Tensor:
+        """Return alpha(x), the standard deviation of log eps, of the shape of z."""
+        return noise_scale(self._submodule("noise")(x), self.alpha_min, self.alpha_max)
+
+    def posterior(self, x: Tensor) -> MultiplicativeLogNormal:
+        """Return ``p(z|x)``, elementwise: its batch shape is that of f(x)."""
+        alpha = self.alpha(x)
+        if self.activation == "softplus" and not self.activation_floor:
+            h = self._submodule("features")(x)
+            self._check_shapes(h, alpha)
+            return MultiplicativeLogNormal.from_log_activation(
+                log_softplus(h), alpha, unit_mean=self.unit_mean
+            )
+        f = self._activation_of(x)
+        self._check_shapes(f, alpha)
+        if self.activation_floor:
+            f = f.clamp_min(self.activation_floor)
+        return MultiplicativeLogNormal(f, alpha, unit_mean=self.unit_mean)
+
+    def prior_distribution(self, event_shape: torch.Size) -> TorchDistributionMixin:
+        """Return ``q(z)`` with the given event shape."""
+        if self.prior == "log-normal":
+            loc, log_scale = self._parameters["prior_loc"], self._parameters["prior_log_scale"]
+            return FactorizedLogNormal(loc.expand(event_shape), log_scale.exp().expand(event_shape))
+        if isinstance(self.prior, TorchDistributionMixin):
+            return self.prior.expand(event_shape).to_event(len(event_shape))
+        if self.prior == "log-uniform":
+            return self._log_uniform_prior(event_shape)
+        return self.prior(event_shape)  # type: ignore[operator]
+
+    def _log_uniform_prior(self, event_shape: torch.Size) -> TorchDistributionMixin:
+        like = next(self._modules["noise"].parameters(), torch.empty(()))
+        key = (event_shape, like.dtype, like.device)
+        if self._prior_cache is None or self._prior_cache[0] != key:
+            gate = torch.tensor(self.gate, dtype=like.dtype, device=like.device)
+            prior = ZeroInflatedLogUniform(gate, log_c=log_uniform_log_c(self.alpha_max))
+            self._prior_cache = key, prior.expand(event_shape).to_event(len(event_shape))
+        return self._prior_cache[1]
+
+    def _check_shapes(self, f: Tensor, alpha: Tensor) -> None:
+        if f.shape != alpha.shape:
+            raise ValueError(
+                f"features give {tuple(f.shape)} but noise gives {tuple(alpha.shape)}; "
+                "both must map the layer's input to the shape of z"
+            )
+
+    def _check_prior(self, prior: Prior) -> None:
+        if isinstance(prior, str) and prior not in ("log-uniform", "log-normal"):
+            raise ValueError(
+                f"prior={prior!r} is unknown; choose 'log-uniform' or 'log-normal', or pass a distribution"
+            )
+        if prior == "log-normal" and "prior_loc" not in self._parameters:
+            raise ValueError(
+                "a learned log-normal prior needs parameters: pass prior='log-normal' when building"
+            )
+        if prior == "log-normal" and self.activation == "relu" and not self.activation_floor:
+            raise ValueError(
+                "a log-normal prior has no mass at zero, where a ReLU often is: the rate would be +inf. Use "
+                "activation='softplus', prior='log-uniform', or an activation_floor"
+            )
+
+    @classmethod
+    def linear(
+        cls,
+        in_features: int,
+        out_features: int,
+        *,
+        batch_norm: bool = False,
+        bias: bool = True,
+        **options: Any,
+    ) -> "InformationDropout":
+        """Build the layer over two linear maps of the same input; see :meth:`StochasticLayer.linear`."""
+        features = cls._linear_features(in_features, out_features, batch_norm=batch_norm, bias=bias)
+        return cls(features, nn.Linear(in_features, out_features), **options)
+
+    @classmethod
+    def conv2d(
+        cls,
+        in_channels: int,
+        out_channels: int,
+        kernel_size: int,
+        stride: int = 1,
+        *,
+        padding: int | str = 0,
+        batch_norm: bool = False,
+        bias: bool = True,
+        **options: Any,
+    ) -> "InformationDropout":
+        """Build the layer over two convolutions of the same input; see :meth:`StochasticLayer.conv2d`."""
+        conv = {"stride": stride, "padding": padding}
+        features = cls._conv2d_features(
+            in_channels, out_channels, kernel_size, batch_norm=batch_norm, bias=bias, **conv
+        )
+        return cls(features, nn.Conv2d(in_channels, out_channels, kernel_size, **conv), **options)
+
+
+def log_softplus(h: Tensor) -> Tensor:
+    """Return ``log(log(1 + exp(h)))``, which is h where exp(h) is negligible."""
+    small = h < math.log(torch.finfo(h.dtype).eps)
+    return torch.where(small, h, F.softplus(h.masked_fill(small, 0.0)).log())
+
+
+def _check_options(
+    alpha_min: float, alpha_max: float, gate: float, atom: str, activation_floor: float
+) -> None:
+    if not 0 < alpha_min < alpha_max:
+        raise ValueError(f"need 0 < alpha_min < alpha_max; got alpha_min={alpha_min}, alpha_max={alpha_max}")
+    if not 0 <= gate <= 1:
+        raise ValueError(f"gate is a probability; got {gate}")
+    if atom not in ("exact", "ignore"):
+        raise ValueError(f"atom={atom!r} is unknown; choose 'exact' or 'ignore'")
+    if activation_floor < 0:
+        raise ValueError(f"activation_floor must not be negative; got {activation_floor}")

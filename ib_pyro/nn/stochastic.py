@@ -1,0 +1,230 @@
+"""The base of every stochastic layer: a network that turns its input into one latent site."""
+
+from abc import abstractmethod
+from collections.abc import Callable
+from typing import Any
+
+import pyro
+import torch
+from pyro.distributions.torch_distribution import TorchDistributionMixin
+from pyro.nn import PyroModule
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+__all__ = ["ACTIVATIONS", "StochasticLayer"]
+
+
+def _identity(h: Tensor) -> Tensor:
+    return h
+
+
+ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
+    "identity": _identity,
+    "relu": F.relu,
+    "softplus": F.softplus,
+}
+EVENT_DIMS = {
+    nn.Linear: 1,
+    nn.Conv1d: 2,
+    nn.Conv2d: 3,
+    nn.Conv3d: 4,
+    nn.ConvTranspose1d: 2,
+    nn.ConvTranspose2d: 3,
+}
+
+
+class StochasticLayer(PyroModule):
+    """A layer that emits exactly one latent site, distributed as :meth:`posterior` says.
+
+    The layer is half a guide and half a model. Called, it samples ``z ~ p(z|x)`` at its site, as a guide does;
+    :meth:`sample_prior` samples ``z ~ q(z)`` at the same site, as a model does. Outside of any Pyro handler a
+    call merely draws z, so that the layer also works in a plain ``nn.Sequential``.
+
+    The site is called ``name`` if that is given; otherwise it has the module's own name, which
+    :class:`~ib_pyro.Bottleneck` or an enclosing ``PyroModule`` gives it.
+
+    Args:
+        features: Network whose output, after the activation, is f(x).
+        activation: ``"relu"``, ``"softplus"``, ``"identity"``, or a function of tensors.
+        event_dim: Number of rightmost dimensions of z that are one sample's; by default that of the last linear
+            (1) or convolutional (2 to 4) layer in ``features``, otherwise all dimensions but the first.
+        name: Name of the site.
+
+    Raises:
+        ValueError: If the activation is unknown or ``event_dim`` is below 1.
+    """
+
+    def __init__(
+        self,
+        features: nn.Module,
+        *,
+        activation: str | Callable[[Tensor], Tensor] = "relu",
+        event_dim: int | None = None,
+        name: str | None = None,
+    ) -> None:
+        super().__init__()
+        self.features = features
+        self.activation = activation
+        self._activate = _resolve_activation(activation)
+        if event_dim is not None and event_dim < 1:
+            raise ValueError(f"event_dim must be at least 1, one sample's own dimensions; got {event_dim}")
+        self.event_dim = event_dim or _last_event_dim(features)
+        self.name = name
+        self._name_in_program: str | None = None
+
+    @property
+    def site_name(self) -> str:
+        """Name of the latent site that this layer emits."""
+        return self.name or self._name_in_program or self._pyro_name or "z"
+
+    @abstractmethod
+    def posterior(self, x: Tensor) -> TorchDistributionMixin:
+        """Return ``p(z|x)``, elementwise: its batch shape is that of f(x)."""
+
+    @abstractmethod
+    def prior_distribution(self, event_shape: torch.Size) -> TorchDistributionMixin:
+        """Return ``q(z)`` with the given event shape."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Sample z given x at the layer's site.
+
+        Args:
+            x: The layer's input, ``[batch, ...]``.
+
+        Returns:
+            z, of the shape of ``features(x)``.
+
+        Raises:
+            ValueError: If the activation or the noise is not what the distribution allows; names the site.
+        """
+        posterior = self._posterior_of(x)
+        return pyro.sample(self.site_name, self._as_site(posterior))
+
+    def sample_prior(self, event_shape: torch.Size) -> Tensor:
+        """Sample z from the prior at the layer's site.
+
+        Args:
+            event_shape: Shape of one sample of z.
+
+        Returns:
+            z, ``[..., *event_shape]``, with the batch dimensions of the enclosing plates.
+
+        Raises:
+            NotImplementedError: If nothing fixes the site's value and the prior is improper; names the site.
+        """
+        try:
+            return pyro.sample(self.site_name, self.prior_distribution(event_shape))
+        except NotImplementedError as error:
+            raise NotImplementedError(
+                f"site {self.site_name!r}: {error}. To sample the model on its own, set the layer's prior to a "
+                "proper one; to sample given data, use program.predict(x)"
+            ) from error
+
+    def _submodule(self, name: str) -> nn.Module:
+        # Inside a Bottleneck the program announces parameters to Pyro, under names that cannot clash;
+        # PyroModule's attribute access would do it again, once a layer and step.
+        if self._name_in_program is None and self._pyro_name:
+            return getattr(self, name)
+        return self._modules[name]
+
+    def _activation_of(self, x: Tensor) -> Tensor:
+        return self._activate(self._submodule("features")(x))
+
+    def _posterior_of(self, x: Tensor) -> TorchDistributionMixin:
+        try:
+            return self.posterior(x)
+        except ValueError as error:
+            raise ValueError(f"site {self.site_name!r}: {error}") from error
+
+    def _as_site(self, posterior: TorchDistributionMixin) -> TorchDistributionMixin:
+        return posterior.to_event(self._event_dim_of(posterior.batch_shape))
+
+    def _event_dim_of(self, shape: torch.Size) -> int:
+        event_dim = self.event_dim or len(shape) - 1
+        if len(shape) <= event_dim:
+            raise ValueError(
+                f"site {self.site_name!r}: an output of shape {tuple(shape)} leaves no batch dimension beside "
+                f"event_dim={event_dim}; pass a batch, or set event_dim"
+            )
+        return event_dim
+
+    @classmethod
+    def _linear_features(
+        cls, in_features: int, out_features: int, *, batch_norm: bool = False, bias: bool = True
+    ) -> nn.Module:
+        linear = nn.Linear(in_features, out_features, bias=bias and not batch_norm)
+        return nn.Sequential(linear, nn.BatchNorm1d(out_features)) if batch_norm else linear
+
+    @classmethod
+    def _conv2d_features(
+        cls, in_channels: int, out_channels: int, kernel_size: int, *, batch_norm: bool = False, **conv: Any
+    ) -> nn.Module:
+        bias = conv.pop("bias", True) and not batch_norm
+        layer = nn.Conv2d(in_channels, out_channels, kernel_size, bias=bias, **conv)
+        return nn.Sequential(layer, nn.BatchNorm2d(out_channels)) if batch_norm else layer
+
+    @classmethod
+    def linear(
+        cls,
+        in_features: int,
+        out_features: int,
+        *,
+        batch_norm: bool = False,
+        bias: bool = True,
+        **options: Any,
+    ) -> "StochasticLayer":
+        """Build the layer over a linear map.
+
+        Args:
+            in_features: Width of the input.
+            out_features: Width of z.
+            batch_norm: Put batch norm between the map and the activation.
+            bias: Give the map a bias (batch norm has its own).
+            **options: The layer's own options.
+        """
+        features = cls._linear_features(in_features, out_features, batch_norm=batch_norm, bias=bias)
+        return cls(features, **options)
+
+    @classmethod
+    def conv2d(
+        cls,
+        in_channels: int,
+        out_channels: int,
+        kernel_size: int,
+        stride: int = 1,
+        *,
+        padding: int | str = 0,
+        batch_norm: bool = False,
+        bias: bool = True,
+        **options: Any,
+    ) -> "StochasticLayer":
+        """Build the layer over a two-dimensional convolution.
+
+        Args:
+            in_channels: Channels of the input.
+            out_channels: Channels of z.
+            kernel_size: Side of the kernel.
+            stride: Stride of the convolution.
+            padding: Padding of the convolution.
+            batch_norm: Put batch norm between the convolution and the activation.
+            bias: Give the convolution a bias (batch norm has its own).
+            **options: The layer's own options.
+        """
+        conv = {"stride": stride, "padding": padding, "bias": bias}
+        features = cls._conv2d_features(in_channels, out_channels, kernel_size, batch_norm=batch_norm, **conv)
+        return cls(features, **options)
+
+
+def _resolve_activation(activation: str | Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
+    if callable(activation):
+        return activation
+    if activation not in ACTIVATIONS:
+        raise ValueError(
+            f"activation={activation!r} is unknown; choose one of {sorted(ACTIVATIONS)} or pass a function"
+        )
+    return ACTIVATIONS[activation]
+
+
+def _last_event_dim(features: nn.Module) -> int | None:
+    known = [EVENT_DIMS[type(m)] for m in features.modules() if type(m) in EVENT_DIMS]
+    return known[-1] if known else None
