@@ -144,7 +144,7 @@ class Bottleneck(nn.Module):
         # Model and guide are views of this module; they are made again on demand.
         return {**super().__getstate__(), "_views": None}
 
-    def _decode(self, encoded: Tensor | tuple[Tensor, ...]) -> Any:
+    def _decode(self, encoded: Tensor | tuple[Tensor, ...]) -> object:
         return self.decoder(*encoded) if isinstance(encoded, tuple) else self.decoder(encoded)
 
     def _model_and_guide(self) -> "tuple[_Model, _Guide]":
@@ -154,12 +154,13 @@ class Bottleneck(nn.Module):
         assert self._views is not None
         return self._views
 
-    def _plate(self, batch_size: int) -> Any:
+    def _plate(self, batch_size: int) -> pyro.plate:
         if batch_size == 0:
             raise ValueError("the batch is empty; pass at least one sample")
         if self.num_data is None:
             return pyro.plate("data", batch_size, dim=-1)
-        return pyro.plate("data", self.num_data, subsample=range(batch_size), dim=-1)
+        subsample = range(batch_size)  # only its length is looked at: a batch comes already drawn
+        return pyro.plate("data", self.num_data, subsample=subsample, dim=-1)  # type: ignore[arg-type]
 
     def _encode(self, x: Tensor) -> None:
         """Run a noisy encoder, and note the shapes of its sites the first time."""
@@ -201,6 +202,9 @@ class Bottleneck(nn.Module):
 
 class _View(nn.Module):
     """One side of a program, as a module with the program's parameters."""
+
+    program: Bottleneck
+    _side: str
 
     def __init__(self, program: Bottleneck) -> None:
         super().__init__()
@@ -282,7 +286,7 @@ def _check_same_parameters(name: str, module: nn.Module) -> None:
             )
 
 
-def _without_side_effects(module: nn.Module, x: Tensor) -> Any:
+def _without_side_effects(module: nn.Module, x: Tensor) -> Tensor | tuple[Tensor, ...]:
     """Call a module so that its buffers, such as batch norm's statistics, stay as they are."""
     buffers = {name: buffer.clone() for name, buffer in module.named_buffers()}
     return torch.func.functional_call(module, buffers, (x,))

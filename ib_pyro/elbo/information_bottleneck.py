@@ -148,7 +148,7 @@ class InformationBottleneckELBO(ELBO):
             self._evaluate(model_trace, guide_trace, with_unweighted=False).loss
             for model_trace, guide_trace in self._get_traces(model, guide, args, kwargs)
         ]
-        return losses[0] if len(losses) == 1 else sum(loss / len(losses) for loss in losses)
+        return losses[0] if len(losses) == 1 else torch.as_tensor(sum(loss / len(losses) for loss in losses))
 
     def loss(self, model: Program, guide: Program, *args: Any, **kwargs: Any) -> float:
         """Return the loss as a number."""
@@ -173,7 +173,7 @@ class InformationBottleneckELBO(ELBO):
         unwrapped_guide = poutine.unwrap(guide)
         if isinstance(unwrapped_guide, poutine.messenger.Messenger):
             guide(*args, **kwargs)
-            model_trace, guide_trace = unwrapped_guide.get_traces()
+            model_trace, guide_trace = unwrapped_guide.get_traces()  # type: ignore[attr-defined]
         else:
             guide_trace = poutine.trace(guide).get_trace(*args, **kwargs)
             model_trace = poutine.trace(poutine.replay(model, trace=guide_trace)).get_trace(*args, **kwargs)
@@ -202,11 +202,11 @@ class InformationBottleneckELBO(ELBO):
                     kl = site_rate(name, guide_site, site, self.on_missing_kl)
                     elbo = elbo - self._weighted_rate(beta, kl, guide_site)
                     rate[name] = per_plate(masked(kl, guide_site), guide_site)
-        for name, site in guide_sites.items():
+        for name, auxiliary in guide_sites.items():
             if name not in model_trace.nodes:
-                owner, log_prob = owner_of(name, guide_sites), log_prob_of(name, site)
-                elbo = elbo - self._weighted_rate(weight_of(self.beta, owner, 1.0), log_prob, site)
-                rate[owner] = rate.get(owner, 0.0) + per_plate(masked(log_prob, site), site)
+                owner, log_prob = owner_of(name, guide_sites), log_prob_of(name, auxiliary)
+                elbo = elbo - self._weighted_rate(weight_of(self.beta, owner, 1.0), log_prob, auxiliary)
+                rate[owner] = rate.get(owner, 0.0) + per_plate(masked(log_prob, auxiliary), auxiliary)
         loss = -torch.as_tensor(elbo)
         correlation = self._total_correlations(guide_sites)
         for name, value in correlation.items():

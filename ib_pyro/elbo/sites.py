@@ -1,5 +1,6 @@
 """What an ELBO reads off the sites of a model and a guide trace."""
 
+from collections.abc import Mapping
 from typing import Any
 
 from pyro.distributions.util import scale_and_mask
@@ -20,7 +21,7 @@ __all__ = [
     "scaled_sum",
 ]
 
-Site = dict[str, Any]
+Site = Mapping[str, Any]
 PARTICLES = "num_particles_vectorized"
 
 

@@ -1,11 +1,9 @@
 """The rate of one latent site, analytic or sampled."""
 
-from typing import Any
-
 import torch
 from pyro.distributions import Delta
 from torch import Tensor
-from torch.distributions import kl_divergence
+from torch.distributions import Distribution, kl_divergence
 
 from ib_pyro.elbo.sites import Site, log_prob_of
 from ib_pyro.handlers import unwrap
@@ -64,7 +62,7 @@ def require_same_scale(name: str, guide_site: Site, model_site: Site) -> None:
         )
 
 
-def _describe_missing(name: str, posterior: Any, prior: Any, error: Exception) -> str:
+def _describe_missing(name: str, posterior: Distribution, prior: Distribution, error: Exception) -> str:
     hint = f" ({error})" if str(error) else ""
     if posterior.event_shape != prior.event_shape:
         hint = f"; their event shapes are {tuple(posterior.event_shape)} and {tuple(prior.event_shape)}"
@@ -77,7 +75,7 @@ def _describe_missing(name: str, posterior: Any, prior: Any, error: Exception) -
     )
 
 
-def _equal(a: Any, b: Any) -> bool:
+def _equal(a: object, b: object) -> bool:
     if a is None or b is None:
         return False
     if isinstance(a, Tensor) or isinstance(b, Tensor):
@@ -86,7 +84,7 @@ def _equal(a: Any, b: Any) -> bool:
     return bool(a == b)
 
 
-def _short(value: Any) -> str:
+def _short(value: object) -> str:
     if isinstance(value, Tensor):
         return f"a tensor of shape {tuple(value.shape)}" if value.numel() > 1 else str(value.item())
     return str(value)
