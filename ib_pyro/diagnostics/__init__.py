@@ -4,7 +4,7 @@ from ib_pyro.diagnostics.active_units import ActiveUnits, active_units, active_u
 from ib_pyro.diagnostics.attacks import Attack, Predict, fgsm, gaussian_noise, pgd
 from ib_pyro.diagnostics.calibration import ReliabilityBins, expected_calibration_error, reliability_bins
 from ib_pyro.diagnostics.dci import DCI, dci
-from ib_pyro.diagnostics.information_plane import InformationPlane, information_plane, label_entropy
+from ib_pyro.diagnostics.information_plane import InformationPlane, information_plane
 from ib_pyro.diagnostics.mutual_information_gap import MutualInformationGap, mutual_information_gap
 from ib_pyro.diagnostics.out_of_distribution import out_of_distribution_auroc
 from ib_pyro.diagnostics.predictive_entropy import PredictiveEntropy, predictive_entropy
@@ -12,6 +12,15 @@ from ib_pyro.diagnostics.rates import rate_by_class, rate_by_position, rate_by_u
 from ib_pyro.diagnostics.robustness import RobustnessCurve, robustness_curve
 from ib_pyro.diagnostics.scores import brier_score, negative_log_likelihood
 from ib_pyro.diagnostics.separated_predictability import SeparatedPredictability, separated_predictability
+from ib_pyro.diagnostics.total_correlation import TotalCorrelation, total_correlation
+from ib_pyro.information import (
+    RateDecomposition,
+    info_nce_lower_bound,
+    label_entropy,
+    leave_one_out_upper_bound,
+    predictive_information_lower_bound,
+    rate_decomposition,
+)
 
 __all__ = [
     "DCI",
@@ -21,9 +30,11 @@ __all__ = [
     "MutualInformationGap",
     "Predict",
     "PredictiveEntropy",
+    "RateDecomposition",
     "ReliabilityBins",
     "RobustnessCurve",
     "SeparatedPredictability",
+    "TotalCorrelation",
     "active_units",
     "active_units_by_rate",
     "brier_score",
@@ -31,17 +42,22 @@ __all__ = [
     "expected_calibration_error",
     "fgsm",
     "gaussian_noise",
+    "info_nce_lower_bound",
     "information_plane",
     "label_entropy",
+    "leave_one_out_upper_bound",
     "mutual_information_gap",
     "negative_log_likelihood",
     "out_of_distribution_auroc",
     "pgd",
     "predictive_entropy",
+    "predictive_information_lower_bound",
     "rate_by_class",
     "rate_by_position",
     "rate_by_unit",
+    "rate_decomposition",
     "reliability_bins",
     "robustness_curve",
     "separated_predictability",
+    "total_correlation",
 ]

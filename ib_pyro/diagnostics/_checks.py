@@ -11,7 +11,7 @@ def check_probabilities(probabilities: Tensor, dims: tuple[str, ...]) -> None:
 
     Args:
         probabilities: A floating-point tensor.
-        dims: Names of the dimensions expected, for the message, as `("N", "K")`.
+        dims: Names of the dimensions expected, for the message, as ``("N", "K")``.
 
     Raises:
         ValueError: If the shape, the sign or a sum is wrong, or a value is NaN.

@@ -12,8 +12,8 @@ class ActiveUnits:
     """Units whose statistic exceeds a threshold.
 
     Attributes:
-        active: Boolean [*event].
-        statistic: What was compared, [*event]; its unit is that of the function that made it.
+        active: Boolean, of the event shape.
+        statistic: What was compared, of the event shape; its unit is that of the function that made it.
         threshold: What it was compared with.
     """
 
@@ -33,17 +33,17 @@ class ActiveUnits:
 
 
 def active_units(posterior_mean: Tensor, *, threshold: float = 0.01) -> ActiveUnits:
-    """Units whose posterior mean moves with the input.
+    r"""Units whose posterior mean moves with the input.
 
-        A_u = Var_x( E[z_u | x] ) > threshold
+    .. math:: A_u = \operatorname{Var}_x\big(E[z_u | x]\big) > \text{threshold}
 
     Burda, Grosse & Salakhutdinov (2016), "Importance Weighted Autoencoders", section 5, with their 0.01.
     The variance is in squared units of z, hence made for latents of about unit scale; multiplicative noise
-    scales with its activation, for which `active_units_by_rate` or the posterior mean of log z are the
+    scales with its activation, for which ``active_units_by_rate`` or the posterior mean of log z are the
     better measure.
 
     Args:
-        posterior_mean: E[z | x], [N, *event], in units of z.
+        posterior_mean: E[z | x], ``[N, ...]``, in units of z.
         threshold: Least variance (unbiased, over samples) of an active unit, squared units of z.
 
     Returns:
@@ -62,16 +62,16 @@ def active_units(posterior_mean: Tensor, *, threshold: float = 0.01) -> ActiveUn
 
 
 def active_units_by_rate(rate: Tensor, *, threshold: float = 0.01) -> ActiveUnits:
-    """Units whose mean rate exceeds a threshold.
+    r"""Units whose mean rate exceeds a threshold.
 
-        R_u = 1/N sum_n r_nu > threshold
+    .. math:: R_u = \frac1N \sum_n r_{nu} > \text{threshold}
 
     A unit with R_u = 0 has collapsed onto its prior: z_u tells nothing of x. A unit whose rate is constant
-    but positive counts as active here and not in `active_units`. For a channel of a convolutional site pass
+    but positive counts as active here and not in ``active_units``. For a channel of a convolutional site pass
     its rate summed over positions.
 
     Args:
-        rate: Elementwise rate, [N, *event], nats.
+        rate: Elementwise rate, ``[N, ...]``, nats.
         threshold: Least mean rate of an active unit, nats per sample.
 
     Returns:
@@ -95,6 +95,6 @@ def _compare(statistic: Tensor, threshold: float) -> ActiveUnits:
 
 def _check(values: Tensor, name: str, threshold: float, *, least: int) -> None:
     if values.ndim < 2 or values.shape[0] < least or 0 in values.shape:
-        raise ValueError(f"{name}: expected [N, *event] with N >= {least}, got {list(values.shape)}")
+        raise ValueError(f"{name}: expected [N, ...] with N >= {least}, got {list(values.shape)}")
     if not threshold >= 0:
         raise ValueError(f"threshold: {threshold}, must be >= 0")

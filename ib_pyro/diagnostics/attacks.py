@@ -15,7 +15,7 @@ Predict = Callable[[Tensor], Tensor]
 
 
 class Attack(Protocol):
-    """What perturbs a batch of inputs; bind an attack's options with `functools.partial`."""
+    """What perturbs a batch of inputs; bind an attack's options with ``functools.partial``."""
 
     def __call__(self, predict: Predict, x: Tensor, y: Tensor, size: float, /) -> Tensor:
         """Return the perturbed inputs, of the shape of x."""
@@ -31,11 +31,11 @@ def gaussian_noise(
     clip: tuple[float, float] | None = (0.0, 1.0),
     generator: torch.Generator | None = None,
 ) -> Tensor:
-    """Add independent Gaussian noise to every pixel; `predict` and `y` are not used.
+    r"""Add independent Gaussian noise to every pixel; ``predict`` and ``y`` are not used.
 
-        x' = clip(x + size * n),   n ~ N(0, 1)
+    .. math:: x' = \mathrm{clip}(x + \text{size} \cdot n), \quad n \sim N(0, 1)
 
-    Hendrycks & Dietterich (2019) for the corruption; `size` is its standard deviation before clipping.
+    Hendrycks & Dietterich (2019) for the corruption; ``size`` is its standard deviation before clipping.
 
     Args:
         predict: Not used.
@@ -65,9 +65,11 @@ def fgsm(
     samples: int = 1,
     clip: tuple[float, float] | None = (0.0, 1.0),
 ) -> Tensor:
-    """Fast gradient sign method: one step uphill in the loss, to the corner of the L-infinity ball.
+    r"""Fast gradient sign method: one step uphill in the loss, to the corner of the L-infinity ball.
 
-        x' = clip(x + size * sign(g)),   g = grad_x 1/M sum_m -log p(y | x, z_m)
+    .. math::
+        x' = \mathrm{clip}(x + \text{size} \cdot \mathrm{sign}\, g), \quad
+        g = -\nabla_x \frac1M \sum_m \log p(y | x, z_m)
 
     Goodfellow, Shlens & Szegedy (2015), section 4. Averaging the gradient over the predictor's own noise is
     "expectation over transformation", Athalye, Carlini & Wagner (2018): a single noisy gradient would make
@@ -80,14 +82,14 @@ def fgsm(
         x: Inputs, [N, ...].
         y: True classes, integer [N].
         size: Radius of the ball, in units of x.
-        samples: Calls M of `predict` that the gradient is averaged over (times the S draws of each).
+        samples: Calls M of ``predict`` that the gradient is averaged over (times the S draws of each).
         clip: Range of valid inputs; None: no limits.
 
     Returns:
         The adversarial inputs, detached.
 
     Raises:
-        ValueError: If an argument is out of range or `predict` cannot be differentiated.
+        ValueError: If an argument is out of range or ``predict`` cannot be differentiated.
     """
     _check_input(x, size, clip)
     _, gradient = _loss_and_gradient(predict, x, y, samples)
@@ -109,15 +111,17 @@ def pgd(
     clip: tuple[float, float] | None = (0.0, 1.0),
     generator: torch.Generator | None = None,
 ) -> Tensor:
-    """Projected gradient ascent on the loss within the L-infinity ball.
+    r"""Projected gradient ascent on the loss within the L-infinity ball.
 
-        x_0 = x + size * U(-1, 1),   x_{t+1} = clip(project(x_t + step_size * sign(g_t)))
+    .. math::
+        x_0 = x + \text{size} \cdot U(-1, 1), \quad
+        x_{t+1} = \mathrm{clip}(\mathrm{project}(x_t + \text{step size} \cdot \mathrm{sign}\, g_t))
 
     Madry et al. (2018), "Towards Deep Learning Models Resistant to Adversarial Attacks", section 2.1, with
-    the gradient averaged over the predictor's noise as in `fgsm`.
+    the gradient averaged over the predictor's noise as in ``fgsm``.
 
     Args:
-        predict: As in `fgsm`.
+        predict: As in ``fgsm``.
         x: Inputs, [N, ...].
         y: True classes, integer [N].
         size: Radius of the ball, in units of x.
@@ -125,19 +129,19 @@ def pgd(
         step_size: In units of x; default: 2.5 * size / steps, which reaches the boundary from anywhere in
             the ball.
         random_start: Start anywhere in the ball; False starts at x.
-        restarts: Independent starts (more than one only with `random_start`); the most harmful result is
+        restarts: Independent starts (more than one only with ``random_start``); the most harmful result is
             taken.
-        samples: Calls of `predict` that each loss and gradient is averaged over.
+        samples: Calls of ``predict`` that each loss and gradient is averaged over.
         keep: What a restart gives: its iterate of highest loss, or its last. Losses are as noisy as
-            `predict`: with few draws, "best" partly picks luck.
+            ``predict``: with few draws, "best" partly picks luck.
         clip: Range of valid inputs; None: no limits.
         generator: Source of the starts; None: torch's own.
 
     Returns:
-        The adversarial inputs, detached, within `size` of x in every pixel.
+        The adversarial inputs, detached, within ``size`` of x in every pixel.
 
     Raises:
-        ValueError: If an argument is out of range or `predict` cannot be differentiated.
+        ValueError: If an argument is out of range or ``predict`` cannot be differentiated.
     """
     _check_input(x, size, clip)
     if steps < 1 or restarts < 1 or (restarts > 1 and not random_start) or keep not in ("best", "last"):

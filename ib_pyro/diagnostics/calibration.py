@@ -55,7 +55,7 @@ def reliability_bins(probabilities: Tensor, labels: Tensor, *, num_bins: int = 1
         The bins, on the device of the probabilities.
 
     Raises:
-        ValueError: If the probabilities are none, the labels do not fit, or `num_bins` < 1.
+        ValueError: If the probabilities are none, the labels do not fit, or ``num_bins`` < 1.
 
     Example:
         >>> p = torch.tensor([[0.9, 0.1], [0.9, 0.1]])
@@ -80,12 +80,12 @@ def reliability_bins(probabilities: Tensor, labels: Tensor, *, num_bins: int = 1
 
 
 def expected_calibration_error(probabilities: Tensor, labels: Tensor, *, num_bins: int = 15) -> Tensor:
-    """Mean gap between confidence and accuracy.
+    r"""Mean gap between confidence and accuracy.
 
-        ECE = sum_b N_b / N | acc_b - conf_b |
+    .. math:: \mathrm{ECE} = \sum_b \frac{N_b}{N} |\mathrm{acc}_b - \mathrm{conf}_b|
 
     Guo et al. (2017), eq. (3). It depends on the binning, is biased upwards on few samples, and is 0 for a
-    network that always predicts the class frequencies: read it beside a proper score such as `brier_score`.
+    network that always predicts the class frequencies: read it beside a proper score such as ``brier_score``.
 
     Args:
         probabilities: Predicted class probabilities, [N, K].
@@ -96,7 +96,7 @@ def expected_calibration_error(probabilities: Tensor, labels: Tensor, *, num_bin
         Scalar in [0, 1].
 
     Raises:
-        ValueError: As `reliability_bins`.
+        ValueError: As ``reliability_bins``.
 
     Example:
         >>> p = torch.tensor([[0.9, 0.1], [0.9, 0.1]])

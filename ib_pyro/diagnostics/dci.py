@@ -39,13 +39,14 @@ class DCI:
 def dci(
     code: Tensor, factors: Tensor, *, num_trees: int = 50, max_depth: int | None = None, seed: int = 0
 ) -> DCI:
-    """How one-to-one the map between dimensions of a code and known factors is.
+    r"""How one-to-one the map between dimensions of a code and known factors is.
 
     With R the importance of each dimension in a random forest that predicts each factor, and P its rows
-    (P_dk) or columns (Q_dk) as distributions:
+    and Q its columns as distributions:
 
-        D_d = 1 - H_K(P_d.),  D = sum_d w_d D_d,  w_d = sum_k R_dk / sum_dk R_dk
-        C_k = 1 - H_D(Q_.k),  C = mean_k C_k
+    .. math::
+        D_d &= 1 - H_K(P_{d \cdot}), \quad D = \sum_d w_d D_d, \quad w_d = \sum_k R_{dk} / \sum_{dk} R_{dk} \\
+        C_k &= 1 - H_D(Q_{\cdot k}), \quad C = \frac1K \sum_k C_k
 
     with the entropies to base K and D. Eastwood & Williams (2018), "A Framework for the Quantitative
     Evaluation of Disentangled Representations", section 2. The forest splits on the best of *all*

@@ -7,9 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ib_pyro.diagnostics._checks import check_labels
-
-__all__ = ["InformationPlane", "information_plane", "label_entropy"]
+__all__ = ["InformationPlane", "information_plane"]
 
 
 @dataclass(frozen=True)
@@ -29,41 +27,19 @@ class InformationPlane:
     label_entropy: float
 
 
-def label_entropy(labels: Tensor) -> float:
-    """Entropy of the empirical distribution of the labels.
-
-        H(y) = - sum_c (N_c / N) log (N_c / N)
-
-    Args:
-        labels: Classes, integer [N].
-
-    Returns:
-        H(y), nats.
-
-    Raises:
-        ValueError: If the labels are no non-empty vector of integers >= 0.
-
-    Example:
-        >>> round(label_entropy(torch.tensor([0, 1, 0, 1])), 4)
-        0.6931
-    """
-    check_labels(labels, labels.numel())
-    p = torch.bincount(labels).double() / labels.numel()
-    return float(-torch.xlogy(p, p).sum())
-
-
 def information_plane(
     rows: Iterable[Mapping[str, Any]],
     *,
-    label_entropy: float,
+    label_entropy: float | Tensor,
     distortion: str = "distortion",
     rate: str = "rate",
     step: str = "epoch",
 ) -> InformationPlane:
-    """Bounds on I(x; z) and I(z; y) from a run's distortion and rate.
+    r"""Bounds on I(x; z) and I(z; y) from a run's distortion and rate.
 
-        I(x; z) <= E KL(p(z|x) || q(z))      = rate
-        I(z; y) >= H(y) - E[-log p(y|z)]     = H(y) - distortion
+    .. math::
+        I(x; z) &\le E\,\mathrm{KL}(p(z|x) \| q(z)) = \text{rate} \\
+        I(z; y) &\ge H(y) - E[-\log p(y|z)] = H(y) - \text{distortion}
 
     Barber & Agakov (2003); Alemi et al. (2017), "Deep Variational Information Bottleneck", section 3. The
     first bound needs a normalised prior: the rate is I(x; z) + KL(p(z) || q(z)), and with the improper
@@ -73,8 +49,9 @@ def information_plane(
     guessing by class frequencies.
 
     Args:
-        rows: One mapping a row, as `csv.DictReader` gives over a run's metrics (numbers may be strings).
-        label_entropy: H(y) of the set that the rows were measured on, nats; see `label_entropy`.
+        rows: One mapping a row, as ``csv.DictReader`` gives over a run's metrics (numbers may be strings).
+        label_entropy: H(y) of the set that the rows were measured on, nats; see
+            ``ib_pyro.information.label_entropy``.
         distortion: Column of the distortion, nats per sample.
         rate: Column of the rate, nats per sample, not multiplied by beta.
         step: Column of the epoch or step.
@@ -83,23 +60,24 @@ def information_plane(
         The run's path, float64 on the CPU, in the order of the rows.
 
     Raises:
-        ValueError: If there are no rows, a column is missing or empty, or `label_entropy` is negative.
+        ValueError: If there are no rows, a column is missing or empty, or ``label_entropy`` is negative.
 
     Example:
         >>> rows = [{"epoch": "1", "distortion": "2.0", "rate": "5.0"}]
         >>> information_plane(rows, label_entropy=2.3).i_xz
         tensor([5.], dtype=torch.float64)
     """
-    if not label_entropy >= 0:
-        raise ValueError(f"label_entropy: {label_entropy}, must be >= 0 nats")
+    entropy = float(label_entropy)
+    if not entropy >= 0:
+        raise ValueError(f"label_entropy: {entropy}, must be >= 0 nats")
     table = list(rows)
     if not table:
         raise ValueError("rows: empty; a run writes its first row after its first epoch")
     return InformationPlane(
         step=_column(table, step),
         i_xz=_column(table, rate),
-        i_zy=label_entropy - _column(table, distortion),
-        label_entropy=float(label_entropy),
+        i_zy=entropy - _column(table, distortion),
+        label_entropy=entropy,
     )
 
 

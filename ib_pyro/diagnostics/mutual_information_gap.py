@@ -32,21 +32,21 @@ class MutualInformationGap:
 def mutual_information_gap(
     code: Tensor, factors: Tensor, *, num_bins: int = 20, binning: Literal["width", "quantile"] = "width"
 ) -> MutualInformationGap:
-    """How much better the best dimension of a code knows each factor than the second best does.
+    r"""How much better the best dimension of a code knows each factor than the second best does.
 
-        MIG = 1/K sum_k 1/H(v_k) ( I(z_(1); v_k) - I(z_(2); v_k) )
+    .. math:: \mathrm{MIG} = \frac1K \sum_k \frac{I(z_{(1)}; v_k) - I(z_{(2)}; v_k)}{H(v_k)}
 
     where (1) and (2) are the two dimensions that know most about v_k. Chen et al. (2018), "Isolating
     Sources of Disentanglement in VAEs", section 4. The mutual information is that of the binned code (20
     bins of equal width, as in Locatello et al. 2019); this plug-in estimate is too high by about (bins -
-    1)(values - 1) / (2 N) nats, which largely cancels in the gap but not in `information`. Work is done by
+    1)(values - 1) / (2 N) nats, which largely cancels in the gap but not in ``information``. Work is done by
     scikit-learn on the CPU.
 
     Args:
         code: Posterior means (or samples), [N, D], D >= 2, any scale.
         factors: Discrete factors, integer [N, K] or [N].
         num_bins: Bins a dimension.
-        binning: `width` (as published), or `quantile`, which keeps its resolution on heavy tails such as
+        binning: ``width`` (as published), or ``quantile``, which keeps its resolution on heavy tails such as
             those of log-normal noise.
 
     Returns:

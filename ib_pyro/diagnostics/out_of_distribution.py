@@ -9,9 +9,9 @@ __all__ = ["out_of_distribution_auroc"]
 
 
 def out_of_distribution_auroc(scores_in: Tensor, scores_out: Tensor) -> float:
-    """Area under the ROC curve of a detector that calls large scores out-of-distribution.
+    r"""Area under the ROC curve of a detector that calls large scores out-of-distribution.
 
-        AUROC = P(s_out > s_in) + 1/2 P(s_out = s_in)
+    .. math:: \mathrm{AUROC} = P(s_\text{out} > s_\text{in}) + \tfrac12 P(s_\text{out} = s_\text{in})
 
     Hendrycks & Gimpel (2017), "A Baseline for Detecting Misclassified and Out-of-Distribution Examples".
     0.5 is chance; below 0.5 the score falls out of distribution, as the rate may (a network that lets

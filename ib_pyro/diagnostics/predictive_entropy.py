@@ -29,12 +29,13 @@ class PredictiveEntropy:
 
 
 def predictive_entropy(probabilities: Tensor) -> PredictiveEntropy:
-    """Split the entropy of the posterior predictive.
+    r"""Split the entropy of the posterior predictive.
 
     With p_s = p(y | x, z_s) and their mean p:
 
-        H[p] = 1/S sum_s H[p_s]  +  1/S sum_s KL(p_s || p)
-        total =   aleatoric      +     epistemic
+    .. math::
+        \underbrace{H[p]}_\text{total} = \underbrace{\frac1S \sum_s H[p_s]}_\text{aleatoric}
+            + \underbrace{\frac1S \sum_s \mathrm{KL}(p_s \| p)}_\text{epistemic}
 
     Houlsby et al. (2011); Depeweg et al. (2018), "Decomposition of Uncertainty in Bayesian Deep Learning".
     The second part is I(y; z | x), what a draw of the noise would tell about the prediction. With noise on
@@ -46,7 +47,7 @@ def predictive_entropy(probabilities: Tensor) -> PredictiveEntropy:
         probabilities: Class probabilities of each draw, [S, N, K].
 
     Returns:
-        Both parts; `total` is their sum exactly.
+        Both parts; ``total`` is their sum exactly.
 
     Raises:
         ValueError: If the probabilities are none or have another shape.

@@ -9,18 +9,18 @@ __all__ = ["rate_by_class", "rate_by_position", "rate_by_unit"]
 
 
 def rate_by_unit(rate: Tensor) -> Tensor:
-    """Mean rate of each unit of a site.
+    r"""Mean rate of each unit of a site.
 
-    With r_nup the elementwise rate of sample n, unit u, position p:
+    With r the elementwise rate of sample n, unit u, position p:
 
-        R_u = 1/N sum_n sum_p r_nup
+    .. math:: R_u = \frac1N \sum_n \sum_p r_{nup}
 
     A unit is a feature of a dense layer or a channel of a convolutional one, summed over its positions, so
-    that `rate_by_unit(rate).sum()` is the rate of the site. Achille & Soatto (2018), fig. 6, shows its mean
+    that ``rate_by_unit(rate).sum()`` is the rate of the site. Achille & Soatto (2018), fig. 6, shows its mean
     over u.
 
     Args:
-        rate: Elementwise rate, [N, units, *positions], nats.
+        rate: Elementwise rate, ``[N, units, ...positions]``, nats.
 
     Returns:
         [units], nats per sample.
@@ -37,18 +37,18 @@ def rate_by_unit(rate: Tensor) -> Tensor:
 
 
 def rate_by_position(rate: Tensor) -> Tensor:
-    """Rate at each position of a convolutional site, for each sample: its information map.
+    r"""Rate at each position of a convolutional site, for each sample: its information map.
 
-        R_np = sum_u r_nup
+    .. math:: R_{np} = \sum_u r_{nup}
 
     Achille & Soatto (2018), fig. 2. Values are absolute, so that maps of one site compare across samples,
     betas and networks.
 
     Args:
-        rate: Elementwise rate, [N, channels, *positions], nats.
+        rate: Elementwise rate, ``[N, channels, ...positions]``, nats.
 
     Returns:
-        [N, *positions], nats per position.
+        ``[N, ...positions]``, nats per position.
 
     Raises:
         ValueError: If there is no sample or the site has no positions.
@@ -62,12 +62,12 @@ def rate_by_position(rate: Tensor) -> Tensor:
 
 
 def rate_by_class(rate: Tensor, labels: Tensor, *, num_classes: int | None = None) -> Tensor:
-    """Mean rate of the samples of each class.
+    r"""Mean rate of the samples of each class.
 
-        R_c = 1/N_c sum_{n: y_n = c} sum_{u,p} r_nup
+    .. math:: R_c = \frac{1}{N_c} \sum_{n: y_n = c} \sum_{u, p} r_{nup}
 
     Args:
-        rate: Rate, [N] or elementwise [N, *event], nats.
+        rate: Rate, ``[N]`` or elementwise ``[N, ...]``, nats.
         labels: Classes, integer [N].
         num_classes: K; default: the largest label + 1.
 

@@ -20,9 +20,9 @@ class RobustnessCurve:
     Attributes:
         sizes: Sizes of the perturbation, [T], in units of x.
         error: Share of samples that are classified wrongly, [T], in [0, 1].
-        standard_error: Of `error`, over samples, sqrt(e (1 - e) / N), [T].
+        standard_error: Of ``error``, over samples, sqrt(e (1 - e) / N), [T].
         loss: Mean -log of the averaged predictive probability of the true class, [T], nats per sample. At
-            most about 87 in float32 where `predict` returns probabilities, which a floor keeps from 0.
+            most about 87 in float32 where ``predict`` returns probabilities, which a floor keeps from 0.
     """
 
     sizes: Tensor
@@ -40,21 +40,23 @@ def robustness_curve(
     *,
     batch_size: int | None = None,
 ) -> RobustnessCurve:
-    """Attack a predictor at several sizes and evaluate it on the result.
+    r"""Attack a predictor at several sizes and evaluate it on the result.
 
-        e(s) = 1/N sum_n [ argmax_k p(k | x'_n(s)) != y_n ],   p = 1/S sum_s p(. | x', z_s)
+    .. math:: e(s) = \frac1N \sum_n \big[\arg\max_k p(k | x'_n(s)) \ne y_n\big]
+
+    with p averaged over the predictor's draws.
 
     The attack and the evaluation each draw the predictor's noise anew, as an attacker would meet it. A
     stochastic predictor needs enough draws in both, else it looks robust because the attack could not see
-    its gradient (Athalye, Carlini & Wagner 2018): pass `functools.partial(pgd, samples=16)`, or let
-    `predict` return 16 draws. An error that does not approach 1 - 1/K or more as the size grows is a sign
+    its gradient (Athalye, Carlini & Wagner 2018): pass ``functools.partial(pgd, samples=16)``, or let
+    ``predict`` return 16 draws. An error that does not approach 1 - 1/K or more as the size grows is a sign
     of it.
 
     Args:
-        predict: Class probabilities or log-probabilities of inputs, [N, K] or [S, N, K]; see `fgsm`.
+        predict: Class probabilities or log-probabilities of inputs, [N, K] or [S, N, K]; see ``fgsm``.
         x: Inputs, [N, ...].
         y: True classes, integer [N].
-        attack: `gaussian_noise`, `fgsm`, `pgd` or another function of (predict, x, y, size).
+        attack: ``gaussian_noise``, ``fgsm``, ``pgd`` or another function of (predict, x, y, size).
         sizes: Sizes to try, in units of x; 0 gives the clean error.
         batch_size: Samples at a time; None: all at once.
 

@@ -9,9 +9,9 @@ __all__ = ["brier_score", "negative_log_likelihood"]
 
 
 def brier_score(probabilities: Tensor, labels: Tensor) -> Tensor:
-    """Squared distance between predicted probabilities and what happened.
+    r"""Squared distance between predicted probabilities and what happened.
 
-        BS_n = sum_k (p_nk - [y_n = k])^2
+    .. math:: \mathrm{BS}_n = \sum_k (p_{nk} - [y_n = k])^2
 
     Brier (1950), in its original form for K classes, from 0 (sure and right) to 2 (sure and wrong); for two
     classes it is twice the score of one probability.
@@ -37,9 +37,9 @@ def brier_score(probabilities: Tensor, labels: Tensor) -> Tensor:
 
 
 def negative_log_likelihood(probabilities: Tensor, labels: Tensor) -> Tensor:
-    """Log score of predicted probabilities.
+    r"""Log score of predicted probabilities.
 
-        NLL_n = -log p_n(y_n)
+    .. math:: \mathrm{NLL}_n = -\log p_n(y_n)
 
     Good (1952). With probabilities averaged over draws, p_n(k) = 1/S sum_s p(k | z_s), this is the log
     score of the posterior predictive, and by Jensen's inequality at most the distortion, which averages

@@ -28,16 +28,18 @@ class SeparatedPredictability:
 
 
 def separated_predictability(code: Tensor, factors: Tensor, *, seed: int = 0) -> SeparatedPredictability:
-    """How much better the best single dimension predicts each factor than the second best does.
+    r"""How much better the best single dimension predicts each factor than the second best does.
 
-        SAP = 1/K sum_k ( S_(1)k - S_(2)k ),   S_dk = balanced accuracy of thresholds on z_d for v_k
+    .. math:: \mathrm{SAP} = \frac1K \sum_k \big(S_{(1) k} - S_{(2) k}\big)
+
+    with S[d, k] the balanced accuracy of thresholds on z_d for v_k, and (1), (2) the two best dimensions.
 
     Kumar, Sattigeri & Balakrishnan (2018), "Variational Inference of Disentangled Latent Concepts", section
     3. As they do for discrete factors, one or more thresholds on z_d are fitted: here by a balanced
     decision tree with as many leaves as the factor has values. (A linear SVM, which later libraries use
-    instead, cannot tell the middle of three values on a line, and scores a perfect code low.) Since a
-    dimension that knows nothing still has chance accuracy, a perfect code scores 1 - 1/values, not 1. Work
-    is done by scikit-learn on the CPU.
+    instead, loses the inner values of a factor with five or more on a line, and scores a perfect code low.)
+    Since a dimension that knows nothing still has chance accuracy, a perfect code scores 1 - 1/values, not
+    1. Work is done by scikit-learn on the CPU.
 
     Args:
         code: Posterior means (or samples), [N, D], D >= 2, any scale.

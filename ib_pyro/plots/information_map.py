@@ -1,0 +1,91 @@
+"""Information map: the rate at each position of a layer, over or beside its image."""
+
+from typing import Literal
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.ticker import MaxNLocator
+from numpy.typing import ArrayLike
+from torch import Tensor
+
+from ib_pyro.plots._axes import SEQUENTIAL, as_array, axes_or_new
+
+__all__ = ["plot_information_map"]
+
+
+def plot_information_map(
+    rate: Tensor | ArrayLike,
+    image: Tensor | ArrayLike | None = None,
+    *,
+    style: Literal["over", "beside"] = "over",
+    vmax: float | None = None,
+    colorbar: bool = True,
+    title: str | None = None,
+    ax: Axes | None = None,
+) -> Axes:
+    """Draw one sample's rate by position, in absolute nats.
+
+    The map is stretched over the image, so each position covers the pixels under its share of the layer
+    (not its receptive field, which is larger). Pass one ``vmax`` to maps that are to be compared.
+
+    Args:
+        rate: Rate by position, [h, w], nats per position: one sample of ``rate_by_position``.
+        image: The input, [H, W] or [C, H, W] with C 1 or 3, values in [0, 1]. None: the map alone, in
+            positions.
+        style: ``over`` lays the map half transparent on the image in grey, ``beside`` puts the image to its
+            left.
+        vmax: Upper end of the colours, nats per position; default: the largest rate.
+        colorbar: Whether to add the colour bar.
+        title: Heading; default: the sum of the map, the sample's rate in nats.
+        ax: Axes to draw into; None: those of a new figure.
+
+    Returns:
+        The Axes; the map is the last of its images.
+
+    Raises:
+        ValueError: If a shape or ``style`` is wrong.
+    """
+    if style not in ("over", "beside"):
+        raise ValueError(f"style: {style!r}, must be 'over' or 'beside'")
+    values = as_array(rate, "rate", 2)
+    picture = None if image is None else _picture(image)
+    height, width = values.shape if picture is None else picture.shape[:2]
+    # Side by side in one frame, so that a caller's grid of Axes stays a grid.
+    shift = 1.08 * width if picture is not None and style == "beside" else 0.0
+    ax = axes_or_new(ax, wide=shift > 0)
+    if picture is not None:
+        # Over a coloured image the map's own colours could not be read.
+        shown = picture.mean(-1) if style == "over" and picture.ndim == 3 else picture
+        ax.imshow(shown, cmap="gray", vmin=0, vmax=1, extent=(-0.5, width - 0.5, height - 0.5, -0.5))
+    drawn = ax.imshow(
+        values,
+        cmap=SEQUENTIAL,
+        vmin=0,
+        vmax=values.max() if vmax is None else vmax,
+        extent=(shift - 0.5, shift + width - 0.5, height - 0.5, -0.5),
+        interpolation="nearest",
+        alpha=0.6 if picture is not None and style == "over" else 1.0,
+    )
+    ax.set(xlim=(-0.5, shift + width - 0.5), ylim=(height - 0.5, -0.5))
+    if colorbar:
+        ax.figure.colorbar(drawn, ax=ax, label="rate [nats per position]")
+    unit = "position" if picture is None else "pixel"
+    heading = f"rate: {values.sum():.4g} nats" if title is None else title
+    ax.set(xlabel=f"column [{unit}]", ylabel=f"row [{unit}]", title=heading)
+    ax.yaxis.set_major_locator(MaxNLocator(5, integer=True))
+    ticks = [t for t in MaxNLocator(4, integer=True).tick_values(0, width - 1) if 0 <= t <= width - 1]
+    starts = [0.0, shift] if shift else [0.0]
+    ax.set_xticks([start + t for start in starts for t in ticks], [f"{t:g}" for t in ticks] * len(starts))
+    if shift:
+        ax.spines[:].set_visible(False)
+    return ax
+
+
+def _picture(image: Tensor | ArrayLike) -> np.ndarray:
+    """The image as Matplotlib takes it: [H, W] or [H, W, 3]."""
+    array = as_array(image, "image", 2, 3)
+    if array.ndim == 2:
+        return array
+    if array.shape[0] not in (1, 3):
+        raise ValueError(f"image: expected [H, W] or [C, H, W] with C 1 or 3, got {list(array.shape)}")
+    return array[0] if array.shape[0] == 1 else np.moveaxis(array, 0, -1)

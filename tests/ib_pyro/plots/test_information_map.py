@@ -1,0 +1,64 @@
+"""The information map: absolute values, in register with the image."""
+
+import numpy as np
+import pytest
+import torch
+
+from ib_pyro.plots import plot_information_map
+
+RATE = torch.tensor([[0.0, 1.0], [2.0, 5.0]])
+IMAGE = torch.linspace(0, 1, 3 * 8 * 6).reshape(3, 8, 6)
+
+
+def test_values_are_absolute_and_total_is_stated(ax):
+    plot_information_map(RATE, IMAGE, ax=ax)
+    drawn = ax.images[-1]
+    np.testing.assert_array_equal(drawn.get_array(), RATE)
+    assert drawn.get_clim() == (0, 5)
+    assert ax.get_title() == "rate: 8 nats"
+    assert ax.figure.axes[1].get_ylabel() == "rate [nats per position]"
+
+
+def test_over_covers_the_image_exactly_and_lets_it_through(ax):
+    plot_information_map(RATE, IMAGE, ax=ax)
+    image, drawn = ax.images
+    assert list(image.get_extent()) == list(drawn.get_extent()) == [-0.5, 5.5, 7.5, -0.5]
+    np.testing.assert_allclose(image.get_array(), IMAGE.mean(0), rtol=1e-6)
+    assert image.get_alpha() is None
+    assert 0 < drawn.get_alpha() < 1
+
+
+def test_beside_shows_both_whole(ax):
+    plot_information_map(RATE, IMAGE, style="beside", ax=ax)
+    image, drawn = ax.images
+    np.testing.assert_allclose(image.get_array(), IMAGE.permute(1, 2, 0))
+    left, right = image.get_extent(), drawn.get_extent()
+    assert right[0] > left[1]
+    assert right[1] - right[0] == pytest.approx(left[1] - left[0])
+    assert ax.get_xlim() == pytest.approx((left[0], right[1]))
+    assert drawn.get_alpha() == 1
+    labels = [tick.get_text() for tick in ax.get_xticklabels()]
+    assert labels[: len(labels) // 2] == labels[len(labels) // 2 :]
+
+
+def test_alone_it_counts_positions(ax):
+    plot_information_map(RATE, vmax=10.0, title="layer 3", colorbar=False, ax=ax)
+    assert len(ax.images) == len(ax.figure.axes) == 1
+    assert ax.images[0].get_clim() == (0, 10)
+    assert ax.get_title() == "layer 3"
+    assert ax.get_xlabel() == "column [position]"
+
+
+def test_grey_images_of_either_shape(ax):
+    for image in (IMAGE[:1], IMAGE[0]):
+        plot_information_map(RATE, image, ax=ax)
+        np.testing.assert_array_equal(ax.images[-2].get_array(), IMAGE[0])
+
+
+def test_refusals(ax):
+    with pytest.raises(ValueError, match="style: 'under'"):
+        plot_information_map(RATE, style="under", ax=ax)
+    with pytest.raises(ValueError, match="image: expected"):
+        plot_information_map(RATE, torch.rand(2, 8, 6), ax=ax)
+    with pytest.raises(ValueError, match="rate: expected"):
+        plot_information_map(RATE[None], ax=ax)
