@@ -7,6 +7,7 @@ from pyro.distributions import constraints
 from pyro.distributions.torch_distribution import TorchDistribution
 from torch import Tensor
 from torch.distributions.utils import broadcast_all
+from torch.types import _size
 
 __all__ = ["FactorizedLogNormal"]
 
@@ -45,7 +46,7 @@ class FactorizedLogNormal(TorchDistribution):
         """Return the empty batch shape and the event shape for parameters of the given shapes."""
         return torch.Size(), torch.broadcast_shapes(*arg_shapes.values())
 
-    def expand(self, batch_shape: torch.Size, _instance: object = None) -> "FactorizedLogNormal":
+    def expand(self, batch_shape: _size, _instance: object = None) -> "FactorizedLogNormal":
         """Return the prior with its parameters expanded to ``batch_shape + event_shape``."""
         new = self._get_checked_instance(FactorizedLogNormal, _instance)
         batch_shape = torch.Size(batch_shape)
@@ -59,7 +60,7 @@ class FactorizedLogNormal(TorchDistribution):
         new._validate_args = self._validate_args
         return new
 
-    def rsample(self, sample_shape: torch.Size = torch.Size()) -> Tensor:  # noqa: B008
+    def rsample(self, sample_shape: _size = torch.Size()) -> Tensor:  # noqa: B008
         """Draw z, differentiable in the parameters."""
         shape = self._extended_shape(sample_shape)
         noise = torch.randn(shape, dtype=self.loc.dtype, device=self.loc.device)

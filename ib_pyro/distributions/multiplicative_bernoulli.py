@@ -7,6 +7,7 @@ from pyro.distributions import constraints
 from pyro.distributions.torch_distribution import TorchDistribution
 from torch import Tensor
 from torch.distributions.utils import broadcast_all
+from torch.types import _size
 
 __all__ = ["MultiplicativeBernoulli"]
 
@@ -43,11 +44,11 @@ class MultiplicativeBernoulli(TorchDistribution):
         return _Atoms(self.activation / (1 - self.drop_prob))
 
     @property
-    def has_rsample(self) -> bool:
+    def has_rsample(self) -> bool:  # type: ignore[override]
         """Whether draws are differentiable in every parameter that asks for a gradient."""
         return not self.drop_prob.requires_grad
 
-    def expand(self, batch_shape: torch.Size, _instance: object = None) -> "MultiplicativeBernoulli":
+    def expand(self, batch_shape: _size, _instance: object = None) -> "MultiplicativeBernoulli":
         """Return the distribution with its parameters expanded to ``batch_shape``."""
         new = self._get_checked_instance(MultiplicativeBernoulli, _instance)
         batch_shape = torch.Size(batch_shape)
@@ -62,13 +63,13 @@ class MultiplicativeBernoulli(TorchDistribution):
         """The activation itself: z with eps = 1."""
         return self.activation
 
-    def rsample(self, sample_shape: torch.Size = torch.Size()) -> Tensor:  # noqa: B008
+    def rsample(self, sample_shape: _size = torch.Size()) -> Tensor:  # noqa: B008
         """Draw z, differentiable in the activation."""
         shape = self._extended_shape(sample_shape)
         keep = torch.bernoulli((1 - self.drop_prob.detach()).expand(shape))
         return self.activation * (keep / (1 - self.drop_prob))
 
-    def sample(self, sample_shape: torch.Size = torch.Size()) -> Tensor:  # noqa: B008
+    def sample(self, sample_shape: _size = torch.Size()) -> Tensor:  # noqa: B008
         """Draw z."""
         with torch.no_grad():
             return self.rsample(sample_shape)

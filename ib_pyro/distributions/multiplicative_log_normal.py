@@ -7,6 +7,7 @@ from pyro.distributions import constraints
 from pyro.distributions.torch_distribution import TorchDistribution
 from torch import Tensor
 from torch.distributions.utils import broadcast_all
+from torch.types import _size
 
 __all__ = ["MultiplicativeLogNormal"]
 
@@ -61,7 +62,7 @@ class MultiplicativeLogNormal(TorchDistribution):
         new._log_activation = log_activation
         return new
 
-    def expand(self, batch_shape: torch.Size, _instance: object = None) -> "MultiplicativeLogNormal":
+    def expand(self, batch_shape: _size, _instance: object = None) -> "MultiplicativeLogNormal":
         """Return the distribution with its parameters expanded to ``batch_shape``."""
         new = self._get_checked_instance(MultiplicativeLogNormal, _instance)
         batch_shape = torch.Size(batch_shape)
@@ -94,7 +95,7 @@ class MultiplicativeLogNormal(TorchDistribution):
         """The activation itself: z with eps = 1."""
         return self.activation
 
-    def rsample(self, sample_shape: torch.Size = torch.Size()) -> Tensor:  # noqa: B008
+    def rsample(self, sample_shape: _size = torch.Size()) -> Tensor:  # noqa: B008
         """Draw z, differentiable in the activation and in alpha."""
         shape = self._extended_shape(sample_shape)
         noise = torch.randn(shape, dtype=self.alpha.dtype, device=self.alpha.device)

@@ -7,6 +7,7 @@ from pyro.distributions import constraints
 from pyro.distributions.torch_distribution import TorchDistribution
 from torch import Tensor
 from torch.distributions.utils import broadcast_all
+from torch.types import _size
 
 __all__ = ["MultiplicativeNormal"]
 
@@ -53,7 +54,7 @@ class MultiplicativeNormal(TorchDistribution):
                 "bound alpha, or use approximation='molchanov'"
             )
 
-    def expand(self, batch_shape: torch.Size, _instance: object = None) -> "MultiplicativeNormal":
+    def expand(self, batch_shape: _size, _instance: object = None) -> "MultiplicativeNormal":
         """Return the distribution with its parameters expanded to ``batch_shape``."""
         new = self._get_checked_instance(MultiplicativeNormal, _instance)
         batch_shape = torch.Size(batch_shape)
@@ -74,7 +75,7 @@ class MultiplicativeNormal(TorchDistribution):
         """The activation itself: z with eps = 1."""
         return self.activation
 
-    def rsample(self, sample_shape: torch.Size = torch.Size()) -> Tensor:  # noqa: B008
+    def rsample(self, sample_shape: _size = torch.Size()) -> Tensor:  # noqa: B008
         """Draw z, differentiable in the activation and in alpha."""
         shape = self._extended_shape(sample_shape)
         noise = torch.randn(shape, dtype=self.alpha.dtype, device=self.alpha.device)

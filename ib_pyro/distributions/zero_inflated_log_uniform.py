@@ -7,6 +7,7 @@ from pyro.distributions import constraints
 from pyro.distributions.torch_distribution import TorchDistribution
 from torch import Tensor
 from torch.distributions.utils import broadcast_all
+from torch.types import _size
 
 from ib_pyro.rates import LOG_UNIFORM_GAUSSIAN_LOG_C, log_uniform_log_c
 
@@ -94,7 +95,7 @@ class ZeroInflatedLogUniform(TorchDistribution):
         """Zero, and the interval between the bounds."""
         return _ZeroOrInterval(self.low, self.high, self.two_sided)
 
-    def expand(self, batch_shape: torch.Size, _instance: object = None) -> "ZeroInflatedLogUniform":
+    def expand(self, batch_shape: _size, _instance: object = None) -> "ZeroInflatedLogUniform":
         """Return the prior with its parameters expanded to ``batch_shape``."""
         new = self._get_checked_instance(ZeroInflatedLogUniform, _instance)
         batch_shape = torch.Size(batch_shape)
@@ -115,7 +116,7 @@ class ZeroInflatedLogUniform(TorchDistribution):
         density = torch.where(inside, density, -math.inf)
         return torch.where(at_zero, self.log_gate, density)
 
-    def sample(self, sample_shape: torch.Size = torch.Size()) -> Tensor:  # noqa: B008
+    def sample(self, sample_shape: _size = torch.Size()) -> Tensor:  # noqa: B008
         """Draw from a proper prior.
 
         Raises:

@@ -5,6 +5,7 @@ from pyro.distributions import Normal
 from pyro.distributions.torch_distribution import TorchDistributionMixin
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.types import _size
 
 from ib_pyro.nn.stochastic import StochasticLayer
 
@@ -14,7 +15,7 @@ __all__ = ["AdditiveNormal"]
 class _GaussianNoise(Normal):
     """A normal whose noise can be switched off: z = loc."""
 
-    def expand(self, batch_shape: torch.Size, _instance: object = None) -> "_GaussianNoise":
+    def expand(self, batch_shape: _size, _instance: object = None) -> "_GaussianNoise":
         return super().expand(batch_shape, self._get_checked_instance(_GaussianNoise, _instance))
 
     @property
@@ -48,6 +49,6 @@ class AdditiveNormal(StochasticLayer):
 
     def prior_distribution(self, event_shape: torch.Size) -> TorchDistributionMixin:
         """Return the standard normal prior."""
-        like = next(self._modules["noise"].parameters(), torch.empty(()))
+        like = self._reference()
         zeros = torch.zeros(event_shape, dtype=like.dtype, device=like.device)
         return Normal(zeros, torch.ones_like(zeros)).to_event(len(event_shape))

@@ -52,7 +52,7 @@ class ConstantDropout(StochasticLayer):
 
     def prior_distribution(self, event_shape: torch.Size) -> TorchDistributionMixin:
         """Return the log-uniform prior under which this noise is free."""
-        like = next(self._modules["features"].parameters(), torch.empty(()))
+        like = self._reference()
         gate = torch.ones((), dtype=like.dtype, device=like.device)
         prior = ZeroInflatedLogUniform(gate, log_c=log_uniform_log_c(self.alpha))
         return prior.expand(event_shape).to_event(len(event_shape))

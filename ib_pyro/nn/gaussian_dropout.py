@@ -58,14 +58,14 @@ class GaussianDropout(StochasticLayer):
             raise ValueError(f"gate is a probability; got {gate}")
         start = math.log(alpha / (1 - alpha)) if self.bounded else math.log(alpha)
         self.approximation, self.gate = approximation, gate
-        self.alpha_unconstrained = nn.Parameter(
+        self.raw_alpha = nn.Parameter(
             torch.full(() if units is None else (units,), start), requires_grad=learn_alpha
         )
 
     @property
     def alpha(self) -> Tensor:
         """Variance of eps: a scalar, or one for each unit."""
-        free = self._parameters["alpha_unconstrained"]
+        free = self._own_parameter("raw_alpha")
         return free.sigmoid() if self.bounded else free.exp()
 
     def posterior(self, x: Tensor) -> MultiplicativeNormal:
@@ -79,7 +79,7 @@ class GaussianDropout(StochasticLayer):
 
     def prior_distribution(self, event_shape: torch.Size) -> TorchDistributionMixin:
         """Return the prior that is log-uniform in ``|z|``."""
-        like = self._parameters["alpha_unconstrained"]
+        like = self._reference()
         gate = torch.tensor(self.gate, dtype=like.dtype, device=like.device)
         prior = ZeroInflatedLogUniform(gate, two_sided=True)
         return prior.expand(event_shape).to_event(len(event_shape))

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 import torch
 from pyro.distributions.torch_distribution import TorchDistributionMixin
@@ -84,14 +84,14 @@ class InformationDropout(StochasticLayer):
             self.prior_log_scale = nn.Parameter(torch.zeros(()))
         self.prior = prior
 
-    def __setattr__(self, name: str, value: Any) -> None:
+    def __setattr__(self, name: str, value: object) -> None:
         if name == "prior":
-            self._check_prior(value)
+            self._check_prior(cast(Prior, value))
             self._prior_cache = None
         super().__setattr__(name, value)
 
     def alpha(self, x: Tensor) -> Tensor:
-        """Return alpha(x), the standard deviation of log eps, of the shape of z."""
+        """Return the standard deviation of log eps given x, of the shape of z."""
         return noise_scale(self._submodule("noise")(x), self.alpha_min, self.alpha_max)
 
     def posterior(self, x: Tensor) -> MultiplicativeLogNormal:
@@ -112,17 +112,17 @@ class InformationDropout(StochasticLayer):
     def prior_distribution(self, event_shape: torch.Size) -> TorchDistributionMixin:
         """Return ``q(z)`` with the given event shape."""
         if self.prior == "log-normal":
-            loc, log_scale = self._parameters["prior_loc"], self._parameters["prior_log_scale"]
+            loc, log_scale = self._own_parameter("prior_loc"), self._own_parameter("prior_log_scale")
             return FactorizedLogNormal(loc.expand(event_shape), log_scale.exp().expand(event_shape))
         if isinstance(self.prior, TorchDistributionMixin):
             return self.prior.expand(event_shape).to_event(len(event_shape))
         if self.prior == "log-uniform":
             return self._log_uniform_prior(event_shape)
-        return self.prior(event_shape)  # type: ignore[operator]
+        return cast(Callable[[torch.Size], TorchDistributionMixin], self.prior)(event_shape)
 
     def _log_uniform_prior(self, event_shape: torch.Size) -> TorchDistributionMixin:
-        like = next(self._modules["noise"].parameters(), torch.empty(()))
-        key = (event_shape, like.dtype, like.device)
+        like = self._reference()
+        key = (event_shape, like.dtype, like.device, self.gate, self.alpha_max)
         if self._prior_cache is None or self._prior_cache[0] != key:
             gate = torch.tensor(self.gate, dtype=like.dtype, device=like.device)
             prior = ZeroInflatedLogUniform(gate, log_c=log_uniform_log_c(self.alpha_max))
@@ -179,7 +179,7 @@ class InformationDropout(StochasticLayer):
         **options: Any,
     ) -> "InformationDropout":
         """Build the layer over two convolutions of the same input; see :meth:`StochasticLayer.conv2d`."""
-        conv = {"stride": stride, "padding": padding}
+        conv: dict[str, Any] = {"stride": stride, "padding": padding}
         features = cls._conv2d_features(
             in_channels, out_channels, kernel_size, batch_norm=batch_norm, bias=bias, **conv
         )

@@ -2,7 +2,7 @@
 
 from abc import abstractmethod
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 import pyro
 import torch
@@ -120,12 +120,21 @@ class StochasticLayer(PyroModule):
                 "proper one; to sample given data, use program.predict(x)"
             ) from error
 
-    def _submodule(self, name: str) -> nn.Module:
+    @property
+    def _announces_parameters(self) -> bool:
         # Inside a Bottleneck the program announces parameters to Pyro, under names that cannot clash;
         # PyroModule's attribute access would do it again, once a layer and step.
-        if self._name_in_program is None and self._pyro_name:
-            return getattr(self, name)
-        return self._modules[name]
+        return self._name_in_program is None and bool(self._pyro_name)
+
+    def _submodule(self, name: str) -> nn.Module:
+        return getattr(self, name) if self._announces_parameters else cast(nn.Module, self._modules[name])
+
+    def _own_parameter(self, name: str) -> Tensor:
+        return getattr(self, name) if self._announces_parameters else cast(Tensor, self._parameters[name])
+
+    def _reference(self) -> Tensor:
+        """Return a tensor of the dtype and on the device that the layer computes in."""
+        return next(self.parameters(), torch.empty(()))
 
     def _activation_of(self, x: Tensor) -> Tensor:
         return self._activate(self._submodule("features")(x))
