@@ -1,0 +1,1 @@
+"""Subcommands of ``python -m inference``, a module each."""

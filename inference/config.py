@@ -1,0 +1,193 @@
+"""Every setting of a fit, checked before anything is read or written."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from inference.names import require_known
+from inference.programs import DROPOUTS, PROGRAMS
+from inference.schedule import SCHEDULES, milestones
+
+__all__ = ["FitConfig"]
+
+# Where a run lies and how it is watched; two runs that differ in nothing else are the same run.
+_PLACE = ("data_root", "out")
+_OPTIMIZERS = ("adam", "sgd")
+_PRECISIONS = ("16-mixed", "32-true", "64-true", "bf16-mixed", "bf16-true")
+
+
+def _setting(default: Any, text: str) -> Any:  # noqa: ANN401 - dataclasses.field is typed by its default
+    return field(default=default, metadata={"help": text})
+
+
+@dataclass(frozen=True, kw_only=True)
+class FitConfig:
+    """Settings of one fit; a field is an option of ``python -m inference fit``, with dashes for underscores.
+
+    Raises:
+        ValueError: If a value is out of range, unknown, or excluded by another one.
+
+    >>> FitConfig(out=Path("runs/a"), beta=1e-3).lr_milestones
+    (40, 60)
+    """
+
+    out: Path = field(
+        metadata={"help": "folder of the run; it must be new, empty or (with --resume) this run's"}
+    )
+    model: str = _setting("mlp", f"Pyro program to fit: {', '.join(sorted(PROGRAMS))}")
+    dropout: str = _setting("information", f"noise of the layers: {', '.join(DROPOUTS)}")
+    hidden: int = _setting(64, "width of the hidden layers")
+    batch_norm: bool = _setting(True, "batch norm before each activation")
+    drop_prob: float = _setting(0.5, "drop probability of --dropout binary")
+    alpha: float = _setting(0.7, "standard deviation of the log noise of --dropout constant")
+
+    data: str = _setting("digits", "name of the data set")
+    data_root: Path | None = _setting(None, "folder with the data (default: the environment's IB_PYRO_DATA)")
+    data_seed: int = _setting(0, "seed of the held-out split and of generated sets")
+    limit: int | None = _setting(None, "use at most this many training images (default: all)")
+    holdout: int | None = _setting(
+        None, "images held out from train for validation (default: the set's own; 0: none)"
+    )
+
+    beta: float | None = _setting(None, "weight of the rate, per sample, in nats")
+    beta_paper: float | None = _setting(
+        None, "the same, times the number of training images, as in the paper"
+    )
+
+    epochs: int = _setting(80, "passes over the training images")
+    batch_size: int = _setting(100, "images in a step; the last, partial batch is kept")
+    lr: float = _setting(0.07, "learning rate of the first epoch")
+    schedule: str = _setting("paper", f"when the rate drops: {', '.join(SCHEDULES)}")
+    lr_drops: tuple[int, ...] | None = _setting(
+        None, "epochs after which the rate drops, as 40,60; overrides --schedule"
+    )
+    lr_factor: float = _setting(0.1, "what a drop multiplies the rate by")
+    optimizer: str = _setting("sgd", f"optimiser: {', '.join(_OPTIMIZERS)}")
+    momentum: float = _setting(0.9, "momentum of sgd")
+    nesterov: bool = _setting(False, "Nesterov's momentum")
+    weight_decay: float = _setting(0.0, "L2 weight decay")
+
+    seed: int = _setting(0, "seed of the weights, the noise and the order of the batches")
+    num_samples: int = _setting(16, "noise samples of the posterior predictive in the evaluation")
+    eval_batch_size: int = _setting(1000, "images at a time in the evaluation")
+    checkpoint_every: int = _setting(1, "epochs between two checkpoints")
+    accelerator: str = _setting("auto", "device: auto, cpu, cuda, mps, ...")
+    precision: str = _setting("32-true", f"precision of the arithmetic: {', '.join(_PRECISIONS)}")
+    threads: int | None = _setting(None, "CPU threads of one operation (default: PyTorch's choice)")
+
+    def __post_init__(self) -> None:
+        require_known("model", self.model, PROGRAMS)
+        require_known("dropout", self.dropout, DROPOUTS)
+        require_known("schedule", self.schedule, SCHEDULES)
+        require_known("optimizer", self.optimizer, _OPTIMIZERS)
+        require_known("precision", self.precision, _PRECISIONS)
+        self._check_counts()
+        self._check_ranges()
+        self._check_beta()
+        self._check_drops()
+
+    @property
+    def lr_milestones(self) -> tuple[int, ...]:
+        """Numbers of finished epochs after which the learning rate drops."""
+        return milestones(self.schedule, self.epochs) if self.lr_drops is None else self.lr_drops
+
+    def betas(self, num_train: int) -> tuple[float, float]:
+        """Both units of beta: per sample in nats, and ``beta_paper = beta * num_train``.
+
+        Args:
+            num_train: Number of training images.
+
+        Returns:
+            ``(beta, beta_paper)``; zeros where the noise has no rate to weigh and none was given.
+        """
+        if self.beta is not None:
+            return self.beta, self.beta * num_train
+        beta_paper = self.beta_paper or 0.0
+        return beta_paper / num_train, beta_paper
+
+    def settings(self) -> dict[str, Any]:
+        """All fields as JSON values."""
+        values = {entry.name: getattr(self, entry.name) for entry in dataclasses.fields(self)}
+        return {name: _plain(value) for name, value in values.items()}
+
+    @classmethod
+    def from_settings(cls, settings: dict[str, Any], **changes: Any) -> FitConfig:
+        """Rebuild a configuration from `settings`, with some fields changed.
+
+        Raises:
+            ValueError: If the settings have a field that this version does not know.
+        """
+        known = {entry.name for entry in dataclasses.fields(cls)}
+        for name in settings:
+            require_known("setting", name, known)
+        values = {**settings, **changes}
+        for name in ("out", "data_root"):
+            values[name] = None if values.get(name) is None else Path(values[name])
+        if values.get("lr_drops") is not None:
+            values["lr_drops"] = tuple(values["lr_drops"])
+        return cls(**values)
+
+    def differences(self, settings: dict[str, Any]) -> list[str]:
+        """What separates this run from the one with ``settings``, a line each: ``lr: 0.07 there, 0.1 here``."""
+        mine = self.settings()
+        names = [name for name in {**mine, **settings} if name not in _PLACE]
+        pairs = [(name, settings.get(name), mine.get(name)) for name in names]
+        return [f"{name}: {theirs} there, {ours} here" for name, theirs, ours in pairs if theirs != ours]
+
+    def _check_counts(self) -> None:
+        for name in ("hidden", "epochs", "batch_size", "num_samples", "eval_batch_size", "checkpoint_every"):
+            _require(getattr(self, name) >= 1, name, getattr(self, name), "at least 1")
+        for name in ("limit", "threads"):
+            value = getattr(self, name)
+            _require(value is None or value >= 1, name, value, "at least 1")
+        for name in ("seed", "data_seed"):
+            _require(0 <= getattr(self, name) < 2**32, name, getattr(self, name), "within [0, 2**32)")
+
+    def _check_ranges(self) -> None:
+        _require(0 < self.lr < math.inf, "lr", self.lr, "positive and finite")
+        _require(0 < self.lr_factor <= 1, "lr_factor", self.lr_factor, "within (0, 1]")
+        _require(0 <= self.momentum < 1, "momentum", self.momentum, "within [0, 1)")
+        _require(0 <= self.weight_decay < math.inf, "weight_decay", self.weight_decay, "not negative")
+        _require(0 <= self.drop_prob < 1, "drop_prob", self.drop_prob, "within [0, 1)")
+        _require(0 < self.alpha < math.inf, "alpha", self.alpha, "positive and finite")
+        _require(self.holdout is None or self.holdout >= 0, "holdout", self.holdout, "not negative")
+        if self.nesterov:
+            _require(self.momentum > 0, "momentum", self.momentum, "positive with --nesterov")
+
+    def _check_beta(self) -> None:
+        if self.beta is not None and self.beta_paper is not None:
+            raise ValueError(
+                f"--beta {self.beta:g} (nats per sample) and --beta-paper {self.beta_paper:g} (times the number of "
+                "training images) are two units of one number; give one of them"
+            )
+        for name in ("beta", "beta_paper"):
+            value = getattr(self, name)
+            _require(value is None or 0 <= value < math.inf, name, value, "finite and not negative")
+        if self.beta is None and self.beta_paper is None and self.dropout in ("gaussian", "information"):
+            raise ValueError(
+                f"--dropout {self.dropout} needs the weight of its rate: --beta (nats per sample) or --beta-paper "
+                "(times the number of training images; the paper's are around 1)"
+            )
+
+    def _check_drops(self) -> None:
+        drops = self.lr_drops
+        if drops is None:
+            return
+        increasing = all(first < second for first, second in zip(drops, drops[1:], strict=False))
+        inside = all(1 <= drop < self.epochs for drop in drops)
+        _require(increasing and inside, "lr_drops", drops, f"increasing and within [1, {self.epochs - 1}]")
+
+
+def _require(holds: bool, name: str, value: object, wanted: str) -> None:
+    if not holds:
+        raise ValueError(f"--{name.replace('_', '-')} must be {wanted}; got {value}")
+
+
+def _plain(value: object) -> object:
+    if isinstance(value, tuple):
+        return list(value)
+    return str(value) if isinstance(value, Path) else value

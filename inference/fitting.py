@@ -1,0 +1,181 @@
+"""Fit a Pyro program to a data set, resumably."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+from lightning.fabric import Fabric
+from torch import Tensor, nn
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler
+
+from ib_pyro.elbo import InformationBottleneckELBO
+from inference.batch_norm import has_batch_norm
+from inference.checkpoint import Checkpoint
+from inference.evaluation import noisy_error
+from inference.loop import TrainingLoop
+from inference.optimizers import build_optimizer
+from inference.progress import FitProgress
+
+__all__ = ["Dataset", "FitResult", "fit"]
+
+Row = dict[str, Any]
+
+
+class Dataset(Protocol):
+    """What a program is fitted to: whole sets as tensors."""
+
+    @property
+    def x(self) -> Tensor:
+        """Inputs, ``[N, ...]``."""
+
+    @property
+    def y(self) -> Tensor:
+        """What is observed, ``[N, ...]``."""
+
+
+@dataclass(frozen=True)
+class FitResult:
+    """What a fit has to say: a row of metrics for each epoch.
+
+    Each row has ``epoch`` (from 1), ``loss``, ``distortion``, ``rate`` and ``rate/<site>`` in nats per sample,
+    ``train_error`` and ``validation_error`` as shares where they exist, both under noise, ``beta`` (per sample,
+    nats) and ``beta_paper`` (times the number of samples), ``lr``, and ``seconds``.
+    """
+
+    history: list[Row] = field(default_factory=list)
+
+    @property
+    def epochs(self) -> int:
+        """Number of finished epochs."""
+        return len(self.history)
+
+    @property
+    def seconds(self) -> float:
+        """Seconds spent in training steps, over all sessions of the run."""
+        return sum(row["seconds"] for row in self.history)
+
+
+def fit(
+    program: nn.Module,
+    train: Dataset,
+    *,
+    epochs: int,
+    batch_size: int = 100,
+    elbo: InformationBottleneckELBO | None = None,
+    optimizer: Optimizer | None = None,
+    scheduler: LRScheduler | None = None,
+    validation: Dataset | None = None,
+    fabric: Fabric | None = None,
+    order: torch.Generator | None = None,
+    checkpoint: Path | None = None,
+    checkpoint_every: int = 1,
+    resume: bool = False,
+    on_epoch: Callable[[list[Row]], None] | None = None,
+    progress: bool = True,
+) -> FitResult:
+    """Minimise the mean over the samples of ``-log p(y|z) + beta * rate`` in stochastic steps.
+
+    The noise is drawn from PyTorch's ambient generator and the order of the samples from ``order``; nothing is
+    seeded here. With both seeded, a resumed fit ends in the numbers of an uninterrupted one, bit by bit.
+
+    Args:
+        program: A `ib_pyro.Bottleneck`, or any module with ``model(x, y)`` and ``guide(x, y)``; fitted in place and
+            left in evaluation mode.
+        train: Training set, or any object with tensors ``x`` and ``y``.
+        epochs: Length of the whole fit, including epochs before a resumption.
+        batch_size: Samples in a step.
+        elbo: The objective; by default ``InformationBottleneckELBO(beta=1 / N)``, which is the paper's beta of 1.
+        optimizer: Optimiser of the program's parameters; by default SGD, learning rate 0.07 and momentum 0.9.
+        scheduler: Schedule of the learning rate, stepped after every epoch.
+        validation: Held-out set for ``validation_error``.
+        fabric: Device and precision; by default the best device there is, one of it.
+        order: Generator that draws the order of the samples; by default one that PyTorch's ambient one seeds.
+        checkpoint: File to keep the state in.
+        checkpoint_every: Epochs between two checkpoints; the last epoch always has one.
+        resume: Whether to go on from ``checkpoint`` if it exists.
+        on_epoch: Called with the history after every epoch and every restored one, before its checkpoint.
+        progress: Whether to show a progress bar.
+
+    Returns:
+        The history; the program holds the fit.
+
+    Raises:
+        ValueError: If the set is empty or its parts differ in length, or a batch cannot be normalised.
+        FloatingPointError: If the loss is not finite; it names the site, the values and the epoch. The last
+            checkpoint stays.
+    """
+    fabric = fabric or Fabric(accelerator="auto", devices=1)
+    order = order or torch.Generator().manual_seed(int(torch.randint(2**31, ())))
+    elbo = elbo or InformationBottleneckELBO(beta=1 / max(1, len(train.x)))
+    optimizer = optimizer or build_optimizer("sgd", program.parameters(), lr=0.07)
+    _check_data(program, train, batch_size)
+    loop = TrainingLoop(
+        program,
+        train.x,
+        train.y,
+        elbo=elbo,
+        optimizer=optimizer,
+        batch_size=batch_size,
+        order=order,
+        fabric=fabric,
+    )
+    state = Checkpoint(checkpoint, program, optimizer, order, scheduler) if checkpoint else None
+    history = state.restore() if state and resume else []
+    if on_epoch is not None and history:
+        on_epoch(history)
+    try:
+        with FitProgress(epochs, loop.steps, done=len(history), enabled=progress) as bar:
+            while len(history) < epochs:
+                row = _epoch(loop, len(history), bar)
+                row |= _settings(elbo, optimizer, len(train.x))
+                if scheduler is not None:
+                    scheduler.step()
+                if validation is not None and "train_error" in row:
+                    row["validation_error"] = noisy_error(program, validation)
+                history.append(row)
+                if state and (len(history) % checkpoint_every == 0 or len(history) == epochs):
+                    state.save(history)
+                if on_epoch is not None:
+                    on_epoch(history)
+                bar.epoch(len(history), row)
+    finally:
+        loop.close()
+        program.eval()
+    return FitResult(history)
+
+
+def _epoch(loop: TrainingLoop, finished: int, bar: FitProgress) -> Row:
+    try:
+        means = loop.epoch(lambda step, metrics: bar.step(finished, step, metrics))
+    except FloatingPointError as error:
+        raise FloatingPointError(f"epoch {finished + 1}: {error}") from error
+    return {"epoch": finished + 1, **means}
+
+
+def _settings(elbo: InformationBottleneckELBO, optimizer: Optimizer, num_train: int) -> Row:
+    weights = elbo.beta if isinstance(elbo.beta, Mapping) else {"": elbo.beta}
+    row: Row = {}
+    for site, weight in weights.items():
+        if isinstance(weight, Tensor) and weight.numel() > 1:
+            continue  # one weight a sample has no place in a row an epoch
+        suffix = f"/{site}" if site else ""
+        row |= {f"beta{suffix}": float(weight), f"beta_paper{suffix}": float(weight) * num_train}
+    return row | {"lr": float(optimizer.param_groups[0]["lr"])}
+
+
+def _check_data(program: nn.Module, train: Dataset, batch_size: int) -> None:
+    size = len(train.x)
+    if size == 0 or len(train.y) != size:
+        raise ValueError(
+            f"the training set has {size} inputs x and {len(train.y)} labels y; it needs as many of each"
+        )
+    if has_batch_norm(program) and (size % batch_size == 1 or batch_size == 1):
+        raise ValueError(
+            f"batch_size={batch_size} leaves a batch of a single sample out of {size}, which batch norm cannot "
+            "normalise; choose another size"
+        )

@@ -1,0 +1,104 @@
+"""One pass over the training set, over `lightning.fabric`."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+import pyro
+import torch
+from lightning.fabric import Fabric
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from ib_pyro.data import batches
+from ib_pyro.elbo import InformationBottleneckELBO
+from inference.objective import Objective
+from inference.progress import Ticker
+
+__all__ = ["TrainingLoop"]
+
+# Reading a number off the device stalls the steps behind it, so the loop looks up this often only.
+_SECONDS_BETWEEN_LOOKS = 0.2
+
+Report = Callable[[int, dict[str, float]], None]
+
+
+class TrainingLoop:
+    """Steps of an optimiser on the mean Lagrangian of batches.
+
+    Args:
+        program: Module with ``model`` and ``guide``; it is moved to Fabric's device.
+        x: Inputs, ``[N, ...]``.
+        y: What is observed, ``[N, ...]``.
+        elbo: The objective.
+        optimizer: Optimiser of the program's parameters.
+        batch_size: Samples in a step; the last, partial batch is kept.
+        order: Generator that draws the order of the samples.
+        fabric: Device and precision.
+    """
+
+    def __init__(
+        self,
+        program: nn.Module,
+        x: Tensor,
+        y: Tensor,
+        *,
+        elbo: InformationBottleneckELBO,
+        optimizer: Optimizer,
+        batch_size: int,
+        order: torch.Generator,
+        fabric: Fabric,
+    ) -> None:
+        self._fabric = fabric
+        self._core = Objective(program, elbo)
+        self._objective, self._optimizer = fabric.setup(self._core, optimizer)
+        data = (x.to(fabric.device), y.to(fabric.device))
+        self._batches = batches(data, batch_size, shuffle=True, generator=order)
+        self.steps = len(self._batches)
+
+    def epoch(self, report: Report | None = None) -> dict[str, float]:
+        """Take a step on every batch, in a new order.
+
+        Args:
+            report: Called now and then with the number of finished steps and the means so far.
+
+        Returns:
+            Means over the epoch, taken while the parameters moved: ``loss``, ``distortion``, ``rate`` and
+            ``rate/<site>`` in nats per sample, ``train_error`` as a share, ``seconds``.
+
+        Raises:
+            FloatingPointError: If the loss is not finite; it names the site and the values.
+        """
+        start = time.perf_counter()
+        ticker = Ticker(_SECONDS_BETWEEN_LOOKS)
+        self._objective.train()
+        remaining = iter(self._batches)
+        x, y = next(remaining)
+        sums, seen = self._step(x, y), len(x)
+        # Pyro's checks of shapes, supports and sites take a tenth of a small network's step: the first step has
+        # them, and the numbers of all the others are looked at in `_means`.
+        with pyro.validation_enabled(False):
+            for step, (x, y) in enumerate(remaining, start=2):
+                sums = sums + self._step(x, y)
+                seen += len(x)
+                if ticker.due():
+                    means = self._means(sums, seen)
+                    if report is not None:
+                        report(step, means)
+        return {**self._means(sums, seen), "seconds": time.perf_counter() - start}
+
+    def close(self) -> None:
+        """Leave the program as it was, but for its parameters."""
+        self._core.release()
+
+    def _step(self, x: Tensor, y: Tensor) -> Tensor:
+        loss, sums = self._objective(x, y)
+        self._optimizer.zero_grad()
+        self._fabric.backward(loss)
+        self._optimizer.step()
+        return sums
+
+    def _means(self, sums: Tensor, seen: int) -> dict[str, float]:
+        means = self._core.means(sums, seen)
+        return {"train_error" if name == "error" else name: value for name, value in means.items()}

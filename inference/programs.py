@@ -1,0 +1,48 @@
+"""Pyro programs by name, built from a configuration."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from ib_pyro import Bottleneck
+    from inference.config import FitConfig
+
+__all__ = ["DROPOUTS", "PROGRAMS", "build_program"]
+
+DROPOUTS = ("information", "binary", "gaussian", "constant", "none")
+
+ImageShape = tuple[int, int, int]
+
+
+def build_program(config: FitConfig, image_shape: ImageShape, num_classes: int) -> Bottleneck:
+    """Build the program that a configuration names, with fresh parameters from the ambient generator.
+
+    Args:
+        config: Settings; ``config.model`` is a key of `PROGRAMS`.
+        image_shape: Channels, height and width of an image.
+        num_classes: Number of classes of the task.
+
+    Returns:
+        The program.
+    """
+    return PROGRAMS[config.model](config, image_shape, num_classes)
+
+
+def _mlp(config: FitConfig, image_shape: ImageShape, num_classes: int) -> Bottleneck:
+    from models.mlp import MLP
+
+    noise = {"binary": {"drop_prob": config.drop_prob}, "constant": {"alpha": config.alpha}}
+    return MLP(
+        hidden=config.hidden,
+        dropout=config.dropout,
+        image_shape=image_shape,
+        num_classes=num_classes,
+        batch_norm=config.batch_norm,
+        **noise.get(config.dropout, {}),
+    )
+
+
+# The program's module is imported when it is built, so that naming the programs costs nothing.
+PROGRAMS: dict[str, Callable[[FitConfig, ImageShape, int], Bottleneck]] = {"mlp": _mlp}
