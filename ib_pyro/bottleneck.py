@@ -81,6 +81,7 @@ class Bottleneck(nn.Module):
         self.num_data = num_data
         self._likelihood = resolve_likelihood(likelihood)
         self._layers = _name_layers(encoder)
+        self._plates: dict[tuple[int | None, int], pyro.plate] = {}
         self._structures: dict[torch.Size, _Structure] = {}
         self._views: tuple[_Model, _Guide] | None = None
 
@@ -141,8 +142,8 @@ class Bottleneck(nn.Module):
         return f"likelihood={self.likelihood!r}, sites={list(self._layers)}"
 
     def __getstate__(self) -> dict[str, Any]:
-        # Model and guide are views of this module; they are made again on demand.
-        return {**super().__getstate__(), "_views": None}
+        # Model and guide are views of this module; they and its plates are made again on demand.
+        return {**super().__getstate__(), "_views": None, "_plates": {}}
 
     def _decode(self, encoded: Tensor | tuple[Tensor, ...]) -> object:
         return self.decoder(*encoded) if isinstance(encoded, tuple) else self.decoder(encoded)
@@ -155,12 +156,16 @@ class Bottleneck(nn.Module):
         return self._views
 
     def _plate(self, batch_size: int) -> pyro.plate:
-        if batch_size == 0:
-            raise ValueError("the batch is empty; pass at least one sample")
-        if self.num_data is None:
-            return pyro.plate("data", batch_size, dim=-1)
-        subsample = range(batch_size)  # only its length is looked at: a batch comes already drawn
-        return pyro.plate("data", self.num_data, subsample=subsample, dim=-1)  # type: ignore[arg-type]
+        key = self.num_data, batch_size
+        if key not in self._plates:
+            if batch_size == 0:
+                raise ValueError("the batch is empty; pass at least one sample")
+            # Of a subsample only its length matters here: a batch comes already drawn.
+            drawn = {} if self.num_data is None else {"subsample": range(batch_size)}
+            # A plate is made once, outside of any handler: making one is an effect, and costs as much as a site.
+            with poutine.block():
+                self._plates[key] = pyro.plate("data", self.num_data or batch_size, dim=-1, **drawn)
+        return self._plates[key]
 
     def _encode(self, x: Tensor) -> None:
         """Run a noisy encoder, and note the shapes of its sites the first time."""
@@ -240,8 +245,9 @@ class _Model(_View):
 
     def _sample_priors(self, x: Tensor) -> tuple[Tensor, ...]:
         structure = self.program._structure(x)
+        batch_shape = torch.Size((len(x),))
         values = {
-            name: self.program._layers[name].sample_prior(shape)
+            name: self.program._layers[name].sample_prior(shape, batch_shape)
             for name, shape in structure.event_shapes.items()
         }
         return tuple(values[name] for name in structure.output_sites)

@@ -16,7 +16,8 @@ Likelihood = Callable[[Any], TorchDistributionMixin]
 
 def categorical(logits: Tensor) -> TorchDistributionMixin:
     """Class labels given logits ``[batch, classes]``."""
-    return Categorical(logits=logits)
+    # Pyro's own checks cost more than the density; the program checks labels once, in check_target.
+    return Categorical(logits=logits, validate_args=False)
 
 
 def bernoulli(logits: Tensor) -> TorchDistributionMixin:

@@ -5,17 +5,15 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import torch
-from pyro import poutine
 from pyro.infer import ELBO
 from pyro.infer.util import is_validation_enabled, torch_item
-from pyro.poutine.trace_struct import Trace
 from pyro.util import check_model_guide_match, warn_if_nan
 from torch import Tensor
 
 from ib_pyro.elbo.sites import (
     Site,
+    have_same_shapes,
     is_observation,
-    latent_sites,
     log_prob_of,
     masked,
     num_samples,
@@ -23,15 +21,19 @@ from ib_pyro.elbo.sites import (
     per_plate,
     plates_of,
     require_matching_sites,
+    require_plate_shape,
+    sample_sites,
     scaled_sum,
 )
 from ib_pyro.elbo.terms import site_rate
 from ib_pyro.elbo.total_correlation import TotalCorrelationEstimator, resolve_total_correlation
+from ib_pyro.elbo.traces import trace_pair
 from ib_pyro.elbo.weights import Weight, check_weight, is_zero, require_known_sites, weight_of, weighted
 
 __all__ = ["InformationBottleneckELBO", "Terms"]
 
 Program = Callable[..., Any]
+Sites = dict[str, Site]
 
 
 @dataclass(frozen=True)
@@ -137,16 +139,16 @@ class InformationBottleneckELBO(ELBO):
             MissingKLError: If a site has no closed-form KL.
         """
         particles = [
-            self._evaluate(model_trace, guide_trace, with_unweighted=True)
-            for model_trace, guide_trace in self._get_traces(model, guide, args, kwargs)
+            self._evaluate(model_sites, guide_sites, with_unweighted=True)
+            for model_sites, guide_sites in self._get_traces(model, guide, args, kwargs)
         ]
         return particles[0] if len(particles) == 1 else _average(particles)
 
     def differentiable_loss(self, model: Program, guide: Program, *args: Any, **kwargs: Any) -> Tensor:
         """Return the loss as a scalar tensor with its graph."""
         losses = [
-            self._evaluate(model_trace, guide_trace, with_unweighted=False).loss
-            for model_trace, guide_trace in self._get_traces(model, guide, args, kwargs)
+            self._evaluate(model_sites, guide_sites, with_unweighted=False).loss
+            for model_sites, guide_sites in self._get_traces(model, guide, args, kwargs)
         ]
         return losses[0] if len(losses) == 1 else torch.as_tensor(sum(loss / len(losses) for loss in losses))
 
@@ -168,34 +170,25 @@ class InformationBottleneckELBO(ELBO):
 
     def _get_trace(
         self, model: Program, guide: Program, args: tuple[Any, ...], kwargs: dict[str, Any]
-    ) -> tuple[Trace, Trace]:
-        """Run the guide, and the model against it, without the log densities that analytic rates replace."""
-        unwrapped_guide = poutine.unwrap(guide)
-        if isinstance(unwrapped_guide, poutine.messenger.Messenger):
-            guide(*args, **kwargs)
-            model_trace, guide_trace = unwrapped_guide.get_traces()  # type: ignore[attr-defined]
-        else:
-            guide_trace = poutine.trace(guide).get_trace(*args, **kwargs)
-            model_trace = poutine.trace(poutine.replay(model, trace=guide_trace)).get_trace(*args, **kwargs)
-        require_matching_sites(model_trace, guide_trace)
-        if is_validation_enabled():
+    ) -> tuple[Sites, Sites]:
+        """Run the guide, and the model against it; return the sample sites of both."""
+        model_trace, guide_trace = trace_pair(model, guide, args, kwargs)
+        model_sites = sample_sites(model_trace.nodes)
+        guide_sites = {n: s for n, s in sample_sites(guide_trace.nodes).items() if not s["is_observed"]}
+        require_matching_sites(model_sites, guide_sites)
+        if is_validation_enabled() and not have_same_shapes(model_sites, guide_sites):
             check_model_guide_match(model_trace, guide_trace, self.max_plate_nesting)
-        return model_trace, guide_trace
+        return model_sites, guide_sites
 
-    def _evaluate(self, model_trace: Trace, guide_trace: Trace, *, with_unweighted: bool) -> Terms:
-        guide_sites = latent_sites(guide_trace)
+    def _evaluate(self, model_sites: Sites, guide_sites: Sites, *, with_unweighted: bool) -> Terms:
         require_known_sites(self.beta, "beta", guide_sites.keys())
-        observed = [site for site in model_trace.nodes.values() if is_observation(site)]
-        shared = set.intersection(*map(plates_of, observed)) if observed else set()
-        # A sum in the order of Pyro's own, so that equal weights give equal digits.
+        distortion, log_likelihood = self._distortion(model_sites)
         elbo: Tensor | float = 0.0
-        distortion: Tensor | float = 0.0
         rate: dict[str, Tensor] = {}
-        for name, site in model_trace.nodes.items():
-            if is_observation(site):
-                log_prob = log_prob_of(name, site)
-                elbo = elbo + scaled_sum(log_prob, site)
-                distortion = distortion - per_plate(masked(log_prob, site), site, shared)
+        # A sum in the order of Pyro's own, so that equal weights give equal digits.
+        for name, site in model_sites.items():
+            if name in log_likelihood:
+                elbo = elbo + scaled_sum(log_likelihood[name], site)
             elif name in guide_sites:
                 guide_site, beta = guide_sites[name], weight_of(self.beta, name, 1.0)
                 if with_unweighted or not is_zero(beta):
@@ -203,7 +196,7 @@ class InformationBottleneckELBO(ELBO):
                     elbo = elbo - self._weighted_rate(beta, kl, guide_site)
                     rate[name] = per_plate(masked(kl, guide_site), guide_site)
         for name, auxiliary in guide_sites.items():
-            if name not in model_trace.nodes:
+            if name not in model_sites:
                 owner, log_prob = owner_of(name, guide_sites), log_prob_of(name, auxiliary)
                 elbo = elbo - self._weighted_rate(weight_of(self.beta, owner, 1.0), log_prob, auxiliary)
                 rate[owner] = rate.get(owner, 0.0) + per_plate(masked(log_prob, auxiliary), auxiliary)
@@ -211,7 +204,19 @@ class InformationBottleneckELBO(ELBO):
         correlation = self._total_correlations(guide_sites)
         for name, value in correlation.items():
             loss = loss + weight_of(self.gamma, name, 0.0) * value * num_samples(guide_sites[name])
-        return Terms(torch.as_tensor(distortion), rate, loss, correlation)
+        return Terms(distortion, rate, loss, correlation)
+
+    def _distortion(self, model_sites: Sites) -> tuple[Tensor, dict[str, Tensor]]:
+        """Return the distortion over the plates that all observations share, and each one's log density."""
+        observed = {name: site for name, site in model_sites.items() if is_observation(site)}
+        shared = set.intersection(*map(plates_of, observed.values())) if observed else set()
+        log_likelihood = {name: log_prob_of(name, site) for name, site in observed.items()}
+        distortion: Tensor | float = 0.0
+        for name, values in log_likelihood.items():
+            if is_validation_enabled():
+                require_plate_shape(values, observed[name], self.max_plate_nesting)
+            distortion = distortion - per_plate(masked(values, observed[name]), observed[name], shared)
+        return torch.as_tensor(distortion), log_likelihood
 
     @staticmethod
     def _weighted_rate(beta: float | Tensor, values: Tensor, site: Site) -> Tensor | float:
@@ -221,7 +226,7 @@ class InformationBottleneckELBO(ELBO):
             return scaled_sum(weighted(beta, values), site)
         return weighted(beta, scaled_sum(values, site))
 
-    def _total_correlations(self, guide_sites: dict[str, Site]) -> dict[str, Tensor]:
+    def _total_correlations(self, guide_sites: Sites) -> dict[str, Tensor]:
         require_known_sites(self.gamma, "gamma", guide_sites.keys())
         values = {}
         for name, site in guide_sites.items():

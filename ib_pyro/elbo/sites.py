@@ -4,20 +4,22 @@ from collections.abc import Mapping
 from typing import Any
 
 from pyro.distributions.util import scale_and_mask
-from pyro.poutine.trace_struct import Trace
 from pyro.poutine.util import site_is_subsample
+from pyro.util import check_site_shape
 from torch import Tensor
 
 __all__ = [
     "log_prob_of",
+    "have_same_shapes",
     "is_observation",
-    "latent_sites",
     "masked",
     "num_samples",
     "owner_of",
     "per_plate",
     "plates_of",
     "require_matching_sites",
+    "require_plate_shape",
+    "sample_sites",
     "scaled_sum",
 ]
 
@@ -27,29 +29,26 @@ PARTICLES = "num_particles_vectorized"
 
 def is_observation(site: Site) -> bool:
     """Whether a message of the model is an observed value with a density."""
-    return bool(site["type"] == "sample" and site["is_observed"] and not site["infer"].get("_deterministic"))
+    return bool(site["is_observed"] and not site["infer"].get("_deterministic"))
 
 
-def latent_sites(trace: Trace) -> dict[str, Site]:
-    """Return the latent sites of a trace by name, without the subsamples of plates."""
+def sample_sites(nodes: Mapping[str, Site]) -> dict[str, Site]:
+    """Return the sample sites of a trace by name, without the subsamples of plates."""
     return {
-        name: site
-        for name, site in trace.nodes.items()
-        if site["type"] == "sample" and not site["is_observed"] and not site_is_subsample(site)
+        name: site for name, site in nodes.items() if site["type"] == "sample" and not site_is_subsample(site)
     }
 
 
-def require_matching_sites(model_trace: Trace, guide_trace: Trace) -> None:
+def require_matching_sites(model_sites: Mapping[str, Site], guide_sites: Mapping[str, Site]) -> None:
     """Raise unless model and guide have the same latent sites, but for auxiliary ones of the guide.
 
     Raises:
         ValueError: Names the sites of either side that the other lacks.
         NotImplementedError: If a site of the guide is not reparameterised.
     """
-    guide_sites, model_sites = latent_sites(guide_trace), latent_sites(model_trace)
-    auxiliary = {name for name, site in guide_sites.items() if site["infer"].get("is_auxiliary")}
-    only_guide = guide_sites.keys() - model_sites.keys() - auxiliary
-    only_model = model_sites.keys() - guide_sites.keys()
+    only_model = {name for name, site in model_sites.items() if not site["is_observed"]} - guide_sites.keys()
+    only_guide = {name for name in guide_sites if name not in model_sites}
+    only_guide = {name for name in only_guide if not guide_sites[name]["infer"].get("is_auxiliary")}
     if only_guide or only_model:
         raise ValueError(
             f"the sites of model and guide differ: {sorted(only_model) or 'none'} only in the model, "
@@ -62,6 +61,28 @@ def require_matching_sites(model_trace: Trace, guide_trace: Trace) -> None:
                 f"site {name!r}: {type(site['fn']).__name__} in the guide is not reparameterised, so the rate's "
                 "gradient would be wrong; use a distribution with rsample, or pyro.infer.Trace_ELBO"
             )
+
+
+def have_same_shapes(model_sites: Mapping[str, Site], guide_sites: Mapping[str, Site]) -> bool:
+    """Whether every site that model and guide share has the same batch and event shape in both."""
+    return all(
+        model_sites[name]["fn"].batch_shape == site["fn"].batch_shape
+        and model_sites[name]["fn"].event_shape == site["fn"].event_shape
+        for name, site in guide_sites.items()
+        if name in model_sites
+    )
+
+
+def require_plate_shape(values: Tensor, site: Site, max_plate_nesting: float) -> None:
+    """Raise if a site has a batch dimension that is no plate's, or a plate of another size.
+
+    Raises:
+        ValueError: Pyro's own, which names the site and the ways out.
+    """
+    frames = site["cond_indep_stack"]
+    if len(frames) == 1 and frames[0].dim == -1 and values.shape == (frames[0].size,):
+        return
+    check_site_shape({**site, "log_prob": values}, max_plate_nesting)
 
 
 def log_prob_of(name: str, site: Site) -> Tensor:

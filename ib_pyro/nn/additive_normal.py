@@ -45,7 +45,7 @@ class AdditiveNormal(StochasticLayer):
         """Return ``p(z|x)``, elementwise: its batch shape is that of loc(x)."""
         scale = F.softplus(self._submodule("noise")(x))
         tiny = torch.finfo(scale.dtype).tiny
-        return _GaussianNoise(self._activation_of(x), scale.clamp_min(tiny))
+        return _GaussianNoise(self._activation_of(x), scale.clamp_min(tiny), validate_args=False)
 
     def prior_distribution(self, event_shape: torch.Size) -> TorchDistributionMixin:
         """Return the standard normal prior."""

@@ -46,7 +46,7 @@ class BinaryDropout(StochasticLayer):
 
     def posterior(self, x: Tensor) -> TorchDistributionMixin:
         """Return ``p(z|x)``, elementwise: its batch shape is that of f(x)."""
-        return MultiplicativeBernoulli(self._activation_of(x), self.drop_prob)
+        return MultiplicativeBernoulli(self._activation_of(x), self.drop_prob, validate_args=False)
 
     def prior_distribution(self, event_shape: torch.Size) -> TorchDistributionMixin:
         """Return a stand-in for the prior that charges nothing."""

@@ -48,7 +48,11 @@ class ConstantDropout(StochasticLayer):
 
     def posterior(self, x: Tensor) -> MultiplicativeLogNormal:
         """Return ``p(z|x)``, elementwise: its batch shape is that of f(x)."""
-        return MultiplicativeLogNormal(self._activation_of(x), self.alpha, unit_mean=self.unit_mean)
+        f = self._activation_of(x)
+        return MultiplicativeLogNormal(f, self.alpha, unit_mean=self.unit_mean, validate_args=False)
+
+    def _is_valid(self, z: Tensor) -> bool:
+        return bool((z >= 0).all())
 
     def prior_distribution(self, event_shape: torch.Size) -> TorchDistributionMixin:
         """Return the log-uniform prior under which this noise is free."""

@@ -75,7 +75,7 @@ class GaussianDropout(StochasticLayer):
         if alpha.dim():
             # Units are the first of a sample's own dimensions: features, or channels.
             alpha = alpha.reshape(-1, *(1,) * (self._event_dim_of(f.shape) - 1))
-        return MultiplicativeNormal(f, alpha, approximation=self.approximation)
+        return MultiplicativeNormal(f, alpha, approximation=self.approximation, validate_args=False)
 
     def prior_distribution(self, event_shape: torch.Size) -> TorchDistributionMixin:
         """Return the prior that is log-uniform in ``|z|``."""

@@ -78,7 +78,6 @@ class InformationDropout(StochasticLayer):
         self.alpha_min, self.alpha_max, self.gate = alpha_min, alpha_max, gate
         self.atom, self.unit_mean = atom, unit_mean
         self.activation_floor = max(activation_floor, SMALLEST_ACTIVATION if atom == "ignore" else 0.0)
-        self._prior_cache: tuple[Any, TorchDistributionMixin] | None = None
         if prior == "log-normal":
             self.prior_loc = nn.Parameter(torch.zeros(()))
             self.prior_log_scale = nn.Parameter(torch.zeros(()))
@@ -87,8 +86,14 @@ class InformationDropout(StochasticLayer):
     def __setattr__(self, name: str, value: object) -> None:
         if name == "prior":
             self._check_prior(cast(Prior, value))
-            self._prior_cache = None
         super().__setattr__(name, value)
+
+    @property
+    def _prior_is_fixed(self) -> bool:
+        return isinstance(self.prior, str) and self.prior == "log-uniform"
+
+    def _is_valid(self, z: Tensor) -> bool:
+        return bool((z >= 0).all())
 
     def alpha(self, x: Tensor) -> Tensor:
         """Return the standard deviation of log eps given x, of the shape of z."""
@@ -101,13 +106,13 @@ class InformationDropout(StochasticLayer):
             h = self._submodule("features")(x)
             self._check_shapes(h, alpha)
             return MultiplicativeLogNormal.from_log_activation(
-                log_softplus(h), alpha, unit_mean=self.unit_mean
+                log_softplus(h), alpha, unit_mean=self.unit_mean, validate_args=False
             )
         f = self._activation_of(x)
         self._check_shapes(f, alpha)
         if self.activation_floor:
             f = f.clamp_min(self.activation_floor)
-        return MultiplicativeLogNormal(f, alpha, unit_mean=self.unit_mean)
+        return MultiplicativeLogNormal(f, alpha, unit_mean=self.unit_mean, validate_args=False)
 
     def prior_distribution(self, event_shape: torch.Size) -> TorchDistributionMixin:
         """Return ``q(z)`` with the given event shape."""
@@ -122,12 +127,9 @@ class InformationDropout(StochasticLayer):
 
     def _log_uniform_prior(self, event_shape: torch.Size) -> TorchDistributionMixin:
         like = self._reference()
-        key = (event_shape, like.dtype, like.device, self.gate, self.alpha_max)
-        if self._prior_cache is None or self._prior_cache[0] != key:
-            gate = torch.tensor(self.gate, dtype=like.dtype, device=like.device)
-            prior = ZeroInflatedLogUniform(gate, log_c=log_uniform_log_c(self.alpha_max))
-            self._prior_cache = key, prior.expand(event_shape).to_event(len(event_shape))
-        return self._prior_cache[1]
+        gate = torch.tensor(self.gate, dtype=like.dtype, device=like.device)
+        prior = ZeroInflatedLogUniform(gate, log_c=log_uniform_log_c(self.alpha_max))
+        return prior.expand(event_shape).to_event(len(event_shape))
 
     def _check_shapes(self, f: Tensor, alpha: Tensor) -> None:
         if f.shape != alpha.shape:

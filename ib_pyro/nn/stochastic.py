@@ -7,6 +7,7 @@ from typing import Any, cast
 import pyro
 import torch
 from pyro.distributions.torch_distribution import TorchDistributionMixin
+from pyro.infer.util import is_validation_enabled
 from pyro.nn import PyroModule
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -63,6 +64,7 @@ class StochasticLayer(PyroModule):
         name: str | None = None,
     ) -> None:
         super().__init__()
+        self._prior_cache: dict[Any, TorchDistributionMixin] = {}
         self.features = features
         self.activation = activation
         self._activate = _resolve_activation(activation)
@@ -71,6 +73,20 @@ class StochasticLayer(PyroModule):
         self.event_dim = event_dim or _last_event_dim(features)
         self.name = name
         self._name_in_program: str | None = None
+
+    def __setattr__(self, name: str, value: object) -> None:
+        if name != "_prior_cache" and "_prior_cache" in self.__dict__:
+            self._prior_cache.clear()
+        super().__setattr__(name, value)
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> "StochasticLayer":
+        self._prior_cache.clear()
+        return super()._apply(fn, recurse)
+
+    @property
+    def _prior_is_fixed(self) -> bool:
+        """Whether the prior has no parameters of its own, so that it can be kept between calls."""
+        return True
 
     @property
     def site_name(self) -> str:
@@ -98,13 +114,17 @@ class StochasticLayer(PyroModule):
             ValueError: If the activation or the noise is not what the distribution allows; names the site.
         """
         posterior = self._posterior_of(x)
-        return pyro.sample(self.site_name, self._as_site(posterior))
+        z = pyro.sample(self.site_name, self._as_site(posterior))
+        if is_validation_enabled() and not self._is_valid(z):
+            raise ValueError(f"site {self.site_name!r}: {_describe_invalid(posterior, z)}")
+        return z
 
-    def sample_prior(self, event_shape: torch.Size) -> Tensor:
+    def sample_prior(self, event_shape: torch.Size, batch_shape: torch.Size = torch.Size()) -> Tensor:  # noqa: B008
         """Sample z from the prior at the layer's site.
 
         Args:
             event_shape: Shape of one sample of z.
+            batch_shape: Batch dimensions, if the enclosing plates are not to add them.
 
         Returns:
             z, ``[..., *event_shape]``, with the batch dimensions of the enclosing plates.
@@ -113,7 +133,7 @@ class StochasticLayer(PyroModule):
             NotImplementedError: If nothing fixes the site's value and the prior is improper; names the site.
         """
         try:
-            return pyro.sample(self.site_name, self.prior_distribution(event_shape))
+            return pyro.sample(self.site_name, self._expanded_prior(event_shape, batch_shape))
         except NotImplementedError as error:
             raise NotImplementedError(
                 f"site {self.site_name!r}: {error}. To sample the model on its own, set the layer's prior to a "
@@ -131,6 +151,20 @@ class StochasticLayer(PyroModule):
 
     def _own_parameter(self, name: str) -> Tensor:
         return getattr(self, name) if self._announces_parameters else cast(Tensor, self._parameters[name])
+
+    def _expanded_prior(self, event_shape: torch.Size, batch_shape: torch.Size) -> TorchDistributionMixin:
+        key = event_shape, batch_shape
+        if key in self._prior_cache:
+            return self._prior_cache[key]
+        # A prior without parameters is the same at every step. It must outlive the mode it is first needed in.
+        with torch.inference_mode(mode=torch.is_inference_mode_enabled() and not self._prior_is_fixed):
+            prior = self.prior_distribution(event_shape).expand(batch_shape)
+        if self._prior_is_fixed:
+            self._prior_cache[key] = prior
+        return prior
+
+    def _is_valid(self, z: Tensor) -> bool:
+        return bool(z.isfinite().all())
 
     def _reference(self) -> Tensor:
         """Return a tensor of the dtype and on the device that the layer computes in."""
@@ -232,6 +266,23 @@ def _resolve_activation(activation: str | Callable[[Tensor], Tensor]) -> Callabl
             f"activation={activation!r} is unknown; choose one of {sorted(ACTIVATIONS)} or pass a function"
         )
     return ACTIVATIONS[activation]
+
+
+def _describe_invalid(posterior: TorchDistributionMixin, z: Tensor) -> str:
+    """Say which parameter of a posterior made its sample invalid."""
+    for parameter in posterior.arg_constraints:
+        values = getattr(posterior, parameter).detach()
+        if values.isnan().any():
+            return (
+                f"{parameter} has {int(values.isnan().sum())} NaN of {values.numel()} values; look for NaN in the "
+                "layer's input or parameters (a lower learning rate often helps)"
+            )
+        if not posterior.arg_constraints[parameter].check(values).all():
+            return (
+                f"{parameter} has values out of range (min {values.min():.4g}, max {values.max():.4g}); "
+                f"it must satisfy {posterior.arg_constraints[parameter]}: use an activation such as relu or softplus"
+            )
+    return f"z has {int((~z.isfinite()).sum())} infinite or NaN values; the activation or its noise overflows"
 
 
 def _last_event_dim(features: nn.Module) -> int | None:
