@@ -78,15 +78,16 @@ class ZCA(nn.Module):
     def fit(cls, x: Tensor, *, eps: float = 1e-5) -> ZCA:
         """Fit the map to training images.
 
-        The covariance and its eigenvectors are computed in float64 whatever the dtype of `x`, in which they
-        are kept: the smallest singular values of images would drown in the rounding of float32.
+        Everything is computed and kept in float64 whatever the dtype of `x`. Where images have no variance
+        (their mean, after `normalize_per_image`) W has entries of 1 / eps, and float32 would lose what
+        `inverse` needs.
 
         Args:
             x: training images, floating, shape `[N, C, H, W]`, N >= 2.
             eps: added to the singular values, > 0.
 
         Returns:
-            The fitted map, on the device and in the dtype of `x`.
+            The fitted map, on the device of `x`.
 
         Raises:
             ValueError: fewer than two images, or eps <= 0.
@@ -101,7 +102,7 @@ class ZCA(nn.Module):
         scale = variances.clamp(min=0).sqrt() + eps
         whitening = (vectors / scale) @ vectors.T
         colouring = (vectors * scale) @ vectors.T
-        return cls(mean.view(x.shape[1:]).to(x.dtype), whitening.to(x.dtype), colouring.to(x.dtype))
+        return cls(mean.view(x.shape[1:]), whitening, colouring)
 
     def forward(self, x: Tensor) -> Tensor:
         """Whiten images (see `transform`)."""
@@ -120,8 +121,8 @@ class ZCA(nn.Module):
             ValueError: images of another shape than those of the fit.
         """
         self._check_shape(x)
-        parts = [((part - self.mean).flatten(1) @ self.whitening).view_as(part) for part in self._chunks(x)]
-        return torch.cat(parts).to(x.dtype)
+        parts = [self._multiply(part - self.mean, self.whitening).to(x.dtype) for part in x.split(_CHUNK)]
+        return torch.cat(parts)
 
     def inverse(self, z: Tensor) -> Tensor:
         """Undo `transform`.
@@ -136,8 +137,8 @@ class ZCA(nn.Module):
             ValueError: images of another shape than those of the fit.
         """
         self._check_shape(z)
-        parts = [(part.flatten(1) @ self.colouring).view_as(part) + self.mean for part in self._chunks(z)]
-        return torch.cat(parts).to(z.dtype)
+        parts = [(self._multiply(part, self.colouring) + self.mean).to(z.dtype) for part in z.split(_CHUNK)]
+        return torch.cat(parts)
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the map to a file, from which `ZCA.load` makes it again."""
@@ -145,11 +146,20 @@ class ZCA(nn.Module):
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> ZCA:
-        """Read a map that `save` wrote, onto the CPU."""
-        return cls(**torch.load(path, map_location="cpu", weights_only=True))
+        """Read a map that `save` wrote, onto the CPU.
 
-    def _chunks(self, x: Tensor) -> list[Tensor]:
-        return [part.to(self.mean.dtype) for part in x.split(_CHUNK)]
+        Raises:
+            ValueError: a file with something else in it.
+        """
+        content = torch.load(path, map_location="cpu", weights_only=True)
+        if not isinstance(content, dict) or set(content) != {"mean", "whitening", "colouring"}:
+            raise ValueError(f"path: {path} holds no ZCA; make one by ZCA.fit(x) and its save(path)")
+        return cls(**content)
+
+    @staticmethod
+    def _multiply(x: Tensor, matrix: Tensor) -> Tensor:
+        # The matrices are symmetric: rows times W is W times columns.
+        return (x.flatten(1).to(matrix.dtype) @ matrix).view_as(x)
 
     def _check_shape(self, x: Tensor) -> None:
         if x.shape[1:] != self.mean.shape:

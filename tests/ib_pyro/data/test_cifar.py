@@ -1,0 +1,133 @@
+"""CIFAR-10 from the authors' batches and from a folder of images."""
+
+import hashlib
+import pickle
+import shutil
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torchvision.datasets import CIFAR10
+
+from ib_pyro.data import cifar, load
+
+
+def _sorted_rows(x):
+    return sorted(x.flatten(1).mul(255).round().to(torch.int64).tolist())
+
+
+def test_folder_is_read_as_it_is(small_root):
+    data = load("cifar10", "test", root=small_root)
+    assert data.x.shape == (30, 3, 32, 32)
+    assert data.classes[3] == "cat"
+    files = (small_root / "cifar10" / "test").rglob("*.png")
+    expected = np.stack([np.asarray(Image.open(path)) for path in files]).transpose(0, 3, 1, 2) / 255
+    assert _sorted_rows(data.x) == _sorted_rows(torch.from_numpy(expected))
+    assert torch.equal((data.x[:, 0, 0, 0] * 25.5).round().long(), data.y)
+
+
+def test_folder_is_shuffled_once_and_for_all(small_root, tmp_path):
+    first = load("cifar10", "train+validation", root=small_root, holdout=10)
+    assert len(first.y[:20].unique()) > 5
+    again = load("cifar10", "train+validation", root=small_root, holdout=10, seed=3, cache=tmp_path / "other")
+    assert torch.equal(first.x, again.x)
+
+
+def test_folder_is_decoded_once(small_root, monkeypatch):
+    first = load("cifar10", "test", root=small_root)
+
+    def never(*args):
+        raise AssertionError("decoded although it was kept")
+
+    monkeypatch.setattr(cifar, "_decode", never)
+    assert torch.equal(load("cifar10", "test", root=small_root).x, first.x)
+
+
+def test_a_changed_folder_is_decoded_anew(small_root, write_png):
+    before = load("cifar10", "test", root=small_root)
+    new = small_root / "cifar10" / "test" / "cat" / "new.png"
+    write_png(new, torch.zeros(3, 32, 32, dtype=torch.uint8))
+    after = load("cifar10", "test", root=small_root)
+    assert (len(before), len(after)) == (30, 31)
+
+
+def test_grey_images_become_colour(small_root, write_png):
+    path = small_root / "cifar10" / "test" / "airplane" / "0000.png"
+    write_png(path, torch.full((1, 32, 32), 51, dtype=torch.uint8))
+    data = load("cifar10", "test", root=small_root)
+    assert (data.x == 0.2).flatten(1).all(1).sum() == 1
+
+
+def test_bad_folders_are_refused_by_name(small_root, write_png):
+    folder = small_root / "cifar10" / "test"
+    (folder / "dog" / "0000.png").write_bytes(b"not an image")
+    with pytest.raises(ValueError, match=r"dog/0000\.png: not a readable image"):
+        load("cifar10", "test", root=small_root)
+    write_png(folder / "dog" / "0000.png", torch.zeros(3, 28, 30, dtype=torch.uint8))
+    with pytest.raises(ValueError, match=r"dog/0000\.png: expected 32x32 pixels, got 30x28"):
+        load("cifar10", "test", root=small_root)
+    for path in (folder / "dog").iterdir():
+        path.unlink()
+    with pytest.raises(ValueError, match=r"dog: no image \(\.jpg, \.jpeg, \.png\) in it"):
+        load("cifar10", "test", root=small_root)
+    (folder / "dog").rmdir()
+    with pytest.raises(ValueError, match="one folder for each of airplane"):
+        load("cifar10", "test", root=small_root)
+
+
+def test_a_missing_part_is_said(small_root):
+    shutil.rmtree(small_root / "cifar10" / "test")
+    with pytest.raises(FileNotFoundError, match=r"cifar10/\{train,test\}/<class>"):
+        load("cifar10", "test", root=small_root, download=False)
+
+
+@pytest.fixture
+def batches_root(tmp_path, monkeypatch):
+    """The authors' layout with batches of 20 random images, and checksums to match."""
+    generator = np.random.default_rng(0)
+    folder = tmp_path / CIFAR10.base_folder
+    folder.mkdir()
+
+    def write(name, content):
+        raw = pickle.dumps(content)
+        (folder / name).write_bytes(raw)
+        return hashlib.md5(raw, usedforsecurity=False).hexdigest()
+
+    def batch():
+        images = generator.integers(0, 256, (20, 3072), dtype=np.uint8)
+        images[:, 0] = np.arange(20) % 10
+        return {"data": images, "labels": (np.arange(20) % 10).tolist()}
+
+    train = [[f"data_batch_{k}", write(f"data_batch_{k}", batch())] for k in range(1, 6)]
+    monkeypatch.setattr(CIFAR10, "train_list", train)
+    monkeypatch.setattr(CIFAR10, "test_list", [["test_batch", write("test_batch", batch())]])
+    meta = write("batches.meta", {"label_names": list("abcdefghij")})
+    monkeypatch.setattr(CIFAR10, "meta", {"filename": "batches.meta", "key": "label_names", "md5": meta})
+    return tmp_path
+
+
+def test_batches_are_read_in_their_order(batches_root):
+    data = load("cifar10", "train+validation", root=batches_root, holdout=10)
+    assert data.x.shape == (100, 3, 32, 32)
+    raw = pickle.loads((batches_root / CIFAR10.base_folder / "data_batch_2").read_bytes())["data"]
+    assert torch.equal(data.x[20:40].flatten(1), torch.from_numpy(raw) / 255)
+    assert torch.equal((data.x[:, 0, 0, 0] * 255).round().long(), data.y)
+
+
+def test_damaged_batches_are_refused(batches_root):
+    path = batches_root / CIFAR10.base_folder / "data_batch_3"
+    path.write_bytes(path.read_bytes()[:-1])
+    with pytest.raises(ValueError, match="cifar-10-batches-py: a file is missing or damaged"):
+        load("cifar10", "train", root=batches_root)
+
+
+def test_the_real_cifar10_is_whole(data_root):
+    if not any((data_root / name).is_dir() for name in ("cifar10", CIFAR10.base_folder)):
+        pytest.skip(f"needs CIFAR-10: neither cifar10 nor {CIFAR10.base_folder} in IB_PYRO_DATA={data_root}")
+    data = load("cifar10", "test", root=data_root)
+    assert data.x.shape == (10_000, 3, 32, 32)
+    assert torch.bincount(data.y).tolist() == [1000] * 10
+    # The means of the channels that the field normalises CIFAR-10 by.
+    expected = torch.tensor([0.494, 0.485, 0.450])
+    assert torch.allclose(data.x.mean((0, 2, 3)), expected, atol=2e-3)
