@@ -1,0 +1,143 @@
+"""A capacity draws the rate to itself, free nats leave it alone, and both fall back to the plain Lagrangian."""
+
+import pyro
+import pyro.distributions as dist
+import pytest
+import torch
+from pyro.infer.autoguide import AutoNormal
+from torch import nn
+
+from ib_pyro import Bottleneck, InformationBottleneckELBO
+from ib_pyro.elbo.capacity import CapacityELBO, FreeBitsELBO
+from ib_pyro.nn import AdditiveNormal
+
+X = torch.randn(6, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
+Y = torch.tensor([0, 1, 1, 0, 1, 0])
+
+
+def program(num_data=None):
+    torch.manual_seed(0)
+    encoder = nn.Sequential(
+        AdditiveNormal(nn.Linear(3, 4), nn.Linear(3, 4)), AdditiveNormal(nn.Linear(4, 2), nn.Linear(4, 2))
+    )
+    return Bottleneck(encoder, nn.Linear(2, 2), num_data=num_data).double()
+
+
+def terms_of(elbo, network):
+    torch.manual_seed(3)
+    return elbo.terms(network.model, network.guide, X, Y)
+
+
+def by_hand(penalty, network, beta=1.0, scale=1.0):
+    """Distortion plus beta times the penalty of each site's mean rate, over the batch."""
+    terms = terms_of(InformationBottleneckELBO(), network)
+    penalties = [beta * penalty(name, rate.mean()) * len(X) for name, rate in terms.rate.items()]
+    return scale * (terms.distortion.sum() + sum(penalties))
+
+
+@pytest.mark.parametrize(("num_data", "scale"), [(None, 1.0), (30, 5.0)])
+@pytest.mark.parametrize("capacity", [0.3, 2.0, {"z1": 0.5, "z2": 7.0}, torch.tensor(0.4)])
+def test_capacity_is_the_distance_of_the_mean_rate(num_data, scale, capacity):
+    def distance(name, rate):
+        target = capacity[name] if isinstance(capacity, dict) else capacity
+        return (rate - target).abs()
+
+    network = program(num_data)
+    loss = terms_of(CapacityELBO(capacity, beta=1.7), network).loss
+    torch.testing.assert_close(loss, by_hand(distance, network, beta=1.7, scale=scale))
+
+
+@pytest.mark.parametrize(("num_data", "scale"), [(None, 1.0), (30, 5.0)])
+def test_free_nats_floor_the_mean_rate_of_each_site(num_data, scale):
+    network = program(num_data)
+    rates = {name: rate.mean() for name, rate in terms_of(InformationBottleneckELBO(), network).rate.items()}
+    free = {"z1": rates["z1"].item() + 0.5, "z2": rates["z2"].item() - 0.05}
+    terms = terms_of(FreeBitsELBO(free, beta=0.6), network)
+    expected = by_hand(lambda name, rate: rate.clamp_min(free[name]), network, beta=0.6, scale=scale)
+    torch.testing.assert_close(terms.loss, expected)
+    # The rates that are reported stay those of the program.
+    torch.testing.assert_close(terms.rate["z1"].mean(), rates["z1"])
+
+
+def test_a_site_within_its_free_nats_feels_no_pressure_and_one_beyond_does():
+    network = program()
+    plain = terms_of(InformationBottleneckELBO(beta={"z1": 0.0, "z2": 1.0}), network).loss
+    z1, z2 = network.stochastic_layers.values()
+    expected = torch.autograd.grad(plain, [z1.noise.weight, z2.noise.weight])
+    loss = terms_of(FreeBitsELBO({"z1": 1e3, "z2": 0.0}), network).loss
+    for gradient, other in zip(
+        torch.autograd.grad(loss, [z1.noise.weight, z2.noise.weight]), expected, strict=True
+    ):
+        torch.testing.assert_close(gradient, other)
+
+
+def test_below_capacity_the_gradient_of_the_rate_is_reversed():
+    network = program()
+    parameter = network.stochastic_layers["z1"].noise.weight
+    distortion = terms_of(InformationBottleneckELBO(beta=0.0), network).loss
+    rate = terms_of(InformationBottleneckELBO(beta={"z2": 0.0}), network).loss - distortion
+    drawn = terms_of(CapacityELBO(1e3, beta={"z2": 0.0}), network).loss
+    up, down = (torch.autograd.grad(loss, parameter, retain_graph=True)[0] for loss in (rate, drawn))
+    (data,) = torch.autograd.grad(distortion, parameter)
+    torch.testing.assert_close(down - data, -up)
+
+
+@pytest.mark.parametrize("elbo", [CapacityELBO(0.0, beta=0.7), FreeBitsELBO(0.0, beta=0.7)])
+def test_a_target_of_zero_is_the_plain_lagrangian(elbo):
+    network = program()
+    torch.testing.assert_close(
+        terms_of(elbo, network).loss, terms_of(InformationBottleneckELBO(beta=0.7), network).loss
+    )
+
+
+@pytest.mark.parametrize("elbo", [CapacityELBO, FreeBitsELBO])
+def test_vectorised_particles_do_not_move_the_target(elbo):
+    loc = X[:, 0]
+
+    def model():
+        with pyro.plate("data", len(X)):
+            pyro.sample("z", dist.Normal(torch.zeros_like(loc), 1.0))
+
+    def guide():
+        with pyro.plate("data", len(X)):
+            pyro.sample("z", dist.Normal(loc, 0.5))
+
+    def relative_to_no_target(**options):
+        with_target, without = (elbo(target, **options).loss(model, guide) for target in (0.4, 0.0))
+        return with_target / without
+
+    vectorised = {"num_particles": 5, "vectorize_particles": True, "max_plate_nesting": 1}
+    assert relative_to_no_target(**vectorised) == pytest.approx(relative_to_no_target())
+
+
+def test_targets_may_change_between_steps():
+    capacity, free = CapacityELBO(1.0), FreeBitsELBO(1.0)
+    capacity.capacity, free.free_nats = 2.5, {"z1": 0.5}
+    assert (capacity.capacity, free.free_nats) == (2.5, {"z1": 0.5})
+    network = program()
+    torch.testing.assert_close(terms_of(capacity, network).loss, terms_of(CapacityELBO(2.5), network).loss)
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: CapacityELBO(-1.0), "capacity must be at least 0; got -1.0"),
+        (lambda: FreeBitsELBO({"z1": -2.0}), r"free_nats\['z1'\] must be at least 0; got -2.0"),
+        (lambda: terms_of(CapacityELBO({"z9": 1.0}), program()), "capacity names the site 'z9'"),
+        (
+            lambda: terms_of(FreeBitsELBO(1.0, beta=torch.ones(6, dtype=torch.float64)), program()),
+            r"site 'z1': beta has shape \(6,\).*free_nats has one weight",
+        ),
+    ],
+)
+def test_bad_input_is_named(make, message):
+    with pytest.raises(ValueError, match=message):
+        make()
+
+
+def test_a_guide_that_spreads_a_site_is_refused():
+    def model():
+        pyro.sample("w", dist.Normal(0.0, 1.0))
+
+    with pytest.raises(NotImplementedError, match="'w_unconstrained' is auxiliary.*capacity"):
+        CapacityELBO(1.0).differentiable_loss(model, AutoNormal(model))
