@@ -8,6 +8,8 @@ import torch
 from pyro.distributions import Bernoulli, Categorical, Normal
 from pyro.distributions.torch_distribution import TorchDistributionMixin
 from torch import Tensor
+from torch.nn import functional as F
+from torch.types import _size
 
 __all__ = ["LIKELIHOODS", "Likelihood", "check_target", "resolve_likelihood"]
 
@@ -17,7 +19,7 @@ Likelihood = Callable[[Any], TorchDistributionMixin]
 def categorical(logits: Tensor) -> TorchDistributionMixin:
     """Class labels given logits ``[batch, classes]``."""
     # Pyro's own checks cost more than the density; the program checks labels once, in check_target.
-    return Categorical(logits=logits, validate_args=False)
+    return _SoftmaxCategorical(logits, validate_args=False)
 
 
 def bernoulli(logits: Tensor) -> TorchDistributionMixin:
@@ -68,6 +70,20 @@ def check_target(y: Tensor, likelihood: TorchDistributionMixin, batch_size: int)
         raise ValueError(f"site 'y': {len(y)} targets for {batch_size} inputs; pass one for each")
     if isinstance(likelihood, Categorical):
         _check_labels(y, likelihood.logits.shape[-1])
+
+
+class _SoftmaxCategorical(Categorical):
+    """A categorical that normalises its logits by one fused kernel, as ``F.cross_entropy`` does."""
+
+    def __init__(self, logits: Tensor, validate_args: bool | None = None) -> None:
+        self.logits = self._param = F.log_softmax(logits, dim=-1)
+        self._num_events = logits.shape[-1]
+        torch.distributions.Distribution.__init__(self, logits.shape[:-1], validate_args=validate_args)
+
+    def expand(self, batch_shape: _size, _instance: object = None) -> Categorical:
+        if _instance is None and torch.Size(batch_shape) == self.batch_shape:
+            return self
+        return super().expand(batch_shape, self._get_checked_instance(_SoftmaxCategorical, _instance))
 
 
 def _check_labels(y: Tensor, num_classes: int) -> None:

@@ -48,8 +48,10 @@ class FactorizedLogNormal(TorchDistribution):
 
     def expand(self, batch_shape: _size, _instance: object = None) -> "FactorizedLogNormal":
         """Return the prior with its parameters expanded to ``batch_shape + event_shape``."""
-        new = self._get_checked_instance(FactorizedLogNormal, _instance)
         batch_shape = torch.Size(batch_shape)
+        if _instance is None and batch_shape == self.batch_shape:
+            return self
+        new = self._get_checked_instance(FactorizedLogNormal, _instance)
         missing = (1,) * (len(batch_shape) - len(self.batch_shape))
         for name in ("loc", "scale"):
             parameter = getattr(self, name)

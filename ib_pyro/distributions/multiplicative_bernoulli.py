@@ -50,8 +50,10 @@ class MultiplicativeBernoulli(TorchDistribution):
 
     def expand(self, batch_shape: _size, _instance: object = None) -> "MultiplicativeBernoulli":
         """Return the distribution with its parameters expanded to ``batch_shape``."""
-        new = self._get_checked_instance(MultiplicativeBernoulli, _instance)
         batch_shape = torch.Size(batch_shape)
+        if _instance is None and batch_shape == self.batch_shape:
+            return self
+        new = self._get_checked_instance(MultiplicativeBernoulli, _instance)
         new.activation = self.activation.expand(batch_shape)
         new.drop_prob = self.drop_prob.expand(batch_shape)
         super(MultiplicativeBernoulli, new).__init__(batch_shape, validate_args=False)

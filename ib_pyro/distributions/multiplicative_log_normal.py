@@ -67,8 +67,10 @@ class MultiplicativeLogNormal(TorchDistribution):
 
     def expand(self, batch_shape: _size, _instance: object = None) -> "MultiplicativeLogNormal":
         """Return the distribution with its parameters expanded to ``batch_shape``."""
-        new = self._get_checked_instance(MultiplicativeLogNormal, _instance)
         batch_shape = torch.Size(batch_shape)
+        if _instance is None and batch_shape == self.batch_shape:
+            return self
+        new = self._get_checked_instance(MultiplicativeLogNormal, _instance)
         new.activation = self.activation.expand(batch_shape)
         new.alpha = self.alpha.expand(batch_shape)
         log_f = self._log_activation
@@ -118,7 +120,7 @@ class MultiplicativeLogNormal(TorchDistribution):
         score = (log_z - self._finite_loc()) / self.alpha
         density = -0.5 * score.square() - self.alpha.log() - 0.5 * math.log(2 * math.pi) - log_z
         density = torch.where(positive, density, -math.inf)
-        return torch.where(self.is_atom, torch.where(positive, -math.inf, 0.0), density)
+        return torch.where(self.is_atom, torch.where(value == 0, 0.0, -math.inf), density)
 
     @property
     def mean(self) -> Tensor:

@@ -56,8 +56,10 @@ class MultiplicativeNormal(TorchDistribution):
 
     def expand(self, batch_shape: _size, _instance: object = None) -> "MultiplicativeNormal":
         """Return the distribution with its parameters expanded to ``batch_shape``."""
-        new = self._get_checked_instance(MultiplicativeNormal, _instance)
         batch_shape = torch.Size(batch_shape)
+        if _instance is None and batch_shape == self.batch_shape:
+            return self
+        new = self._get_checked_instance(MultiplicativeNormal, _instance)
         new.activation = self.activation.expand(batch_shape)
         new.alpha = self.alpha.expand(batch_shape)
         new.approximation = self.approximation

@@ -84,11 +84,11 @@ class ZeroInflatedLogUniform(TorchDistribution):
             raise ValueError(f"low must be below high; got low={low}, high={high}")
         if self.is_proper:
             sides = math.log(2) if two_sided else 0.0
-            self.log_c = torch.log1p(-self.gate) - (self.high / self.low).log().log() - sides
+            self.log_c = _log(1 - self.gate) - self._log_span().log() - sides
         self.two_sided = two_sided
         self.covers_line = not self.is_proper and bool(((self.low == 0) & (self.high == math.inf)).all())
         super().__init__(self.gate.shape, validate_args=validate_args)
-        self.log_gate = self.gate.log()
+        self.log_gate = _log(self.gate)
 
     @constraints.dependent_property(is_discrete=False, event_dim=0)
     def support(self) -> constraints.Constraint:
@@ -97,8 +97,10 @@ class ZeroInflatedLogUniform(TorchDistribution):
 
     def expand(self, batch_shape: _size, _instance: object = None) -> "ZeroInflatedLogUniform":
         """Return the prior with its parameters expanded to ``batch_shape``."""
-        new = self._get_checked_instance(ZeroInflatedLogUniform, _instance)
         batch_shape = torch.Size(batch_shape)
+        if _instance is None and batch_shape == self.batch_shape:
+            return self
+        new = self._get_checked_instance(ZeroInflatedLogUniform, _instance)
         for name in ("gate", "log_gate", "low", "high", "log_c"):
             setattr(new, name, getattr(self, name).expand(batch_shape))
         new.is_proper, new.covers_line, new.two_sided = self.is_proper, self.covers_line, self.two_sided
@@ -126,8 +128,7 @@ class ZeroInflatedLogUniform(TorchDistribution):
         shape = self._extended_shape(sample_shape)
         with torch.no_grad():
             uniform = torch.rand(shape, dtype=self.gate.dtype, device=self.gate.device)
-            value = self.low * (self.high / self.low) ** uniform
-            value = value.clamp(self.low, self.high)
+            value = (self.low.log() + uniform * self._log_span()).exp().clamp(self.low, self.high)
             if self.two_sided:
                 value = value * (torch.randint_like(value, 2) * 2 - 1)
             return torch.where(torch.rand_like(value) < self.gate, 0.0, value)
@@ -150,10 +151,14 @@ class ZeroInflatedLogUniform(TorchDistribution):
         continuous = -(1 - self.gate) * (self.log_c.masked_fill(self.gate == 1, 0.0) - mean_log)
         return continuous + torch.special.entr(self.gate)
 
+    def _log_span(self) -> Tensor:
+        # The ratio of the bounds may overflow; that of their logarithms does not.
+        return self.high.log() - self.low.log()
+
     def _moment(self, order: int) -> Tensor:
         self._require_proper("averaged")
         mass = 1 - self.gate
-        return mass * (self.high**order - self.low**order) / (order * (self.high / self.low).log())
+        return mass * (self.high**order - self.low**order) / (order * self._log_span())
 
     def _require_proper(self, verb: str) -> None:
         if not self.is_proper:
@@ -161,6 +166,12 @@ class ZeroInflatedLogUniform(TorchDistribution):
                 f"an improper log-uniform prior (low={self.low.min():g}, high={self.high.max():g}) cannot be {verb}; "
                 "give both bounds, as in ZeroInflatedLogUniform(gate, low=1e-3, high=1e3)"
             )
+
+
+def _log(mass: Tensor) -> Tensor:
+    """Logarithm of a mass; where that is 0, -inf without a gradient, which would turn to NaN where masked."""
+    empty = mass == 0
+    return mass.masked_fill(empty, 1.0).log().masked_fill(empty, -math.inf)
 
 
 def _is_proper(low: Tensor | float, high: Tensor | float) -> bool:
