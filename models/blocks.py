@@ -6,6 +6,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from ib_pyro.nn import BinaryDropout, ConstantDropout, GaussianDropout, InformationDropout, StochasticLayer
+from ib_pyro.nn.maps import conv2d_map, linear_map
 
 __all__ = ["DROPOUTS", "noisy_conv2d", "noisy_linear"]
 
@@ -46,7 +47,7 @@ def noisy_linear(
         return layer.linear(
             in_features, out_features, batch_norm=batch_norm, activation=activation, **options
         )
-    features = StochasticLayer._linear_features(in_features, out_features, batch_norm=batch_norm)
+    features = linear_map(in_features, out_features, batch_norm=batch_norm)
     return nn.Sequential(features, _activation_module(activation))
 
 
@@ -64,10 +65,10 @@ def noisy_conv2d(
 ) -> nn.Module:
     """Build a convolution with batch norm, activation and noise of the given kind; see :func:`noisy_linear`."""
     layer = _layer_class(dropout, options)
-    conv = {"stride": stride, "padding": padding, "batch_norm": batch_norm}
+    conv: dict[str, Any] = {"stride": stride, "padding": padding, "batch_norm": batch_norm}
     if layer is not None:
         return layer.conv2d(in_channels, out_channels, kernel_size, activation=activation, **conv, **options)
-    features = StochasticLayer._conv2d_features(in_channels, out_channels, kernel_size, **conv)
+    features = conv2d_map(in_channels, out_channels, kernel_size, **conv)
     return nn.Sequential(features, _activation_module(activation))
 
 

@@ -42,10 +42,10 @@ class MultiplicativeLogNormal(TorchDistribution):
         unit_mean: bool = False,
         validate_args: bool | None = None,
     ) -> None:
-        if not _same_shape(activation, alpha):
-            activation, alpha = broadcast_all(activation, alpha)
-        self.activation: Tensor = activation
-        self.alpha: Tensor = alpha
+        if isinstance(activation, Tensor) and isinstance(alpha, Tensor) and activation.shape == alpha.shape:
+            self.activation, self.alpha = activation, alpha
+        else:
+            self.activation, self.alpha = broadcast_all(activation, alpha)
         self.unit_mean = unit_mean
         self._log_activation: Tensor | None = None
         super().__init__(self.activation.shape, validate_args=validate_args)
@@ -149,7 +149,3 @@ class MultiplicativeLogNormal(TorchDistribution):
         else:
             log_f = self._log_activation.masked_fill(self.is_atom, 0.0)
         return log_f + self.shift if shifted and self.unit_mean else log_f
-
-
-def _same_shape(a: Tensor | float, b: Tensor | float) -> bool:
-    return isinstance(a, Tensor) and isinstance(b, Tensor) and a.shape == b.shape

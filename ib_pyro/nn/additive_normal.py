@@ -35,6 +35,8 @@ class AdditiveNormal(StochasticLayer):
         name: Name of the site.
     """
 
+    _has_noise_branch = True
+
     def __init__(
         self, loc: nn.Module, scale: nn.Module, *, event_dim: int | None = None, name: str | None = None
     ) -> None:

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable
-from typing import Any, cast
+from typing import cast
 
 import torch
 from pyro.distributions.torch_distribution import TorchDistributionMixin
@@ -55,6 +55,8 @@ class InformationDropout(StochasticLayer):
     >>> layer(torch.rand(5, 4)).shape
     torch.Size([5, 2])
     """
+
+    _has_noise_branch = True
 
     def __init__(
         self,
@@ -143,6 +145,16 @@ class InformationDropout(StochasticLayer):
             raise ValueError(
                 f"prior={prior!r} is unknown; choose 'log-uniform' or 'log-normal', or pass a distribution"
             )
+        if isinstance(prior, TorchDistributionMixin) and prior.event_dim:
+            raise ValueError(
+                f"prior has event shape {tuple(prior.event_shape)}; pass an elementwise distribution, or a function "
+                "from the event shape to a distribution over it"
+            )
+        if not callable(prior) and not isinstance(prior, str):
+            raise TypeError(
+                f"prior is a {type(prior).__name__}; pass a name, a distribution of pyro.distributions, or a function "
+                "from the event shape to a distribution over it"
+            )
         if prior == "log-normal" and "prior_loc" not in self._parameters:
             raise ValueError(
                 "a learned log-normal prior needs parameters: pass prior='log-normal' when building"
@@ -152,40 +164,6 @@ class InformationDropout(StochasticLayer):
                 "a log-normal prior has no mass at zero, where a ReLU often is: the rate would be +inf. Use "
                 "activation='softplus', prior='log-uniform', or an activation_floor"
             )
-
-    @classmethod
-    def linear(
-        cls,
-        in_features: int,
-        out_features: int,
-        *,
-        batch_norm: bool = False,
-        bias: bool = True,
-        **options: Any,
-    ) -> "InformationDropout":
-        """Build the layer over two linear maps of the same input; see :meth:`StochasticLayer.linear`."""
-        features = cls._linear_features(in_features, out_features, batch_norm=batch_norm, bias=bias)
-        return cls(features, nn.Linear(in_features, out_features), **options)
-
-    @classmethod
-    def conv2d(
-        cls,
-        in_channels: int,
-        out_channels: int,
-        kernel_size: int,
-        stride: int = 1,
-        *,
-        padding: int | str = 0,
-        batch_norm: bool = False,
-        bias: bool = True,
-        **options: Any,
-    ) -> "InformationDropout":
-        """Build the layer over two convolutions of the same input; see :meth:`StochasticLayer.conv2d`."""
-        conv: dict[str, Any] = {"stride": stride, "padding": padding}
-        features = cls._conv2d_features(
-            in_channels, out_channels, kernel_size, batch_norm=batch_norm, bias=bias, **conv
-        )
-        return cls(features, nn.Conv2d(in_channels, out_channels, kernel_size, **conv), **options)
 
 
 def log_softplus(h: Tensor) -> Tensor:

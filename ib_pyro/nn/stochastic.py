@@ -2,7 +2,7 @@
 
 from abc import abstractmethod
 from collections.abc import Callable
-from typing import Any, cast
+from typing import Any, ClassVar, Self, cast
 
 import pyro
 import torch
@@ -11,6 +11,8 @@ from pyro.infer.util import is_validation_enabled
 from pyro.nn import PyroModule
 from torch import Tensor, nn
 from torch.nn import functional as F
+
+from ib_pyro.nn.maps import conv2d_map, linear_map
 
 __all__ = ["ACTIVATIONS", "StochasticLayer"]
 
@@ -31,6 +33,7 @@ EVENT_DIMS = {
     nn.Conv3d: 4,
     nn.ConvTranspose1d: 2,
     nn.ConvTranspose2d: 3,
+    nn.ConvTranspose3d: 4,
 }
 
 
@@ -54,6 +57,8 @@ class StochasticLayer(PyroModule):
     Raises:
         ValueError: If the activation is unknown or ``event_dim`` is below 1.
     """
+
+    _has_noise_branch: ClassVar[bool] = False
 
     def __init__(
         self,
@@ -135,9 +140,12 @@ class StochasticLayer(PyroModule):
         try:
             return pyro.sample(self.site_name, self._expanded_prior(event_shape, batch_shape))
         except NotImplementedError as error:
+            proper = "set layer.prior to one"
+            if not hasattr(self, "prior"):
+                proper = f"use InformationDropout(..., prior=...): that of {type(self).__name__} is fixed"
             raise NotImplementedError(
-                f"site {self.site_name!r}: {error}. To sample the model on its own, set the layer's prior to a "
-                "proper one; to sample given data, use program.predict(x)"
+                f"site {self.site_name!r}: {error}. The model cannot be sampled without a proper prior: {proper}. "
+                "To sample y given x, use program.predict(x)"
             ) from error
 
     @property
@@ -192,21 +200,6 @@ class StochasticLayer(PyroModule):
         return event_dim
 
     @classmethod
-    def _linear_features(
-        cls, in_features: int, out_features: int, *, batch_norm: bool = False, bias: bool = True
-    ) -> nn.Module:
-        linear = nn.Linear(in_features, out_features, bias=bias and not batch_norm)
-        return nn.Sequential(linear, nn.BatchNorm1d(out_features)) if batch_norm else linear
-
-    @classmethod
-    def _conv2d_features(
-        cls, in_channels: int, out_channels: int, kernel_size: int, *, batch_norm: bool = False, **conv: Any
-    ) -> nn.Module:
-        bias = conv.pop("bias", True) and not batch_norm
-        layer = nn.Conv2d(in_channels, out_channels, kernel_size, bias=bias, **conv)
-        return nn.Sequential(layer, nn.BatchNorm2d(out_channels)) if batch_norm else layer
-
-    @classmethod
     def linear(
         cls,
         in_features: int,
@@ -215,8 +208,8 @@ class StochasticLayer(PyroModule):
         batch_norm: bool = False,
         bias: bool = True,
         **options: Any,
-    ) -> "StochasticLayer":
-        """Build the layer over a linear map.
+    ) -> Self:
+        """Build the layer over a linear map; the noise, if it depends on the input, has another of its own.
 
         Args:
             in_features: Width of the input.
@@ -225,8 +218,11 @@ class StochasticLayer(PyroModule):
             bias: Give the map a bias (batch norm has its own).
             **options: The layer's own options.
         """
-        features = cls._linear_features(in_features, out_features, batch_norm=batch_norm, bias=bias)
-        return cls(features, **options)
+        build: Callable[..., Self] = cls
+        branches = [linear_map(in_features, out_features, batch_norm=batch_norm, bias=bias)]
+        if cls._has_noise_branch:
+            branches.append(linear_map(in_features, out_features))
+        return build(*branches, **options)
 
     @classmethod
     def conv2d(
@@ -240,8 +236,8 @@ class StochasticLayer(PyroModule):
         batch_norm: bool = False,
         bias: bool = True,
         **options: Any,
-    ) -> "StochasticLayer":
-        """Build the layer over a two-dimensional convolution.
+    ) -> Self:
+        """Build the layer over a convolution; the noise, if it depends on the input, has another of its own.
 
         Args:
             in_channels: Channels of the input.
@@ -253,9 +249,13 @@ class StochasticLayer(PyroModule):
             bias: Give the convolution a bias (batch norm has its own).
             **options: The layer's own options.
         """
-        conv = {"stride": stride, "padding": padding, "bias": bias}
-        features = cls._conv2d_features(in_channels, out_channels, kernel_size, batch_norm=batch_norm, **conv)
-        return cls(features, **options)
+        build: Callable[..., Self] = cls
+        size = in_channels, out_channels, kernel_size
+        conv: dict[str, Any] = {"stride": stride, "padding": padding}
+        branches = [conv2d_map(*size, batch_norm=batch_norm, bias=bias, **conv)]
+        if cls._has_noise_branch:
+            branches.append(conv2d_map(*size, **conv))
+        return build(*branches, **options)
 
 
 def _resolve_activation(activation: str | Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
@@ -286,5 +286,7 @@ def _describe_invalid(posterior: TorchDistributionMixin, z: Tensor) -> str:
 
 
 def _last_event_dim(features: nn.Module) -> int | None:
-    known = [EVENT_DIMS[type(m)] for m in features.modules() if type(m) in EVENT_DIMS]
+    known = [
+        dims for module in features.modules() for kind, dims in EVENT_DIMS.items() if isinstance(module, kind)
+    ]
     return known[-1] if known else None
