@@ -67,7 +67,14 @@ def check_target(y: Tensor, likelihood: TorchDistributionMixin, batch_size: int)
             "move a sample's own dimensions into the event with .to_event()"
         )
     if y.shape[:1] != (batch_size,):
-        raise ValueError(f"site 'y': {len(y)} targets for {batch_size} inputs; pass one for each")
+        count = len(y) if y.dim() else "a single number instead of"
+        raise ValueError(f"site 'y': {count} targets for {batch_size} inputs; pass one for each")
+    if y.shape[1:] != likelihood.event_shape:
+        # Broadcasting would score each target against every prediction, without a word.
+        raise ValueError(
+            f"site 'y': one target has shape {tuple(y.shape[1:])}, but the likelihood has event shape "
+            f"{tuple(likelihood.event_shape)}; reshape y, or the decoder's output"
+        )
     if isinstance(likelihood, Categorical):
         _check_labels(y, likelihood.logits.shape[-1])
 
