@@ -3,16 +3,19 @@
 from collections.abc import Iterator
 from typing import Any
 
+from pyro.distributions import MaskedDistribution
+from pyro.distributions.torch_distribution import ExpandedDistribution
 from pyro.poutine.messenger import Messenger
 from torch import Tensor
-from torch.distributions import Distribution
+from torch.distributions import Distribution, Independent
 
 __all__ = ["noise_off", "unwrap"]
 
 
 def unwrap(fn: Distribution) -> Distribution:
     """Return the distribution inside of any ``to_event``, ``mask`` and ``expand`` wrappers."""
-    while hasattr(fn, "base_dist") and not hasattr(fn, "noise_free"):
+    # By type: other distributions, such as transformed ones, have a base_dist that is not the same law.
+    while isinstance(fn, Independent | MaskedDistribution | ExpandedDistribution):
         fn = fn.base_dist
     return fn
 
