@@ -85,6 +85,16 @@ def test_information_of_a_noisy_copy_is_exact():
     assert gap.score == pytest.approx(expected / math.log(2))
 
 
+@pytest.mark.parametrize("binning", ["width", "quantile"])
+@pytest.mark.parametrize("num_bins", [2, 5, 20])
+def test_bins_are_as_many_as_asked(num_bins, binning):
+    # A factor that is the bin of an evenly spread code: I = H(v) = log(bins), and less with fewer bins.
+    spread = (torch.arange(1000, dtype=torch.float64) + 0.5) / 1000
+    code = torch.stack([spread, torch.zeros(1000)], 1)
+    gap = mutual_information_gap(code, (spread * num_bins).long(), num_bins=num_bins, binning=binning)
+    assert gap.information[0, 0].item() == pytest.approx(math.log(num_bins), rel=1e-3)
+
+
 def test_dci_of_a_known_importance_matrix(monkeypatch, factors):
     importance = iter([np.array([0.75, 0.25]), np.array([0.25, 0.75])])
 
