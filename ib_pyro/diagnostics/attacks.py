@@ -210,8 +210,9 @@ def _loss_and_gradient(predict: Predict, x: Tensor, y: Tensor, samples: int) -> 
             one = -log_p.gather(-1, y.expand(len(log_p), -1)[..., None])[..., 0].mean(0)
             if not one.requires_grad:
                 raise ValueError(
-                    "predict: its output does not depend differentiably on x; drop torch.no_grad(), "
-                    ".detach() or discrete draws inside of it, or use gaussian_noise"
+                    "predict: its output does not depend differentiably on x; drop torch.no_grad(), .detach() or "
+                    "discrete draws inside of it (Bottleneck.predict has no gradient, .predictive has one), "
+                    "or use gaussian_noise"
                 )
             gradient += torch.autograd.grad(one.sum(), point)[0] / samples
             loss += one.detach() / samples

@@ -49,8 +49,9 @@ def robustness_curve(
     The attack and the evaluation each draw the predictor's noise anew, as an attacker would meet it. A
     stochastic predictor needs enough draws in both, else it looks robust because the attack could not see
     its gradient (Athalye, Carlini & Wagner 2018): pass ``functools.partial(pgd, samples=16)``, or let
-    ``predict`` return 16 draws. An error that does not approach 1 - 1/K or more as the size grows is a sign
-    of it.
+    ``predict`` return 16 draws, as ``lambda x: torch.stack([y.logits for y in program.predictive(x, 16)])``
+    does for a ``Bottleneck`` of classes. An error that does not approach 1 - 1/K or more as the size grows
+    is a sign of it.
 
     Args:
         predict: Class probabilities or log-probabilities of inputs, [N, K] or [S, N, K]; see ``fgsm``.
