@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from inference.names import require_known
-from inference.programs import DROPOUTS, PROGRAMS
+from inference.programs import DROPOUTS, LATENTS, PROGRAMS
 from inference.schedule import SCHEDULES, milestones
 
 __all__ = ["FitConfig"]
@@ -42,6 +42,8 @@ class FitConfig:
     dropout: str = _setting("information", f"noise of the layers: {', '.join(DROPOUTS)}")
     hidden: int = _setting(64, "width of the hidden layers")
     batch_norm: bool = _setting(True, "batch norm before each activation")
+    latent: str = _setting("information", f"latent of --model vae: {', '.join(LATENTS)}")
+    k: int = _setting(1, "size of --model vae: 256 k latents, 512 k hidden units")
     drop_prob: float = _setting(0.5, "drop probability of --dropout binary")
     alpha: float = _setting(0.7, "standard deviation of the log noise of --dropout constant")
 
@@ -73,6 +75,7 @@ class FitConfig:
 
     seed: int = _setting(0, "seed of the weights, the noise and the order of the batches")
     num_samples: int = _setting(16, "noise samples of the posterior predictive in the evaluation")
+    num_importance_samples: int = _setting(64, "draws of the importance-weighted bound of --model vae")
     eval_batch_size: int = _setting(1000, "images at a time in the evaluation")
     checkpoint_every: int = _setting(1, "epochs between two checkpoints")
     accelerator: str = _setting("auto", "device: auto, cpu, cuda, mps, ...")
@@ -82,6 +85,7 @@ class FitConfig:
     def __post_init__(self) -> None:
         require_known("model", self.model, PROGRAMS)
         require_known("dropout", self.dropout, DROPOUTS)
+        require_known("latent", self.latent, LATENTS)
         require_known("schedule", self.schedule, SCHEDULES)
         require_known("optimizer", self.optimizer, _OPTIMIZERS)
         require_known("precision", self.precision, _PRECISIONS)
@@ -102,10 +106,13 @@ class FitConfig:
             num_train: Number of training images.
 
         Returns:
-            ``(beta, beta_paper)``; zeros where the noise has no rate to weigh and none was given.
+            ``(beta, beta_paper)``; zeros where the noise has no rate to weigh and none was given, and beta = 1, a
+            bound on the likelihood, where a VAE was given none.
         """
         if self.beta is not None:
             return self.beta, self.beta * num_train
+        if self.model == "vae" and self.beta_paper is None:
+            return 1.0, float(num_train)
         beta_paper = self.beta_paper or 0.0
         return beta_paper / num_train, beta_paper
 
@@ -139,7 +146,8 @@ class FitConfig:
         return [f"{name}: {theirs} there, {ours} here" for name, theirs, ours in pairs if theirs != ours]
 
     def _check_counts(self) -> None:
-        for name in ("hidden", "epochs", "batch_size", "num_samples", "eval_batch_size", "checkpoint_every"):
+        counts = ("hidden", "k", "epochs", "batch_size", "eval_batch_size", "checkpoint_every")
+        for name in (*counts, "num_samples", "num_importance_samples"):
             _require(getattr(self, name) >= 1, name, getattr(self, name), "at least 1")
         for name in ("limit", "threads"):
             value = getattr(self, name)
@@ -167,6 +175,8 @@ class FitConfig:
         for name in ("beta", "beta_paper"):
             value = getattr(self, name)
             _require(value is None or 0 <= value < math.inf, name, value, "finite and not negative")
+        if self.model == "vae":
+            return  # the plain bound, beta = 1, unless another weight is given
         if self.beta is None and self.beta_paper is None and self.dropout in ("gaussian", "information"):
             raise ValueError(
                 f"--dropout {self.dropout} needs the weight of its rate: --beta (nats per sample) or --beta-paper "

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -13,14 +14,16 @@ from lightning.fabric import Fabric
 from torch.optim.lr_scheduler import MultiStepLR
 
 from ib_pyro import Bottleneck
-from ib_pyro.data import LabelledImages, load
+from ib_pyro.data import DATASETS, LabelledImages, load
 from ib_pyro.elbo import InformationBottleneckELBO
+from inference.autoencoding import binarised, bounds, redraw_binary
 from inference.checkpoint import restore_program
 from inference.config import FitConfig
 from inference.evaluation import Evaluation, evaluate
-from inference.fitting import FitResult, fit
+from inference.fitting import FitResult, check_data, fit
+from inference.names import require_known
 from inference.optimizers import build_optimizer
-from inference.programs import build_program
+from inference.programs import AUTOENCODERS, build_program
 from inference.randomness import seeded
 from inference.run_folder import RunFolder
 
@@ -120,16 +123,38 @@ def load_run(path: Path, *, data_root: Path | None = None) -> tuple[Bottleneck, 
 def _prepare(config: FitConfig) -> _Setup:
     train, validation, test = _load(config)
     program = build_program(config, train.image_shape, train.num_classes)
-    fabric = Fabric(accelerator=config.accelerator, devices=1, precision=config.precision)
-    return _Setup(config, train, validation, test, program, fabric)
+    if config.model not in AUTOENCODERS:
+        check_data(program, train, batch_size=config.batch_size)
+    return _Setup(config, train, validation, test, program, _fabric(config))
 
 
 def _load(config: FitConfig) -> tuple[LabelledImages, LabelledImages | None, LabelledImages]:
+    require_known("data set", config.data, DATASETS)
     options = {"root": config.data_root, "seed": config.data_seed}
     held_out = options if config.holdout is None else {**options, "holdout": config.holdout}
-    train = load(config.data, "train", limit=config.limit, **held_out)
-    validation = None if config.holdout == 0 else load(config.data, "validation", **held_out)
-    return train, validation, load(config.data, "test", **options)
+    try:
+        train = load(config.data, "train", limit=config.limit, **held_out)
+        validation = None if config.holdout == 0 else load(config.data, "validation", **held_out)
+        return train, validation, load(config.data, "test", **options)
+    except (ValueError, OSError) as error:
+        kind = FileNotFoundError if isinstance(error, FileNotFoundError) else ValueError
+        raise kind(_as_options(str(error))) from error
+
+
+def _as_options(message: str) -> str:
+    """Name arguments of `load` as they are typed on the command line."""
+    message = re.sub(r"^root: ", "--data-root: ", message)
+    message = re.sub(r"^(limit|holdout): ", r"--\1: ", message)
+    return message.replace("root=DIR", "--data-root DIR")
+
+
+def _fabric(config: FitConfig) -> Fabric:
+    try:
+        return Fabric(accelerator=config.accelerator, devices=1, precision=config.precision)
+    except (RuntimeError, ValueError) as error:
+        raise ValueError(
+            f"--accelerator {config.accelerator}, --precision {config.precision}: {error}"
+        ) from error
 
 
 def _facts(setup: _Setup) -> dict[str, Any]:
@@ -167,6 +192,7 @@ def _fit(setup: _Setup, folder: RunFolder, *, resume: bool, progress: bool) -> F
         validation=setup.validation,
         fabric=setup.fabric,
         order=torch.Generator().manual_seed(config.seed),
+        transform=redraw_binary if config.model in AUTOENCODERS else None,
         checkpoint=folder.checkpoint_file,
         checkpoint_every=config.checkpoint_every,
         resume=resume,
@@ -182,11 +208,36 @@ def _finish(setup: _Setup, folder: RunFolder, history: FitResult) -> dict[str, A
     }
     result |= {name: facts[name] for name in ("beta", "beta_paper", "num_train", "num_parameters")}
     result |= {"epochs": history.epochs, "seconds": history.seconds}
+    if setup.config.model in AUTOENCODERS:
+        folder.write_result(result | _bounds(setup))
+        return folder.result() or {}
     result |= _described(_evaluate(setup, setup.test), "test")
     if setup.validation is not None:
         result |= _described(_evaluate(setup, setup.validation), "validation")
     folder.write_result(result)
     return result
+
+
+def _bounds(setup: _Setup) -> dict[str, Any]:
+    config = setup.config
+    test = binarised(setup.test, seed=config.data_seed)
+    found = bounds(setup.program, test, num_samples=config.num_importance_samples, seed=config.seed)
+    evaluation = evaluate(
+        setup.program, test, num_samples=1, batch_size=config.eval_batch_size, seed=config.seed
+    )
+    return {
+        "latent": config.latent,
+        "k": config.k,
+        "test_elbo": found.elbo,
+        "test_importance_weighted": found.importance_weighted,
+        "test_importance_weighted_standard_error": found.standard_error,
+        "num_importance_samples": found.num_importance_samples,
+        "effective_sample_size": found.effective_sample_size,
+        "distortion": evaluation.distortion,
+        "rate": evaluation.total_rate,
+        **{f"rate/{site}": rate for site, rate in evaluation.rate.items()},
+        "units": "nats per image, of the test set, stochastically binarised once",
+    }
 
 
 def _evaluate(setup: _Setup, data: LabelledImages) -> Evaluation:

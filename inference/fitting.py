@@ -17,11 +17,12 @@ from ib_pyro.elbo import InformationBottleneckELBO
 from inference.batch_norm import has_batch_norm
 from inference.checkpoint import Checkpoint
 from inference.evaluation import noisy_error
-from inference.loop import TrainingLoop
+from inference.loop import TrainingLoop, Transform
 from inference.optimizers import build_optimizer
 from inference.progress import FitProgress
+from inference.randomness import seeded
 
-__all__ = ["Dataset", "FitResult", "fit"]
+__all__ = ["Dataset", "FitResult", "check_data", "fit"]
 
 Row = dict[str, Any]
 
@@ -72,6 +73,7 @@ def fit(
     validation: Dataset | None = None,
     fabric: Fabric | None = None,
     order: torch.Generator | None = None,
+    transform: Transform | None = None,
     checkpoint: Path | None = None,
     checkpoint_every: int = 1,
     resume: bool = False,
@@ -95,6 +97,7 @@ def fit(
         validation: Held-out set for ``validation_error``.
         fabric: Device and precision; by default the best device there is, one of it.
         order: Generator that draws the order of the samples; by default one that PyTorch's ambient one seeds.
+        transform: What a step sees of a batch x, y, such as images binarised anew and themselves as what is observed.
         checkpoint: File to keep the state in.
         checkpoint_every: Epochs between two checkpoints; the last epoch always has one.
         resume: Whether to go on from ``checkpoint`` if it exists.
@@ -105,7 +108,7 @@ def fit(
         The history; the program holds the fit.
 
     Raises:
-        ValueError: If the set is empty or its parts differ in length, or a batch cannot be normalised.
+        ValueError: If the set does not fit the program (see `check_data`), or the checkpoint is not to be used.
         FloatingPointError: If the loss is not finite; it names the site, the values and the epoch. The last
             checkpoint stays.
     """
@@ -113,7 +116,7 @@ def fit(
     order = order or torch.Generator().manual_seed(int(torch.randint(2**31, ())))
     elbo = elbo or InformationBottleneckELBO(beta=1 / max(1, len(train.x)))
     optimizer = optimizer or build_optimizer("sgd", program.parameters(), lr=0.07)
-    _check_data(program, train, batch_size)
+    check_data(program, train, batch_size=batch_size)
     loop = TrainingLoop(
         program,
         train.x,
@@ -123,9 +126,10 @@ def fit(
         batch_size=batch_size,
         order=order,
         fabric=fabric,
+        transform=transform,
     )
     state = Checkpoint(checkpoint, program, optimizer, order, scheduler) if checkpoint else None
-    history = state.restore() if state and resume else []
+    history = _begin(state, epochs, resume=resume)
     if on_epoch is not None and history:
         on_epoch(history)
     try:
@@ -149,11 +153,26 @@ def fit(
     return FitResult(history)
 
 
+def _begin(state: Checkpoint | None, epochs: int, *, resume: bool) -> list[Row]:
+    if state is None or not state.path.exists():
+        return []
+    if not resume:
+        raise ValueError(
+            f"checkpoint={state.path} exists; pass resume=True to go on from it, or another path"
+        )
+    history = state.restore()
+    if len(history) > epochs:
+        raise ValueError(f"checkpoint={state.path} is at epoch {len(history)}, beyond epochs={epochs}")
+    return history
+
+
 def _epoch(loop: TrainingLoop, finished: int, bar: FitProgress) -> Row:
     try:
         means = loop.epoch(lambda step, metrics: bar.step(finished, step, metrics))
     except FloatingPointError as error:
-        raise FloatingPointError(f"epoch {finished + 1}: {error}") from error
+        raise FloatingPointError(
+            f"epoch {finished + 1}: {error}; a smaller learning rate may help"
+        ) from error
     return {"epoch": finished + 1, **means}
 
 
@@ -168,14 +187,37 @@ def _settings(elbo: InformationBottleneckELBO, optimizer: Optimizer, num_train: 
     return row | {"lr": float(optimizer.param_groups[0]["lr"])}
 
 
-def _check_data(program: nn.Module, train: Dataset, batch_size: int) -> None:
-    size = len(train.x)
-    if size == 0 or len(train.y) != size:
-        raise ValueError(
-            f"the training set has {size} inputs x and {len(train.y)} labels y; it needs as many of each"
-        )
+def check_data(program: nn.Module, data: Dataset, *, batch_size: int) -> None:
+    """Make sure that a program can be fitted to a set, at the price of one small batch.
+
+    Args:
+        program: The program; its parameters and statistics stay as they are.
+        data: The set.
+        batch_size: Samples in a step.
+
+    Raises:
+        ValueError: If the set is empty or its parts differ in length, a batch cannot be normalised, the inputs do
+            not fit the network, or labels are out of its range.
+    """
+    size = len(data.x)
+    if size == 0 or len(data.y) != size:
+        raise ValueError(f"the set has {size} inputs x and {len(data.y)} labels y; it needs as many of each")
     if has_batch_norm(program) and (size % batch_size == 1 or batch_size == 1):
         raise ValueError(
             f"batch_size={batch_size} leaves a batch of a single sample out of {size}, which batch norm cannot "
             "normalise; choose another size"
         )
+    if getattr(program, "likelihood", None) == "categorical":
+        _check_labels(program, data)
+
+
+@torch.no_grad()
+def _check_labels(program: nn.Module, data: Dataset) -> None:
+    training = program.training
+    like = next(program.parameters())
+    with seeded(0):
+        probabilities = program.eval().predict(data.x[:2].to(like), num_samples=1)
+    program.train(training)
+    classes, low, high = probabilities.shape[-1], int(data.y.min()), int(data.y.max())
+    if low < 0 or high >= classes:
+        raise ValueError(f"labels y go from {low} to {high}; the program has the classes 0 to {classes - 1}")

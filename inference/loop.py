@@ -16,12 +16,13 @@ from ib_pyro.elbo import InformationBottleneckELBO
 from inference.objective import Objective
 from inference.progress import Ticker
 
-__all__ = ["TrainingLoop"]
+__all__ = ["TrainingLoop", "Transform"]
 
 # Reading a number off the device stalls the steps behind it, so the loop looks up this often only.
 _SECONDS_BETWEEN_LOOKS = 0.2
 
 Report = Callable[[int, dict[str, float]], None]
+Transform = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
 
 
 class TrainingLoop:
@@ -36,6 +37,7 @@ class TrainingLoop:
         batch_size: Samples in a step; the last, partial batch is kept.
         order: Generator that draws the order of the samples.
         fabric: Device and precision.
+        transform: What a step sees of a batch x, y; random draws come from the ambient generator.
     """
 
     def __init__(
@@ -49,8 +51,10 @@ class TrainingLoop:
         batch_size: int,
         order: torch.Generator,
         fabric: Fabric,
+        transform: Transform | None = None,
     ) -> None:
         self._fabric = fabric
+        self._transform = transform
         self._core = Objective(program, elbo)
         self._objective, self._optimizer = fabric.setup(self._core, optimizer)
         data = (x.to(fabric.device), y.to(fabric.device))
@@ -93,6 +97,8 @@ class TrainingLoop:
         self._core.release()
 
     def _step(self, x: Tensor, y: Tensor) -> Tensor:
+        if self._transform is not None:
+            x, y = self._transform(x, y)
         loss, sums = self._objective(x, y)
         self._optimizer.zero_grad()
         self._fabric.backward(loss)

@@ -9,8 +9,9 @@ if TYPE_CHECKING:
     from ib_pyro import Bottleneck
     from inference.config import FitConfig
 
-__all__ = ["DROPOUTS", "PROGRAMS", "build_program"]
+__all__ = ["AUTOENCODERS", "DROPOUTS", "LATENTS", "PROGRAMS", "build_program"]
 
+LATENTS = ("gaussian", "information")
 DROPOUTS = ("information", "binary", "gaussian", "constant", "none")
 
 ImageShape = tuple[int, int, int]
@@ -44,5 +45,17 @@ def _mlp(config: FitConfig, image_shape: ImageShape, num_classes: int) -> Bottle
     )
 
 
+def _vae(config: FitConfig, image_shape: ImageShape, num_classes: int) -> Bottleneck:
+    from models.vae import VAE
+
+    return VAE(k=config.k, latent=config.latent, image_shape=image_shape)
+
+
+# Programs of y = x; all others classify.
+AUTOENCODERS = ("vae",)
+
 # The program's module is imported when it is built, so that naming the programs costs nothing.
-PROGRAMS: dict[str, Callable[[FitConfig, ImageShape, int], Bottleneck]] = {"mlp": _mlp}
+PROGRAMS: dict[str, Callable[[FitConfig, ImageShape, int], Bottleneck]] = {
+    "mlp": _mlp,
+    "vae": _vae,
+}
