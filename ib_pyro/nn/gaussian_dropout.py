@@ -2,12 +2,14 @@
 
 import math
 from collections.abc import Callable
+from typing import cast
 
 import torch
 from pyro.distributions.torch_distribution import TorchDistributionMixin
 from torch import Tensor, nn
 
 from ib_pyro.distributions import MultiplicativeNormal, ZeroInflatedLogUniform
+from ib_pyro.distributions.multiplicative_normal import APPROXIMATIONS
 from ib_pyro.nn.stochastic import StochasticLayer
 
 __all__ = ["GaussianDropout"]
@@ -32,7 +34,7 @@ class GaussianDropout(StochasticLayer):
         name: Name of the site.
 
     Raises:
-        ValueError: If alpha or gate is out of its range.
+        ValueError: If alpha or gate is out of its range, or the approximation is unknown.
     """
 
     def __init__(
@@ -49,6 +51,8 @@ class GaussianDropout(StochasticLayer):
         name: str | None = None,
     ) -> None:
         super().__init__(features, activation=activation, event_dim=event_dim, name=name)
+        if approximation not in APPROXIMATIONS:
+            raise ValueError(f"approximation={approximation!r} is unknown; choose one of {APPROXIMATIONS}")
         self.bounded = approximation == "kingma"
         if not alpha > 0 or (self.bounded and alpha >= 1):
             raise ValueError(
@@ -57,16 +61,20 @@ class GaussianDropout(StochasticLayer):
         if not 0 <= gate <= 1:
             raise ValueError(f"gate is a probability; got {gate}")
         start = math.log(alpha / (1 - alpha)) if self.bounded else math.log(alpha)
-        self.approximation, self.gate = approximation, gate
-        self.raw_alpha = nn.Parameter(
-            torch.full(() if units is None else (units,), start), requires_grad=learn_alpha
-        )
+        self.approximation, self.gate, self.learn_alpha = approximation, gate, learn_alpha
+        raw_alpha = torch.full(() if units is None else (units,), start)
+        if learn_alpha:
+            self.raw_alpha = nn.Parameter(raw_alpha)
+        else:
+            self.register_buffer("raw_alpha", raw_alpha)
 
     @property
     def alpha(self) -> Tensor:
         """Variance of eps: a scalar, or one for each unit."""
-        free = self._own_parameter("raw_alpha")
-        return free.sigmoid() if self.bounded else free.exp()
+        raw = (
+            self._own_parameter("raw_alpha") if self.learn_alpha else cast(Tensor, self._buffers["raw_alpha"])
+        )
+        return raw.sigmoid() if self.bounded else raw.exp()
 
     def posterior(self, x: Tensor) -> MultiplicativeNormal:
         """Return ``p(z|x)``, elementwise: its batch shape is that of f(x)."""
@@ -74,7 +82,12 @@ class GaussianDropout(StochasticLayer):
         alpha = self.alpha
         if alpha.dim():
             # Units are the first of a sample's own dimensions: features, or channels.
-            alpha = alpha.reshape(-1, *(1,) * (self._event_dim_of(f.shape) - 1))
+            event_dim = self._event_dim_of(f.shape)
+            if len(alpha) != f.shape[-event_dim]:
+                raise ValueError(
+                    f"units={len(alpha)}, but features give {f.shape[-event_dim]} units (channels)"
+                )
+            alpha = alpha.reshape(-1, *(1,) * (event_dim - 1))
         return MultiplicativeNormal(f, alpha, approximation=self.approximation, validate_args=False)
 
     def prior_distribution(self, event_shape: torch.Size) -> TorchDistributionMixin:

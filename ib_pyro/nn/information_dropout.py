@@ -6,6 +6,7 @@ from typing import cast
 
 import torch
 from pyro.distributions.torch_distribution import TorchDistributionMixin
+from pyro.infer.util import is_validation_enabled
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -113,6 +114,7 @@ class InformationDropout(StochasticLayer):
         f = self._activation_of(x)
         self._check_shapes(f, alpha)
         if self.activation_floor:
+            self._check_not_negative(f)
             f = f.clamp_min(self.activation_floor)
         return MultiplicativeLogNormal(f, alpha, unit_mean=self.unit_mean, validate_args=False)
 
@@ -132,6 +134,14 @@ class InformationDropout(StochasticLayer):
         gate = torch.tensor(self.gate, dtype=like.dtype, device=like.device)
         prior = ZeroInflatedLogUniform(gate, log_c=log_uniform_log_c(self.alpha_max))
         return prior.expand(event_shape).to_event(len(event_shape))
+
+    def _check_not_negative(self, f: Tensor) -> None:
+        # The layer looks at z for all other activations; behind a floor z tells nothing.
+        if self.activation not in ("relu", "softplus") and is_validation_enabled() and bool((f < 0).any()):
+            raise ValueError(
+                f"activation has values out of range (min {f.min():.4g}), which the floor "
+                f"{self.activation_floor:g} would hide: use an activation such as relu or softplus"
+            )
 
     def _check_shapes(self, f: Tensor, alpha: Tensor) -> None:
         if f.shape != alpha.shape:

@@ -2,6 +2,7 @@
 
 from abc import abstractmethod
 from collections.abc import Callable
+from contextlib import nullcontext
 from typing import Any, ClassVar, Self, cast
 
 import pyro
@@ -45,7 +46,8 @@ class StochasticLayer(PyroModule):
     call merely draws z, so that the layer also works in a plain ``nn.Sequential``.
 
     The site is called ``name`` if that is given; otherwise it has the module's own name, which
-    :class:`~ib_pyro.Bottleneck` or an enclosing ``PyroModule`` gives it.
+    :class:`~ib_pyro.Bottleneck` or an enclosing ``PyroModule`` gives it. These two also tell Pyro's optimisers of
+    its parameters; elsewhere ``pyro.module`` does, as for any ``nn.Module``.
 
     Args:
         features: Network whose output, after the activation, is f(x).
@@ -138,7 +140,10 @@ class StochasticLayer(PyroModule):
             NotImplementedError: If nothing fixes the site's value and the prior is improper; names the site.
         """
         try:
-            return pyro.sample(self.site_name, self._expanded_prior(event_shape, batch_shape))
+            # A PyroModule names the parameters that are looked at inside of its context.
+            with self._pyro_context if self._announces_parameters else nullcontext():
+                prior = self._expanded_prior(event_shape, batch_shape)
+            return pyro.sample(self.site_name, prior)
         except NotImplementedError as error:
             proper = "set layer.prior to one"
             if not hasattr(self, "prior"):
