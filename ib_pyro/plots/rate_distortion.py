@@ -73,7 +73,9 @@ def plot_rate_distortion(
         label=_legend(label, r.shape[1], confidence, None if b is None else beta_unit),
     )
     for i, value in enumerate([] if b is None else b[order]):
-        ax.annotate(f"{value:.3g}", (x[i], y[i]), (5, 5), textcoords="offset points", fontsize="small")
+        ax.annotate(
+            f"{value:.3g}", (x[i], y[i]), (5, 5), textcoords="offset points", fontsize="small", color=color
+        )
     ax.set_xlabel("rate [nats per sample]")
     ax.set_ylabel("distortion [nats per sample]")
     ax.legend(fontsize="small")
