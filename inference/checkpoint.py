@@ -68,10 +68,8 @@ class Checkpoint:
         """Put everything back as it was at the last `save`.
 
         Returns:
-            The history up to it; empty if nothing was saved yet.
+            The history up to it.
         """
-        if not self.path.exists():
-            return []
         content = load_checkpoint(self.path)
         self._program.load_state_dict(content["program"])
         self._optimizer.load_state_dict(content["optimizer"])

@@ -1,4 +1,4 @@
-"""What a fitted classifier does on a set: errors with and without noise, distortion and rate."""
+"""What a fitted program does on a set: errors with and without noise, distortion and rate."""
 
 from __future__ import annotations
 
@@ -30,6 +30,8 @@ class _Set(Protocol):
 class Evaluation:
     """Errors as shares in [0, 1], distortion and rate in nats per sample.
 
+    The errors are None where y is no class label.
+
     Args:
         num_images: Size of the set.
         error_noisy: Error with one noise sample an image.
@@ -42,9 +44,9 @@ class Evaluation:
     """
 
     num_images: int
-    error_noisy: float
-    error_predictive: float
-    error_deterministic: float
+    error_noisy: float | None
+    error_predictive: float | None
+    error_deterministic: float | None
     num_samples: int
     distortion: float
     distortion_deterministic: float
@@ -66,13 +68,13 @@ def evaluate(
     batch_size: int = 1000,
     seed: int = 0,
 ) -> Evaluation:
-    """Evaluate a classifier on a set, with the noise on and off.
+    """Evaluate a program on a set, with the noise on and off.
 
     The noise is drawn from a generator of its own, so that the same program gives the same numbers every time
     and the caller's generators stay where they are.
 
     Args:
-        program: A `ib_pyro.Bottleneck` with the likelihood ``"categorical"``; left as it is, in evaluation mode.
+        program: A `ib_pyro.Bottleneck` left as it is, in evaluation mode.
         data: Set to evaluate on.
         train: Training set, over which batch-norm statistics are re-estimated with the noise off; without it the
             noisy network's statistics are used, which makes the deterministic error look worse than it is.
@@ -107,7 +109,7 @@ def evaluate(
 
 
 @torch.no_grad()
-def noisy_error(program: nn.Module, data: _Set, *, batch_size: int = 1000, seed: int = 0) -> float:
+def noisy_error(program: nn.Module, data: _Set, *, batch_size: int = 1000, seed: int = 0) -> float | None:
     """Share of a set that one noise sample an image gets wrong; the program's training mode is kept."""
     training = program.training
     program.eval()
@@ -130,7 +132,9 @@ def _terms(program: nn.Module, data: _Set, batch_size: int) -> tuple[float, dict
     return distortion / size, {site: value / size for site, value in rate.items()}
 
 
-def _error(program: nn.Module, data: _Set, num_samples: int, batch_size: int) -> float:
+def _error(program: nn.Module, data: _Set, num_samples: int, batch_size: int) -> float | None:
+    if data.y.is_floating_point() or data.y.ndim != 1:
+        return None
     wrong = 0
     for x, y in _batches(program, data, batch_size):
         wrong += int((program.predict(x, num_samples=num_samples).argmax(-1) != y).sum())

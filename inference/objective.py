@@ -45,15 +45,14 @@ class Objective(nn.Module):
         terms = self.elbo.terms(self.program.model, self.program.guide, x, y)
         # Pyro's loss is a sum over the batch, or over the whole set of which the batch stands for a share.
         loss = terms.loss / (getattr(self.program, "num_data", None) or len(x))
-        rows = [terms.distortion.detach(), *(rate.detach() for rate in terms.rate.values())]
-        names = ["distortion", *(f"rate/{site}" for site in terms.rate)]
-        if self._scores is not None:
-            wrong = self._scores.argmax(-1) != y
-            rows.append(wrong.to(rows[0].dtype))
-            names.append("error")
-            self._scores = None
-        self.columns = ("loss", *names)
-        return loss, torch.cat([loss.detach().reshape(1) * len(x), torch.stack(rows).sum(1)])
+        with torch.no_grad():
+            rows = [terms.distortion, *terms.rate.values()]
+            self.columns = ("loss", "distortion", *(f"rate/{site}" for site in terms.rate))
+            if self._scores is not None:
+                rows.append(self._scores.argmax(-1) != y)
+                self.columns += ("error",)
+                self._scores = None
+            return loss, torch.cat([loss.reshape(1) * len(x), torch.stack(rows).sum(1)])
 
     def means(self, sums: Tensor, num_samples: int) -> dict[str, float]:
         """Turn sums into means per sample; the total ``rate`` is the sum over the sites.

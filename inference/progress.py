@@ -98,7 +98,9 @@ class FitProgress:
         if self._enabled and not self._live and (epoch == self._epochs or self._lines.due()):
             left = (self._epochs - epoch) * metrics["seconds"]
             self._console.print(
-                f"epoch {epoch}/{self._epochs}  {_numbers(metrics)}  about {left:.0f} s left", highlight=False
+                f"epoch {epoch}/{self._epochs}  {_numbers(metrics)}  about {left:.0f} s left",
+                highlight=False,
+                soft_wrap=True,
             )
 
 

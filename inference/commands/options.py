@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from argparse import ArgumentTypeError
 from typing import Any, get_type_hints
 
 from jsonargparse import ArgumentParser, Namespace
@@ -36,4 +37,4 @@ def epoch_list(text: str | list[int]) -> tuple[int, ...]:
     try:
         return tuple(int(part) for part in parts)
     except ValueError:
-        raise ValueError(f"expected epochs such as 40,60; got {text}") from None
+        raise ArgumentTypeError(f"takes epochs such as 40,60; got {text}") from None
