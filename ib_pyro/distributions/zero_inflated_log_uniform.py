@@ -80,13 +80,13 @@ class ZeroInflatedLogUniform(TorchDistribution):
         if log_c is None:
             log_c = LOG_UNIFORM_GAUSSIAN_LOG_C if two_sided else log_uniform_log_c(DEFAULT_ALPHA_MAX)
         self.gate, self.low, self.high, self.log_c = broadcast_all(gate, low, high, log_c)
-        if not (self.low < self.high).all():
+        if not _all(low < high):
             raise ValueError(f"low must be below high; got low={low}, high={high}")
         if self.is_proper:
             sides = math.log(2) if two_sided else 0.0
             self.log_c = _log(1 - self.gate) - self._log_span().log() - sides
         self.two_sided = two_sided
-        self.covers_line = not self.is_proper and bool(((self.low == 0) & (self.high == math.inf)).all())
+        self.covers_line = _all(low == 0) and _all(high == math.inf)
         super().__init__(self.gate.shape, validate_args=validate_args)
         self.log_gate = _log(self.gate)
 
@@ -175,6 +175,9 @@ def _log(mass: Tensor) -> Tensor:
 
 
 def _is_proper(low: Tensor | float, high: Tensor | float) -> bool:
-    low_open = (low <= 0).any().item() if isinstance(low, Tensor) else low <= 0
-    high_open = (high == math.inf).any().item() if isinstance(high, Tensor) else high == math.inf
-    return not (low_open or high_open)
+    return _all(low > 0) and _all(high < math.inf)
+
+
+def _all(condition: Tensor | bool) -> bool:
+    # Numbers are looked at as numbers: as tensors they would wait for the device.
+    return bool(condition.all()) if isinstance(condition, Tensor) else condition

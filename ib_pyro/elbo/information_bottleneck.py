@@ -1,7 +1,7 @@
 """The information-bottleneck Lagrangian as an ELBO with a weighted KL."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -142,6 +142,9 @@ class InformationBottleneckELBO(ELBO):
             self._evaluate(model_sites, guide_sites, with_unweighted=True)
             for model_sites, guide_sites in self._get_traces(model, guide, args, kwargs)
         ]
+        if len(particles) < self.num_particles:
+            # Vectorised particles are a plate of one evaluation, whose loss sums over them.
+            return replace(particles[0], loss=particles[0].loss / self.num_particles)
         return particles[0] if len(particles) == 1 else _average(particles)
 
     def differentiable_loss(self, model: Program, guide: Program, *args: Any, **kwargs: Any) -> Tensor:
@@ -150,7 +153,9 @@ class InformationBottleneckELBO(ELBO):
             self._evaluate(model_sites, guide_sites, with_unweighted=False).loss
             for model_sites, guide_sites in self._get_traces(model, guide, args, kwargs)
         ]
-        return losses[0] if len(losses) == 1 else torch.as_tensor(sum(loss / len(losses) for loss in losses))
+        if self.num_particles == 1:
+            return losses[0]
+        return torch.as_tensor(sum(loss / self.num_particles for loss in losses))
 
     def loss(self, model: Program, guide: Program, *args: Any, **kwargs: Any) -> float:
         """Return the loss as a number."""

@@ -8,8 +8,10 @@ from typing import Any, ClassVar, Self, cast
 import pyro
 import torch
 from pyro.distributions.torch_distribution import TorchDistributionMixin
+from pyro.infer.autoguide.initialization import InitMessenger
 from pyro.infer.util import is_validation_enabled
 from pyro.nn import PyroModule
+from pyro.poutine.runtime import _PYRO_STACK
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -139,12 +141,16 @@ class StochasticLayer(PyroModule):
         Raises:
             NotImplementedError: If nothing fixes the site's value and the prior is improper; names the site.
         """
+        # A PyroModule names the parameters that are looked at inside of its context.
+        with self._pyro_context if self._announces_parameters else nullcontext():
+            prior = self._expanded_prior(event_shape, batch_shape)
         try:
-            # A PyroModule names the parameters that are looked at inside of its context.
-            with self._pyro_context if self._announces_parameters else nullcontext():
-                prior = self._expanded_prior(event_shape, batch_shape)
             return pyro.sample(self.site_name, prior)
         except NotImplementedError as error:
+            if any(isinstance(handler, InitMessenger) for handler in _PYRO_STACK):
+                # Pyro's Predictive first runs the model alone, to learn the shapes of its sites: any value will do.
+                with InitMessenger(lambda site: self._reference().new_zeros(site["fn"].shape())):
+                    return pyro.sample(self.site_name, prior)
             proper = "set layer.prior to one"
             if not hasattr(self, "prior"):
                 proper = f"use InformationDropout(..., prior=...): that of {type(self).__name__} is fixed"
