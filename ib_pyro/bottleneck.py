@@ -79,11 +79,18 @@ class Bottleneck(nn.Module):
         self.decoder = decoder
         self.likelihood = likelihood
         self.num_data = num_data
-        self._likelihood = resolve_likelihood(likelihood)
-        self._layers = _name_layers(encoder)
         self._plates: dict[tuple[int | None, int], pyro.plate] = {}
-        self._structures: dict[torch.Size, _Structure] = {}
-        self._views: tuple[_Model, _Guide] | None = None
+
+    def __setattr__(self, name: str, value: Any) -> None:  # noqa: ANN401 (whatever nn.Module takes)
+        super().__setattr__(name, value)
+        if name == "encoder":
+            self._layers = _name_layers(value)
+            self._structures: dict[torch.Size, _Structure] = {}
+        if name == "likelihood":
+            self._likelihood = resolve_likelihood(value)
+        if name in ("encoder", "decoder"):
+            # Model and guide are views of these; they are made again on demand.
+            self._views: tuple[_Model, _Guide] | None = None
 
     @property
     def stochastic_layers(self) -> dict[str, StochasticLayer]:
@@ -161,7 +168,7 @@ class Bottleneck(nn.Module):
             if batch_size == 0:
                 raise ValueError("the batch is empty; pass at least one sample")
             # Of a subsample only its length matters here: a batch comes already drawn.
-            drawn = {} if self.num_data is None else {"subsample": range(batch_size)}
+            drawn: dict[str, Any] = {} if self.num_data is None else {"subsample": range(batch_size)}
             # A plate is made once, outside of any handler: making one is an effect, and costs as much as a site.
             with poutine.block():
                 self._plates[key] = pyro.plate("data", self.num_data or batch_size, dim=-1, **drawn)

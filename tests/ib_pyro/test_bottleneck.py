@@ -312,6 +312,32 @@ class TestBadInput:
             make(likelihood="softmax")
 
 
+class TestReplacedParts:
+    """A program may be given another decoder, encoder or likelihood after it was used."""
+
+    def test_a_decoder(self, x, y):
+        program, elbo = make(), InformationBottleneckELBO()
+        elbo.loss(program.model, program.guide, x, y)
+        program.decoder = nn.Linear(2, CLASSES)
+        parameters = {id(p) for p in elbo(program.model, program.guide).parameters()}
+        assert parameters == {id(p) for p in program.parameters()}
+
+    def test_an_encoder(self, x, y):
+        program, elbo = make(), InformationBottleneckELBO()
+        elbo.loss(program.model, program.guide, x, y)
+        program.encoder = InformationDropout.linear(4, 2, name="code")
+        assert set(elbo.terms(program.model, program.guide, x, y).rate) == {"code"}
+
+    def test_a_likelihood(self, x):
+        program = make()
+        program.likelihood = "normal"
+        assert InformationBottleneckELBO()(program.model, program.guide)(
+            x, torch.randn(BATCH, CLASSES)
+        ).isfinite()
+        with pytest.raises(ValueError, match="likelihood='softmax' is unknown"):
+            program.likelihood = "softmax"
+
+
 class TestCopies:
     @pytest.mark.parametrize("duplicate", [copy.deepcopy, lambda m: pickle.loads(pickle.dumps(m))])
     @pytest.mark.parametrize("used", [False, True])
