@@ -35,7 +35,9 @@ def is_observation(site: Site) -> bool:
 def sample_sites(nodes: Mapping[str, Site]) -> dict[str, Site]:
     """Return the sample sites of a trace by name, without the subsamples of plates."""
     return {
-        name: site for name, site in nodes.items() if site["type"] == "sample" and not site_is_subsample(site)
+        name: site
+        for name, site in nodes.items()
+        if site["type"] == "sample" and not site_is_subsample(site)  # type: ignore[arg-type]
     }
 
 
@@ -82,7 +84,7 @@ def require_plate_shape(values: Tensor, site: Site, max_plate_nesting: float) ->
     frames = site["cond_indep_stack"]
     if len(frames) == 1 and frames[0].dim == -1 and values.shape == (frames[0].size,):
         return
-    check_site_shape({**site, "log_prob": values}, max_plate_nesting)
+    check_site_shape({**site, "log_prob": values}, max_plate_nesting)  # type: ignore[typeddict-item, arg-type]
 
 
 def log_prob_of(name: str, site: Site) -> Tensor:

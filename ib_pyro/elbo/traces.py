@@ -25,7 +25,7 @@ class SiteTrace(Messenger):
         self.nodes: dict[str, Site] = {}
         self._replayed = {} if replayed is None else replayed.nodes
 
-    def _pyro_sample(self, msg: Site) -> None:
+    def _pyro_sample(self, msg: dict[str, Any]) -> None:
         guide_msg = self._replayed.get(msg["name"])
         if guide_msg is None or msg["is_observed"]:
             return
@@ -38,7 +38,7 @@ class SiteTrace(Messenger):
         msg["value"] = guide_msg["value"]
         msg["infer"] = guide_msg["infer"]
 
-    def _pyro_post_sample(self, msg: Site) -> None:
+    def _pyro_post_sample(self, msg: dict[str, Any]) -> None:
         if msg["infer"] and msg["infer"].get("_do_not_trace"):
             return
         if msg["name"] in self.nodes:
@@ -63,7 +63,7 @@ def trace_pair(
     unwrapped_guide = poutine.unwrap(guide)
     if isinstance(unwrapped_guide, Messenger):
         guide(*args, **kwargs)
-        model_trace, guide_trace = unwrapped_guide.get_traces()
+        model_trace, guide_trace = unwrapped_guide.get_traces()  # type: ignore[attr-defined]
         return model_trace, guide_trace
     with SiteTrace() as guide_trace:
         guide(*args, **kwargs)
