@@ -21,6 +21,7 @@ COMMANDS = {
     "evaluate": "inference.commands.evaluate",
     "demo": "inference.commands.demo",
     "bench": "inference.commands.bench",
+    "paper": "inference.commands.paper",
 }
 
 # What bad input raises, here and in ib_pyro; anything else is a defect and keeps its traceback.

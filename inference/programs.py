@@ -45,6 +45,24 @@ def _mlp(config: FitConfig, image_shape: ImageShape, num_classes: int) -> Bottle
     )
 
 
+def _all_cnn(config: FitConfig, image_shape: ImageShape, num_classes: int) -> Bottleneck:
+    from models.all_cnn import AllCNN32, AllCNN96
+
+    if not config.batch_norm:
+        raise ValueError(
+            f"--model {config.model} has batch norm before each activation; leave --batch-norm true"
+        )
+    network = AllCNN32 if config.model == "all-cnn-32" else AllCNN96
+    noise = {"binary": {"drop_prob": config.drop_prob}, "constant": {"alpha": config.alpha}}
+    return network(
+        dropout=config.dropout,
+        image_shape=image_shape,
+        num_classes=num_classes,
+        channels_last=True,
+        **noise.get(config.dropout, {}),
+    )
+
+
 def _vae(config: FitConfig, image_shape: ImageShape, num_classes: int) -> Bottleneck:
     from models.vae import VAE
 
@@ -56,6 +74,8 @@ AUTOENCODERS = ("vae",)
 
 # The program's module is imported when it is built, so that naming the programs costs nothing.
 PROGRAMS: dict[str, Callable[[FitConfig, ImageShape, int], Bottleneck]] = {
+    "all-cnn-32": _all_cnn,
+    "all-cnn-96": _all_cnn,
     "mlp": _mlp,
     "vae": _vae,
 }

@@ -1,0 +1,50 @@
+"""``python -m inference paper``: the paper's figures and its table, at three sizes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from jsonargparse import ArgumentParser, Namespace
+
+__all__ = ["SUMMARY", "add_arguments", "run"]
+
+SUMMARY = "run and draw the paper's figures and its table, resumably, and write the page of results"
+
+
+def add_arguments(parser: ArgumentParser) -> None:
+    """Add the options."""
+    parser.add_argument(
+        "what", help="fig1, fig2, fig3a, fig3b, fig4, fig5, fig6, table1, all, draw or results"
+    )
+    parser.add_argument("--preset", type=str, default="small", help="size: smoke, small or paper")
+    parser.add_argument(
+        "--data-root",
+        type=Path | None,
+        default=None,
+        help="folder with the data (default: the environment's IB_PYRO_DATA; smoke goes without)",
+    )
+    parser.add_argument(
+        "--out", type=Path, default=Path("runs/paper"), help="folder of the figures and their runs"
+    )
+    parser.add_argument("--jobs", type=int, default=1, help="runs at a time, each in a process of its own")
+    parser.add_argument(
+        "--numbers",
+        type=Path,
+        default=Path("inference/figures"),
+        help="folder of the CSVs that `results` reads",
+    )
+
+
+def run(options: Namespace) -> int:
+    """Run a figure, all of them, or write the page."""
+    from inference.paper.command import run_paper
+
+    run_paper(
+        options.what,
+        preset=options.preset,
+        data_root=options.data_root,
+        out=options.out,
+        jobs=options.jobs,
+        numbers=options.numbers,
+    )
+    return 0

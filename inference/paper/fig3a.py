@@ -1,0 +1,123 @@
+"""Figure 3a: test error of a three-layer network on MNIST against its width, by kind of noise.
+
+Every method first chooses its own strength (beta, drop probability, scale) among as many candidates as the others, by
+its error on held-out images with the noise off, in short fits at one width. Then all of them are fitted at full length
+at every width and seed. Three more runs show what the two baselines and information dropout do without batch norm.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from matplotlib.figure import Figure
+
+from inference.paper.drawing import METHODS, new_figure
+from inference.paper.numbers import common_row, interval, select, sizes_in_words, values_of
+from inference.paper.presets import preset_size
+from inference.paper.run import PaperRun, Place
+
+__all__ = ["TITLE", "chosen_settings", "draw", "measure", "runs"]
+
+TITLE = "test error on MNIST against the width of three hidden layers"
+Row = dict[str, Any]
+
+# What a method's strength is called in a run, and what it may choose from.
+_CHOICES: dict[str, tuple[str, tuple[float, ...]]] = {
+    "information": ("beta_paper", (1.0, 0.3, 3.0)),
+    "binary": ("drop_prob", (0.25, 0.1, 0.5)),
+    "constant": ("alpha", (0.4, 0.2, 0.7)),
+}
+
+
+def runs(preset: str, rows: Sequence[Row]) -> list[PaperRun]:
+    """Fits that choose, then, once these are done, the full ones."""
+    size = preset_size("fig3a", preset)
+    width = sorted(size.sizes)[len(size.sizes) // 2]
+    trials = [
+        _run(preset, dropout, width, 0, {name: value}, trial=True)
+        for dropout, (name, values) in _CHOICES.items()
+        for value in values[: size.candidates]
+    ]
+    if len(select(rows, stage="choice")) < len(trials):
+        return trials
+    chosen = {name: {_CHOICES[name][0]: value} for name, value in chosen_settings(rows).items()}
+    full = [
+        _run(preset, dropout, width, seed, chosen.get(dropout, {}))
+        for seed in size.seeds
+        for width in size.sizes
+        for dropout in METHODS
+    ]
+    bare = {"binary": {"drop_prob": 0.5}, "constant": {"alpha": 0.7}, "information": chosen["information"]}
+    without = [_run(preset, name, width, 0, setting, batch_norm=False) for name, setting in bare.items()]
+    return [*trials, *full, *without]
+
+
+def chosen_settings(rows: Sequence[Row]) -> dict[str, float]:
+    """The strength that each method chose: the one with the smallest held-out error with the noise off."""
+    trials = select(rows, stage="choice")
+    return {
+        dropout: min(select(trials, dropout=dropout), key=lambda row: row["validation_error_deterministic"])[
+            "setting"
+        ]
+        for dropout in _CHOICES
+    }
+
+
+def measure(run: PaperRun, result: Row, _place: Place) -> list[Row]:
+    """One row: errors with and without noise."""
+    stage = "choice" if run.validation_images != 0 else "full" if run.batch_norm else "without batch norm"
+    return [{"stage": stage, **common_row(run, result)}]
+
+
+def draw(rows: Sequence[Row]) -> Figure:
+    """Error against width, a line a method, with and without noise in the test."""
+    full = select(rows, stage="full")
+    figure, axes = new_figure(1, 2, width=9.5, height=4.4, sharey=True)
+    for ax, column, name in (
+        (axes[0], "test_error_deterministic", "noise off (D)"),
+        (axes[1], "test_error_noisy", "one noise sample (N)"),
+    ):
+        for dropout, style in METHODS.items():
+            part = select(full, dropout=dropout)
+            widths = values_of(part, "size")
+            points = [interval([100 * row[column] for row in select(part, size=w)]) for w in widths]
+            means, halves = zip(*points, strict=True)
+            ax.errorbar(range(len(widths)), means, yerr=halves, capsize=3, **style)
+        ax.set_xticks(range(len(widths)), [f"{w:g}" for w in widths])
+        ax.set(xlabel="width of each hidden layer [units]", title=name)
+    axes[0].set_ylabel("test error [%]")
+    axes[0].legend(fontsize="small")
+    figure.suptitle(f"{sizes_in_words(full)}; 95 % intervals of the mean", fontsize="small")
+    return figure
+
+
+def _run(
+    preset: str,
+    dropout: str,
+    width: float,
+    seed: int,
+    setting: dict[str, float],
+    *,
+    trial: bool = False,
+    batch_norm: bool = True,
+) -> PaperRun:
+    size = preset_size("fig3a", preset)
+    share = size.trial_epochs / size.epochs if trial else 1
+    return PaperRun(
+        model="mlp",
+        data="mnist",
+        size=width,
+        dropout=dropout,
+        batch_norm=batch_norm,
+        epochs=size.trial_epochs if trial else size.epochs,
+        drops=tuple(max(1, round(share * epoch)) for epoch in size.drops),
+        lr=size.lr,
+        batch_size=size.batch_size,
+        train_images=size.train_images,
+        validation_images=size.validation_images if trial else 0,
+        test_images=size.test_images,
+        num_samples=size.num_samples,
+        seed=seed,
+        **setting,
+    )

@@ -1,0 +1,83 @@
+"""Figure 6: total and per-unit rate of each noisy layer of an All-CNN-32 on CIFAR-10, against the share of filters.
+
+Softplus with the log-normal prior, as in the paper.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from matplotlib.figure import Figure
+from torch import Tensor
+
+from ib_pyro import Bottleneck
+from inference.paper.cifar import cifar_run
+from inference.paper.drawing import BLUE, VERMILION, new_figure
+from inference.paper.execution import load_program
+from inference.paper.numbers import common_row, sizes_in_words, values_of
+from inference.paper.presets import preset_size
+from inference.paper.run import PaperRun, Place
+from inference.paper.sites import sample_sites
+
+__all__ = ["TITLE", "draw", "measure", "runs"]
+
+TITLE = "rate of each layer against the share of the filters"
+Row = dict[str, Any]
+
+
+def runs(preset: str, _rows: Sequence[Row]) -> list[PaperRun]:
+    """One fit a share of the filters, beta and seed."""
+    size = preset_size("fig6", preset)
+    return [
+        cifar_run(size, fraction=fraction, activation="softplus", beta_paper=beta, seed=seed)
+        for seed in size.seeds
+        for beta in size.betas
+        for fraction in size.sizes
+    ]
+
+
+def measure(run: PaperRun, result: Row, place: Place) -> list[Row]:
+    """A row a site: its number of units, and its rate in total and per unit."""
+    program, splits = load_program(run, place)
+    units = _units(program, splits.test.x[:2])
+    return [
+        {
+            "site": site,
+            "units": count,
+            "site_rate": result[f"rate/{site}"],
+            "rate_per_unit": result[f"rate/{site}"] / count,
+            **common_row(run, result),
+        }
+        for site, count in units.items()
+    ]
+
+
+def draw(rows: Sequence[Row]) -> Figure:
+    """Total rate on the left, rate per unit on the right."""
+    figure, axes = new_figure(1, 2, width=9, height=4)
+    shares = values_of(rows, "size")
+    for ax, column, label in (
+        (axes[0], "site_rate", "rate [nats per sample]"),
+        (axes[1], "rate_per_unit", "rate per unit [nats]"),
+    ):
+        for site, colour in zip(values_of(rows, "site"), (BLUE, VERMILION), strict=False):
+            groups = [
+                [row[column] for row in rows if (row["size"], row["site"]) == (s, site)] for s in shares
+            ]
+            ax.plot(shares, [sum(group) / len(group) for group in groups], "o-", color=colour, label=site)
+            for share, group in zip(shares, groups, strict=True):
+                ax.plot([share] * len(group), group, "o", color=colour, markersize=3)
+        ax.set(xlabel="share of the filters [%]", ylabel=label, xscale="log", ylim=(0, None))
+        ax.set_xticks(shares, [f"{100 * share:.3g}" for share in shares])
+        ax.minorticks_off()
+        ax.legend(fontsize="small", title="noisy layer")
+    figure.suptitle(
+        f"All-CNN-32, softplus, CIFAR-10, β × N = {rows[0]['setting']:g}; {sizes_in_words(rows)}",
+        fontsize="small",
+    )
+    return figure
+
+
+def _units(program: Bottleneck, x: Tensor) -> dict[str, int]:
+    return {site: value[0].numel() for site, value in sample_sites(program, x).items()}

@@ -1,0 +1,162 @@
+"""How large each figure is at each preset.
+
+``paper`` is what the paper prints, for a GPU; where it leaves a number open, ours. ``small`` keeps the shape of the
+result with fewer filters, images, epochs and values of beta, within two hours on two CPU cores. ``smoke`` only shows
+that the program runs.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from inference.names import require_known
+
+__all__ = ["PRESETS", "Size", "preset_size"]
+
+PRESETS = ("smoke", "small", "paper")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Size:
+    """Size of a figure's runs.
+
+    Args:
+        sizes: Widths of an MLP, or shares of the filters of an All-CNN.
+        betas: Weights of the rate, in the paper's units (times the number of training images).
+        seeds: Seeds of the runs.
+        epochs: Length of a fit.
+        drops: Epochs after which the learning rate drops to a tenth.
+        lr: Learning rate of the first epoch.
+        batch_size: Images in a step.
+        train_images: Images to fit; None for the whole training split.
+        validation_images: Held-out images, for figures whose methods choose a setting on them.
+        test_images: Test images; None for all.
+        trial_epochs: Length of the fits that choose a method's setting, or of the probe's fit.
+        candidates: Number of settings that each method may choose from.
+        num_samples: Noise samples of the posterior predictive.
+    """
+
+    sizes: tuple[float, ...]
+    betas: tuple[float, ...] = ()
+    seeds: tuple[int, ...] = (0,)
+    epochs: int
+    drops: tuple[int, ...] = ()
+    lr: float = 0.05
+    batch_size: int = 100
+    train_images: int | None = None
+    validation_images: int | None = 0
+    test_images: int | None = None
+    trial_epochs: int = 0
+    candidates: int = 3
+    num_samples: int = 1
+
+
+_SMOKE_CNN: dict[str, Any] = {"epochs": 1, "train_images": 60, "test_images": 60, "batch_size": 20}
+_SMALL_CNN: dict[str, Any] = {
+    "epochs": 15,
+    "drops": (8, 12),
+    "train_images": 5000,
+    "test_images": 5000,
+    "batch_size": 50,
+}
+_PAPER_CNN: dict[str, Any] = {"epochs": 200, "drops": (80, 120, 160)}
+
+_SIZES: dict[str, dict[str, Size]] = {
+    "fig1": {
+        "smoke": Size(sizes=(1 / 12,), betas=(0.1,), **_SMOKE_CNN),
+        "small": Size(sizes=(0.25,), betas=(0.5,), **{**_SMALL_CNN, "test_images": 10_000}),
+        "paper": Size(sizes=(1.0,), betas=(3.0,), **_PAPER_CNN),
+    },
+    "fig2": {
+        "smoke": Size(
+            sizes=(1 / 8,), betas=(0.1, 3.0), epochs=1, batch_size=20, train_images=40, test_images=20
+        ),
+        "small": Size(
+            sizes=(0.25,),
+            betas=(0.1, 0.5, 3.0),
+            epochs=15,
+            drops=(8, 12),
+            batch_size=50,
+            train_images=4000,
+            test_images=1000,
+        ),
+        "paper": Size(
+            sizes=(1.0,), betas=(0.1, 0.5, 3.0), epochs=80, drops=(30, 60), lr=0.01, batch_size=128
+        ),
+    },
+    "fig3b": {
+        "smoke": Size(sizes=(1 / 24, 1 / 12), betas=(0.1,), **_SMOKE_CNN),
+        "small": Size(sizes=(0.0625, 0.125, 0.25), betas=(0.5,), **{**_SMALL_CNN, "test_images": 10_000}),
+        "paper": Size(sizes=(0.25, 0.5, 0.75, 1.0), betas=(3.0,), seeds=(0, 1, 2), **_PAPER_CNN),
+    },
+    "fig4": {
+        "smoke": Size(sizes=(1 / 12,), betas=(0.1, 8.0), **_SMOKE_CNN),
+        "small": Size(sizes=(0.25,), betas=(0.1, 0.5, 2.0, 8.0), **_SMALL_CNN),
+        "paper": Size(sizes=(1.0,), betas=(0.1, 0.5, 1.0, 2.0, 4.0, 8.0), seeds=(0, 1, 2), **_PAPER_CNN),
+    },
+    "fig5": {
+        "smoke": Size(sizes=(1 / 12,), betas=(0.1, 8.0), **_SMOKE_CNN),
+        "small": Size(sizes=(0.25,), betas=(0.1, 0.5, 2.0, 8.0), **{**_SMALL_CNN, "test_images": 10_000}),
+        "paper": Size(sizes=(0.25,), betas=(0.1, 0.5, 1.0, 2.0, 4.0, 8.0), seeds=(0, 1, 2), **_PAPER_CNN),
+    },
+    "fig6": {
+        "smoke": Size(sizes=(1 / 24, 1 / 12), betas=(3.0,), **_SMOKE_CNN),
+        "small": Size(
+            sizes=(0.0625, 0.125, 0.25, 0.5), betas=(0.5,), **{**_SMALL_CNN, "test_images": 10_000}
+        ),
+        "paper": Size(sizes=(0.25, 0.5, 0.75, 1.0), betas=(3.0,), seeds=(0, 1, 2), **_PAPER_CNN),
+    },
+    "fig3a": {
+        "smoke": Size(
+            sizes=(8, 16),
+            seeds=(0, 1),
+            epochs=2,
+            drops=(1,),
+            lr=0.07,
+            train_images=200,
+            validation_images=50,
+            test_images=100,
+            trial_epochs=1,
+            candidates=2,
+            num_samples=2,
+        ),
+        "small": Size(
+            sizes=(32, 64, 128),
+            seeds=(0, 1, 2),
+            epochs=80,
+            drops=(40, 60),
+            lr=0.07,
+            batch_size=128,
+            validation_images=None,
+            trial_epochs=20,
+            num_samples=16,
+        ),
+        "paper": Size(
+            sizes=(32, 64, 128, 256, 512, 1024),
+            seeds=(0, 1, 2, 3, 4),
+            epochs=80,
+            drops=(40, 60),
+            lr=0.07,
+            validation_images=None,
+            trial_epochs=80,
+            num_samples=16,
+        ),
+    },
+    "table1": {
+        "smoke": Size(sizes=(1, 2), epochs=1, lr=1e-3, batch_size=50, train_images=100, test_images=50),
+        "small": Size(sizes=(1, 2, 3), epochs=30, drops=(24,), lr=1e-3, batch_size=128, train_images=10_000),
+        "paper": Size(sizes=(1, 2, 3), seeds=(0, 1, 2), epochs=300, drops=(200,), lr=1e-3, batch_size=100),
+    },
+}
+
+
+def preset_size(figure: str, preset: str) -> Size:
+    """Size of a figure at a preset.
+
+    Raises:
+        ValueError: If either is unknown.
+    """
+    require_known("figure", figure, _SIZES)
+    require_known("preset", preset, PRESETS)
+    return _SIZES[figure][preset]

@@ -1,0 +1,94 @@
+"""The nuisance probe: a second network that reads what a frozen representation still says of the nuisance."""
+
+from __future__ import annotations
+
+import torch
+from lightning.fabric import Fabric
+from torch import Tensor, nn
+
+from ib_pyro import Bottleneck, noise_off
+from ib_pyro.data import LabelledImages
+from inference.batch_norm import noise_off_copy
+from inference.evaluation import evaluate
+from inference.fitting import fit
+from inference.optimizers import build_optimizer
+from inference.paper.data import Splits
+from inference.paper.sites import sample_sites
+from inference.randomness import seeded
+from models.all_cnn import all_cnn_head
+
+__all__ = ["probe_errors"]
+
+
+def probe_errors(
+    program: Bottleneck,
+    splits: Splits,
+    *,
+    epochs: int,
+    batch_size: int = 100,
+    num_draws: int = 4,
+    seed: int = 0,
+) -> dict[str, float]:
+    """Fit a probe to the noisy representation, and another to the deterministic one, and test both.
+
+    The probe has the form of an All-CNN's own head. The noisy representation of each training image is drawn several
+    times, that of a test image once; the deterministic one has the noise off and batch norm re-estimated without it.
+
+    Args:
+        program: A fitted All-CNN; its parameters stay as they are.
+        splits: Images with nuisance labels.
+        epochs: Passes of the probe over all draws of the noisy representation; the other probe takes as many steps.
+        batch_size: Images in a step.
+        num_draws: Draws of the noise for each training image.
+        seed: Seed of noise and probe.
+
+    Returns:
+        ``nuisance_error_noisy`` and ``nuisance_error_deterministic``, shares of the test images.
+    """
+    site = list(program.stochastic_layers)[-1]
+    train, test = splits.train, splits.test
+    draws = [sample_sites(program, train.x, seed=seed + draw)[site] for draw in range(num_draws)]
+    noisy = (torch.cat(draws), _nuisance(train).repeat(num_draws))
+    noisy_test = (sample_sites(program, test.x, seed=seed + num_draws)[site], _nuisance(test))
+    quiet_program = noise_off_copy(program, train.x, batch_size=250)
+    with noise_off():
+        quiet = (sample_sites(quiet_program, train.x)[site], _nuisance(train))
+        quiet_test = (sample_sites(quiet_program, test.x)[site], _nuisance(test))
+    options = {"batch_size": batch_size, "seed": seed}
+    return {
+        "nuisance_error_noisy": _error(noisy, noisy_test, epochs=epochs, **options),
+        "nuisance_error_deterministic": _error(quiet, quiet_test, epochs=epochs * num_draws, **options),
+    }
+
+
+class _Representation:
+    """A set of representations with the labels that are to be read from them."""
+
+    def __init__(self, x: Tensor, y: Tensor) -> None:
+        self.x, self.y = x, y
+
+
+def _nuisance(data: LabelledImages) -> Tensor:
+    if data.nuisance is None:
+        raise ValueError("the images have no nuisance labels; the probe is for sets such as 'occluded-cifar'")
+    return data.nuisance
+
+
+def _error(
+    train: tuple[Tensor, Tensor], test: tuple[Tensor, Tensor], *, epochs: int, batch_size: int, seed: int
+) -> float:
+    channels = train[0].shape[1]
+    with seeded(seed):
+        probe = Bottleneck(nn.Identity(), all_cnn_head(channels, channels))
+        probe = probe.to(memory_format=torch.channels_last)
+        fit(
+            probe,
+            _Representation(*train),
+            epochs=epochs,
+            batch_size=batch_size,
+            optimizer=build_optimizer("adam", probe.parameters(), lr=2e-3),
+            fabric=Fabric(accelerator="auto", devices=1),
+            order=torch.Generator().manual_seed(seed),
+            progress=False,
+        )
+        return evaluate(probe, _Representation(*test), num_samples=1, seed=seed).error_noisy

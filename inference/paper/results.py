@@ -1,0 +1,137 @@
+"""The page of results, written from the figures' CSVs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from inference.files import write_atomically
+from inference.paper.claims import CLAIMS, Claim
+from inference.paper.numbers import sizes_in_words, values_of
+from inference.paper.runner import FIGURES, figure_module, read_rows
+
+__all__ = ["results_page", "write_results"]
+
+Row = dict[str, Any]
+
+_HEAD = """# What of the paper we reproduce
+
+Achille & Soatto, *Information Dropout: Learning Optimal Representations Through Noisy Computation*
+(arXiv:1611.01353). This page is written by `python -m inference paper results` from the CSV files beside the
+figures; do not edit it.
+
+Errors are shares of the test images: D with the noise off and batch-norm statistics re-estimated without it, N with
+one noise sample an image. Rates are nats per sample. β × N is the paper's unit of beta: the weight of the rate per
+sample times the number of training images. No setting was chosen on test images. A verdict follows the rule beside
+it; "not decided at this size" means that the interval contains both answers.
+"""
+
+
+def write_results(numbers: Path) -> Path:
+    """Write ``RESULTS.md`` beside the folder of the CSVs.
+
+    Args:
+        numbers: Folder with ``<figure>.csv`` and ``<figure>.png``.
+
+    Returns:
+        The page.
+
+    Raises:
+        ValueError: If the folder has no CSV.
+    """
+    found = {name: numbers / f"{name}.csv" for name in FIGURES if (numbers / f"{name}.csv").exists()}
+    if not found:
+        raise ValueError(
+            f"{numbers} has no CSV of a figure; run `python -m inference paper fig3a --out ...` first"
+        )
+    text = results_page({name: read_rows(path) for name, path in found.items()}, pictures=numbers.name)
+    page = numbers.parent / "RESULTS.md"
+    write_atomically(page, lambda temporary: temporary.write_text(text, encoding="utf-8"))
+    return page
+
+
+def results_page(rows: dict[str, list[Row]], *, pictures: str) -> str:
+    """Compose the page.
+
+    Args:
+        rows: Rows of each figure that was run.
+        pictures: Folder of the pictures, from where the page lies.
+
+    Returns:
+        Markdown.
+    """
+    parts = [_HEAD, _summary(rows)]
+    for name in FIGURES:
+        parts.append(_section(name, rows.get(name), pictures))
+    return "\n".join(parts)
+
+
+def _summary(rows: dict[str, list[Row]]) -> str:
+    lines = ["| where | claim | verdict |", "|---|---|---|"]
+    for claim in CLAIMS:
+        lines.append(f"| {_heading(claim.figure)} | {claim.words} | {_finding(claim, rows).verdict} |")
+    return "\n".join([*lines, ""])
+
+
+def _section(name: str, rows: Sequence[Row] | None, pictures: str) -> str:
+    lines = [f"## {_heading(name)}: {figure_module(name).TITLE}", ""]
+    if not rows:
+        preset = "small"
+        lines += [
+            "Not run yet.",
+            "",
+            f"    python -m inference paper {name} --preset {preset} --data-root DIR --out DIR",
+            "",
+        ]
+        return "\n".join(lines)
+    runs = [row for row in rows if "num_train" in row]
+    preset = rows[0]["preset"]
+    seeds = ", ".join(f"{seed:g}" for seed in values_of(runs, "seed"))
+    lines += [
+        f"Sizes: {_sizes(name, runs)}. Seeds: {seeds}.",
+        "",
+        f"    python -m inference paper {name} --preset {preset} --data-root DIR --out DIR",
+        "",
+        f"![{figure_module(name).TITLE}]({pictures}/{name}.png)",
+        "",
+        "| claim | paper | ours | interval | rule | verdict |",
+        "|---|---|---|---|---|---|",
+    ]
+    for claim in CLAIMS:
+        if claim.figure == name:
+            found = claim.judge(rows)
+            cells = (claim.words, claim.paper, found.ours, found.interval, claim.rule, f"**{found.verdict}**")
+            lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join([*lines, *_notes(name, rows), ""])
+
+
+def _sizes(name: str, runs: Sequence[Row]) -> str:
+    first = runs[0]
+    unit = {"mlp": "units a layer", "vae": "= k"}.get(first["model"], "of the filters")
+    values = values_of(runs, "size")
+    shown = [f"{100 * v:.3g} %" if unit == "of the filters" else f"{v:g}" for v in values]
+    full = [row for row in runs if row.get("stage", "full") == "full"]
+    return f"{sizes_in_words(full)}; {first['model']} with {', '.join(shown)} {unit}, {first['data']}"
+
+
+def _notes(name: str, rows: Sequence[Row]) -> list[str]:
+    if name != "fig3a":
+        return []
+    from inference.paper.fig3a import chosen_settings
+
+    words = {"information": "β × N", "binary": "drop probability", "constant": "scale"}
+    chosen = [f"{method}: {words[method]} {value:g}" for method, value in chosen_settings(rows).items()]
+    return ["", f"Strengths, each chosen on held-out images among as many candidates: {', '.join(chosen)}."]
+
+
+def _finding(claim: Claim, rows: dict[str, list[Row]]) -> Any:  # noqa: ANN401 - a finding, or the lack of one
+    if claim.figure not in rows:
+        from inference.paper.claims import Finding
+
+        return Finding("", "", "not run")
+    return claim.judge(rows[claim.figure])
+
+
+def _heading(name: str) -> str:
+    return f"Table {name[5:]}" if name.startswith("table") else f"Figure {name[3:]}"
