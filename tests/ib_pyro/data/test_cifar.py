@@ -1,6 +1,7 @@
 """CIFAR-10 from the authors' batches and from a folder of images."""
 
 import hashlib
+import os
 import pickle
 import shutil
 
@@ -50,6 +51,15 @@ def test_a_changed_folder_is_decoded_anew(small_root, write_png):
     write_png(new, torch.zeros(3, 32, 32, dtype=torch.uint8))
     after = load("cifar10", "test", root=small_root)
     assert (len(before), len(after)) == (30, 31)
+
+
+def test_a_file_of_another_size_is_decoded_anew_whatever_its_date(small_root, write_png):
+    path = small_root / "cifar10" / "test" / "cat" / "0000.png"
+    before, dates = load("cifar10", "test", root=small_root), path.stat()
+    write_png(path, torch.full((3, 32, 32), 255, dtype=torch.uint8))
+    os.utime(path, ns=(dates.st_atime_ns, dates.st_mtime_ns))
+    after = load("cifar10", "test", root=small_root)
+    assert (before.x != after.x).flatten(1).any(1).sum() == 1
 
 
 def test_grey_images_become_colour(small_root, write_png):

@@ -59,6 +59,7 @@ def test_places_are_uniform_to_the_edges(digits):
         for axis in (0, 1):
             counts = torch.bincount(places[..., axis].flatten(), minlength=bound)
             assert len(counts) == bound
+            assert counts.min() > 0
             assert stats.chisquare(counts.numpy()).pvalue > 1e-4
 
 
@@ -101,7 +102,11 @@ def test_is_a_pure_function_of_the_seed(small_mnist, tmp_path):
     again = _load(small_mnist, cache=tmp_path / "other")
     assert torch.equal(first.x, again.x)
     assert torch.equal(first.box, again.box)
-    assert not torch.equal(first.box, _load(small_mnist, seed=1).box)
+    # From the cache that holds seed 0.
+    other = _load(small_mnist, seed=1)
+    assert not torch.equal(first.box, other.box)
+    assert not torch.equal(first.x, other.x)
+    assert torch.equal(other.x, _load(small_mnist, seed=1, cache=tmp_path / "third").x)
 
 
 @pytest.mark.parametrize("kept", [False, True])
@@ -127,6 +132,13 @@ def test_whole_sets_are_kept_and_limited_ones_are_not(small_mnist, tmp_path, mon
     monkeypatch.setattr(Clutter, "paint", never)
     assert torch.equal(_load(small_mnist, cache=cache).x, first.x)
     assert len(_load(small_mnist, limit=12, cache=cache)) == 12
+
+
+def test_chunks_change_nothing(small_mnist, tmp_path, monkeypatch):
+    first = _load(small_mnist)
+    monkeypatch.setattr("ib_pyro.data.painted._CHUNK", 7)
+    monkeypatch.setattr("ib_pyro.data.pool._CHUNK", 11)
+    assert torch.equal(_load(small_mnist, cache=tmp_path / "other").x, first.x)
 
 
 def test_other_digits_make_other_images(small_mnist, tmp_path, write_idx):

@@ -67,6 +67,7 @@ def test_all_ink_is_visible_and_places_are_uniform_to_the_edges(digits):
     for axis, extent in ((0, width), (1, height)):
         counts = torch.bincount(box[:, axis], minlength=33 - extent)
         assert len(counts) == 33 - extent
+        assert counts.min() > 0
         assert stats.chisquare(counts.numpy()).pvalue > 1e-4
 
 
@@ -117,6 +118,7 @@ def test_is_a_pure_function_of_the_seed(small_root, tmp_path):
         assert torch.equal(getattr(first, name), getattr(again, name))
     assert torch.equal(first.y, other.y)
     assert not torch.equal(first.nuisance, other.nuisance)
+    assert torch.equal(other.x, _load(small_root, seed=1, cache=tmp_path / "third").x)
 
 
 @pytest.mark.parametrize("kept", [False, True])

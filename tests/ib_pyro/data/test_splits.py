@@ -27,6 +27,13 @@ def test_every_prefix_has_the_classes_in_their_shares(labels):
         assert (counts - size * share).abs().max() <= 1.5
 
 
+def test_no_class_comes_early(labels):
+    drawn = labels[stratified_order(labels, 0)]
+    positions = torch.arange(210, dtype=torch.float64)
+    for label in range(4):
+        assert abs(positions[drawn == label].mean() - 104.5) < 1.5
+
+
 def test_equal_classes_are_drawn_in_turns_and_not_in_their_own_order():
     labels = torch.arange(10).repeat(20)
     firsts = []
@@ -58,6 +65,8 @@ def test_hold_out_parts_the_pool(labels, size):
     assert len(validation) == size
     assert torch.cat([train, validation]).sort().values.tolist() == list(range(210))
     assert torch.equal(hold_out(labels, size)[1], validation)
+    share = torch.bincount(labels) / len(labels)
+    assert (torch.bincount(labels[validation], minlength=4) - size * share).abs().max() <= 1.5
 
 
 @pytest.mark.parametrize("size", [-1, 210, 1000])
