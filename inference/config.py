@@ -139,10 +139,14 @@ class FitConfig:
         return cls(**values)
 
     def differences(self, settings: dict[str, Any]) -> list[str]:
-        """What separates this run from the one with ``settings``, a line each: ``lr: 0.07 there, 0.1 here``."""
+        """What separates this run from the one with ``settings``, a line each: ``lr: 0.07 there, 0.1 here``.
+
+        A field that an older version did not have yet counts as its default.
+        """
         mine = self.settings()
+        defaults = {entry.name: _plain(entry.default) for entry in dataclasses.fields(self)}
         names = [name for name in {**mine, **settings} if name not in _PLACE]
-        pairs = [(name, settings.get(name), mine.get(name)) for name in names]
+        pairs = [(name, settings.get(name, defaults.get(name)), mine.get(name)) for name in names]
         return [f"{name}: {theirs} there, {ours} here" for name, theirs, ours in pairs if theirs != ours]
 
     def _check_counts(self) -> None:

@@ -18,8 +18,8 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument(
         "--out", type=Path, required=True, help="folder of the demo; finished runs in it are kept"
     )
-    parser.add_argument("--seeds", type=int, default=4, help="runs of each setting")
-    parser.add_argument("--epochs", type=int, default=40, help="length of each run")
+    parser.add_argument("--seeds", type=int, default=3, help="runs of each setting")
+    parser.add_argument("--epochs", type=int, default=30, help="length of each run")
     parser.add_argument("--processes", type=int, default=2, help="runs at a time")
 
 

@@ -22,7 +22,7 @@ Results = dict[Setting, list[dict[str, Any]]]
 
 
 def compare(
-    out: Path, *, seeds: int = 4, epochs: int = 40, processes: int = 2, console: Console | None = None
+    out: Path, *, seeds: int = 3, epochs: int = 30, processes: int = 2, console: Console | None = None
 ) -> list[Summary]:
     """Fit information, binary, constant-noise and no dropout to small digits, and compare them.
 

@@ -89,7 +89,7 @@ def draw_alpha(program: Bottleneck, data: LabelledImages, path: Path, *, digits:
         digits, 1 + len(alpha), squeeze=False, sharey=False, width_ratios=[1, *[3] * len(alpha)]
     )
     for row in range(digits):
-        axes[row, 0].imshow(chosen.x[row, 0], cmap="gray_r")
+        axes[row, 0].imshow(chosen.x[row, 0].numpy(), cmap="gray_r")
         axes[row, 0].axis("off")
         for column, (site, values) in enumerate(alpha.items(), start=1):
             _draw_units(axes[row, column], values[row])
@@ -104,7 +104,7 @@ def draw_alpha(program: Bottleneck, data: LabelledImages, path: Path, *, digits:
 
 
 def _draw_units(axes: Any, values: Tensor) -> None:  # noqa: ANN401 - matplotlib's Axes
-    axes.bar(range(len(values)), values, width=1.0, color="#0072B2")
+    axes.bar(range(len(values)), values.numpy(), width=1.0, color="#0072B2")
     axes.set_ylim(0, 0.75)
     axes.set_yticks([0, 0.7])
     axes.tick_params(labelsize="x-small")

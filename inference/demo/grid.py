@@ -49,7 +49,7 @@ def _settings(dropout: str, option: str, values: tuple[float, ...]) -> tuple[Set
 
 
 GRID: tuple[Setting, ...] = (
-    *_settings("information", "beta_paper", (0.3, 1.0, 3.0, 10.0)),
+    *_settings("information", "beta_paper", (1.0, 3.0, 10.0, 30.0)),
     *_settings("binary", "drop_prob", (0.1, 0.2, 0.35, 0.5)),
     *_settings("constant", "alpha", (0.2, 0.4, 0.7, 1.0)),
     Setting("none"),

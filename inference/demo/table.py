@@ -19,7 +19,8 @@ def summary_table(summaries: Sequence[Summary]) -> Table:
     table = Table(
         title=f"digits: mean ± standard error over {seeds} seeds",
         caption="* the method's choice: least error on held-out images, noise off. Test error with the noise off "
-        "(off) and of 16 noise samples (on). Rate: nats per sample, test set.",
+        "(off) and of 16 noise samples (on). Distortion and rate: nats per sample, test set, under noise; noise that "
+        "is not learned is charged no rate.",
     )
     columns = (
         "dropout",
@@ -59,12 +60,13 @@ def summary_rows(summaries: Sequence[Summary]) -> list[dict[str, Any]]:
 
 def _cells(summary: Summary) -> tuple[str, ...]:
     errors = (summary.validation_error, summary.error, summary.error_predictive)
+    learned = summary.setting.dropout == "information"
     return (
         f"{summary.setting.dropout}{' *' if summary.chosen else ''}",
         _noise(summary),
         *(f"{100 * mean.value:.2f}{_plus_minus(100 * mean.error, 2)} %" for mean in errors),
         f"{summary.distortion.value:.3f}{_plus_minus(summary.distortion.error, 3)}",
-        f"{summary.rate.value:.2f}{_plus_minus(summary.rate.error, 2)}",
+        f"{summary.rate.value:.2f}{_plus_minus(summary.rate.error, 2)}" if learned else "",
     )
 
 

@@ -1,0 +1,104 @@
+"""Settings are refused before anything is read or written, and survive a round trip through a file."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from inference import FitConfig
+from inference.files import read_json, write_json
+from inference.schedule import milestones
+
+OUT = Path("somewhere")
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"beta": -1.0}, "--beta must be finite and not negative; got -1.0"),
+        ({"beta_paper": float("nan")}, "--beta-paper must be finite"),
+        ({"beta": 1.0, "beta_paper": 1.0}, "two units of one number"),
+        ({}, "--dropout information needs the weight of its rate"),
+        ({"beta": 1.0, "model": "mpl"}, "unknown model 'mpl'; nearest: mlp"),
+        ({"beta": 1.0, "dropout": "binry"}, "unknown dropout 'binry'; nearest: binary"),
+        ({"beta": 1.0, "optimizer": "adm"}, "unknown optimizer 'adm'; nearest: adam"),
+        ({"beta": 1.0, "schedule": "papr"}, "unknown schedule 'papr'; nearest: paper"),
+        ({"beta": 1.0, "epochs": 0}, "--epochs must be at least 1; got 0"),
+        ({"beta": 1.0, "batch_size": 0}, "--batch-size must be at least 1"),
+        ({"beta": 1.0, "lr": 0.0}, "--lr must be positive"),
+        ({"beta": 1.0, "momentum": 1.0}, "--momentum must be within"),
+        ({"beta": 1.0, "nesterov": True, "momentum": 0.0}, "--momentum must be positive with --nesterov"),
+        ({"beta": 1.0, "drop_prob": 1.0}, "--drop-prob must be within"),
+        ({"beta": 1.0, "alpha": 0.0}, "--alpha must be positive"),
+        ({"beta": 1.0, "seed": -1}, "--seed must be within"),
+        ({"beta": 1.0, "lr_drops": (60, 40)}, "--lr-drops must be increasing"),
+        ({"beta": 1.0, "lr_drops": (40, 80)}, "--lr-drops must be increasing and within"),
+    ],
+)
+def test_bad_setting_is_named(options: dict[str, object], message: str) -> None:
+    with pytest.raises(ValueError, match=message.replace("(", r"\(").replace("[", r"\[")):
+        FitConfig(out=OUT, **options)
+
+
+@pytest.mark.parametrize("dropout", ["none", "binary", "constant"])
+def test_noise_without_a_rate_to_learn_needs_no_beta(dropout: str) -> None:
+    assert FitConfig(out=OUT, dropout=dropout).betas(100) == (0.0, 0.0)
+
+
+def test_both_units_of_beta() -> None:
+    assert FitConfig(out=OUT, beta_paper=2.0).betas(50) == (0.04, 2.0)
+    assert FitConfig(out=OUT, beta=0.04).betas(50) == (0.04, 2.0)
+
+
+@pytest.mark.parametrize(
+    ("schedule", "epochs", "drops"),
+    [
+        ("paper", 160, (80, 120)),
+        ("paper", 80, (40, 60)),
+        ("authors-code", 200, (80, 120, 160)),
+        ("constant", 80, ()),
+        ("paper", 1, ()),
+        ("paper", 2, (1,)),
+    ],
+)
+def test_schedules(schedule: str, epochs: int, drops: tuple[int, ...]) -> None:
+    assert milestones(schedule, epochs) == drops
+
+
+def test_explicit_drops_override_the_schedule() -> None:
+    assert FitConfig(out=OUT, beta=1.0).lr_milestones == (40, 60)
+    assert FitConfig(out=OUT, beta=1.0, lr_drops=(5,)).lr_milestones == (5,)
+
+
+def test_settings_survive_a_file(tmp_path: Path) -> None:
+    config = FitConfig(out=OUT, beta=1e-3, lr_drops=(3, 7), data_root=tmp_path)
+    write_json(tmp_path / "config.json", config.settings())
+    assert FitConfig.from_settings(read_json(tmp_path / "config.json")) == config
+
+
+def test_unknown_setting_in_a_file() -> None:
+    with pytest.raises(ValueError, match="unknown setting 'batchsize'; nearest: batch_size"):
+        FitConfig.from_settings({"out": "x", "batchsize": 3})
+
+
+def test_place_is_no_difference() -> None:
+    config = FitConfig(out=OUT, beta=1.0)
+    moved = FitConfig(out=OUT / "else", beta=1.0, data_root=OUT)
+    assert config.differences(moved.settings()) == []
+    assert FitConfig(out=OUT, beta=1.0, lr=0.1).differences(config.settings()) == ["lr: 0.07 there, 0.1 here"]
+
+
+def test_setting_that_an_older_version_did_not_have_is_no_difference() -> None:
+    config = FitConfig(out=OUT, beta=1.0)
+    settings = config.settings()
+    del settings["nesterov"]
+    assert config.differences(settings) == []
+    assert FitConfig(out=OUT, beta=1.0, nesterov=True).differences(settings) == [
+        "nesterov: False there, True here"
+    ]
+
+
+def test_infinite_numbers_are_null_in_json(tmp_path: Path) -> None:
+    write_json(tmp_path / "a.json", {"rate": float("inf"), "nested": [float("nan"), 1.0]})
+    assert json.loads((tmp_path / "a.json").read_text()) == {"rate": None, "nested": [None, 1.0]}
+    assert list(tmp_path.iterdir()) == [tmp_path / "a.json"]

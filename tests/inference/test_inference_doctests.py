@@ -1,0 +1,13 @@
+"""The examples in the docstrings of inference."""
+
+import doctest
+from importlib import import_module
+
+import pytest
+
+
+@pytest.mark.parametrize("name", ["names", "schedule", "config", "demo.summary"])
+def test_examples_hold(name: str) -> None:
+    results = doctest.testmod(import_module(f"inference.{name}"))
+    assert results.attempted > 0
+    assert results.failed == 0
