@@ -179,7 +179,11 @@ class InformationBottleneckELBO(ELBO):
         """Run the guide, and the model against it; return the sample sites of both."""
         model_trace, guide_trace = trace_pair(model, guide, args, kwargs)
         model_sites = sample_sites(model_trace.nodes)
-        guide_sites = {n: s for n, s in sample_sites(guide_trace.nodes).items() if not s["is_observed"]}
+        guide_sites = {
+            name: site
+            for name, site in sample_sites(guide_trace.nodes).items()
+            if not site["is_observed"] or site["infer"].get("is_auxiliary")  # pyro.factor in the guide
+        }
         require_matching_sites(model_sites, guide_sites)
         if is_validation_enabled() and not have_same_shapes(model_sites, guide_sites):
             check_model_guide_match(model_trace, guide_trace, self.max_plate_nesting)
@@ -235,7 +239,7 @@ class InformationBottleneckELBO(ELBO):
         require_known_sites(self.gamma, "gamma", guide_sites.keys())
         values = {}
         for name, site in guide_sites.items():
-            if is_zero(weight_of(self.gamma, name, 0.0)):
+            if site["is_observed"] or is_zero(weight_of(self.gamma, name, 0.0)):
                 continue
             frames = [frame for frame in site["cond_indep_stack"] if frame.vectorized]
             if len(frames) != 1 or len(site["fn"].batch_shape) != 1:
