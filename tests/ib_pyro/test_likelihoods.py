@@ -26,7 +26,9 @@ def test_bernoulli_is_binary_cross_entropy():
 
 def test_normal_is_half_the_squared_error():
     loc, y = torch.randn(5, 3, dtype=torch.float64), torch.randn(5, 3, dtype=torch.float64)
-    difference = resolve_likelihood("normal")(loc).log_prob(y) - resolve_likelihood("normal")(loc).log_prob(loc)
+    difference = resolve_likelihood("normal")(loc).log_prob(y) - resolve_likelihood("normal")(loc).log_prob(
+        loc
+    )
     torch.testing.assert_close(-difference, 0.5 * (y - loc).square().sum(-1))
     scaled = resolve_likelihood("normal")((loc, torch.full_like(loc, 2.0)))
     torch.testing.assert_close(scaled.log_prob(y), dist.Normal(loc, 2.0).log_prob(y).sum(-1))
@@ -54,14 +56,26 @@ NORMAL = dist.Normal(torch.zeros(4, 1), 1.0).to_event(1)
 @pytest.mark.parametrize(
     ("y", "likelihood", "message"),
     [
-        (torch.tensor([0, 1, 2, 3]), CATEGORICAL, r"'y': labels reach from 0 to 3.*gives 3 classes \(0 to 2\)"),
+        (
+            torch.tensor([0, 1, 2, 3]),
+            CATEGORICAL,
+            r"'y': labels reach from 0 to 3.*gives 3 classes \(0 to 2\)",
+        ),
         (torch.tensor([0, -1, 2, 2]), CATEGORICAL, r"'y': labels reach from -1 to 2"),
-        (torch.tensor([0.0, 1.0, 2.0, 2.0]), CATEGORICAL, r"'y': labels must be whole numbers.*torch.float32"),
+        (
+            torch.tensor([0.0, 1.0, 2.0, 2.0]),
+            CATEGORICAL,
+            r"'y': labels must be whole numbers.*torch.float32",
+        ),
         (torch.tensor([0, 1, 2]), CATEGORICAL, r"'y': 3 targets for 4 inputs"),
         (torch.tensor(1), CATEGORICAL, r"'y': a single number"),
         (torch.eye(4)[:, :3], CATEGORICAL, r"'y': one target has shape \(3,\).*event shape \(\)"),
         (torch.zeros(4), NORMAL, r"'y': one target has shape \(\).*event shape \(1,\)"),
-        (torch.zeros(4), dist.Normal(torch.zeros(4, 1), 1.0), r"batch shape \(4, 1\) for a batch of 4.*to_event"),
+        (
+            torch.zeros(4),
+            dist.Normal(torch.zeros(4, 1), 1.0),
+            r"batch shape \(4, 1\) for a batch of 4.*to_event",
+        ),
         (torch.zeros(4), dist.Normal(0.0, 1.0), r"batch shape \(\)"),
     ],
 )
