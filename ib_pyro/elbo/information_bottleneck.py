@@ -1,6 +1,6 @@
 """The information-bottleneck Lagrangian as an ELBO with a weighted KL."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -71,7 +71,7 @@ class InformationBottleneckELBO(ELBO):
         beta: Weight of the rate: a number, a tensor (scalar, or broadcastable to a site's batch), or a mapping
             from sites to either, in which missing sites keep weight 1. Exactly 0 leaves a site's rate out, finite
             or not. May be set between steps.
-        gamma: Weight of the total correlation, per sample and in nats, in the same forms; sites that a mapping
+        gamma: Weight of the total correlation, per sample and in nats: one number for a site; sites that a mapping
             leaves out have weight 0. Only sites inside of a plate, over whose samples TC is estimated, may have one.
         total_correlation: ``"gaussian"``, ``"minibatch-stratified"``, ``"minibatch-weighted"``, or an estimator
             such as :class:`ib_pyro.elbo.CriticTotalCorrelation`.
@@ -123,7 +123,13 @@ class InformationBottleneckELBO(ELBO):
 
     @gamma.setter
     def gamma(self, value: Weight) -> None:
-        self._gamma = check_weight(value, "gamma")
+        value = check_weight(value, "gamma")
+        for weight in value.values() if isinstance(value, Mapping) else [value]:
+            if isinstance(weight, Tensor) and weight.dim():
+                raise ValueError(
+                    f"gamma must be one number for a site, as its TC is; got shape {tuple(weight.shape)}"
+                )
+        self._gamma = value
 
     def terms(self, model: Program, guide: Program, *args: Any, **kwargs: Any) -> Terms:
         """Evaluate distortion, rates and loss once, differentiably.
@@ -202,6 +208,9 @@ class InformationBottleneckELBO(ELBO):
                 guide_site, beta = guide_sites[name], weight_of(self.beta, name, 1.0)
                 if with_unweighted or not is_zero(beta):
                     kl = site_rate(name, guide_site, site, self.on_missing_kl)
+                    if is_validation_enabled():
+                        require_plate_shape(kl, guide_site, self.max_plate_nesting)
+                        require_plate_shape(kl, site, self.max_plate_nesting)
                     elbo = elbo - self._weighted_rate(beta, kl, guide_site)
                     rate[name] = per_plate(masked(kl, guide_site), guide_site)
         for name, auxiliary in guide_sites.items():
