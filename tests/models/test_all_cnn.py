@@ -111,6 +111,8 @@ def test_channels_last_changes_the_layout_and_not_the_numbers():
     torch.testing.assert_close(fast.eval().predict(x, 0), plain.eval().predict(x, 0))
     z = sites_of(fast, x)["z2"]
     assert z.is_contiguous(memory_format=torch.channels_last)
+    weights = convolutions(fast)[1].weight
+    assert weights.is_contiguous(memory_format=torch.channels_last)
 
 
 def test_without_the_final_linear_map_the_scores_are_spatial_averages_of_activations():
