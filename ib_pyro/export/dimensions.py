@@ -1,0 +1,119 @@
+"""Names of a site's dimensions: its plates, and the units, channels and positions of one sample."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from torch import Tensor
+
+from ib_pyro.elbo.sites import Site
+
+__all__ = ["Dimensions", "find_plate"]
+
+LAYER_DIMS = {1: ("unit",), 2: ("channel", "position"), 3: ("channel", "height", "width")}
+
+
+@dataclass(frozen=True)
+class Dimensions:
+    """How dimensions are called.
+
+    Attributes:
+        plate: Name of the plate over the rows of x; None if there is none.
+        data_dim: Name of the dimension that this plate becomes; other plates keep their own names.
+        given: The user's names for the dimensions of one sample of a site.
+    """
+
+    plate: str | None
+    data_dim: str
+    given: Mapping[str, Sequence[str]] = field(default_factory=dict)
+
+    def own(self, site: str, ndim: int, *, is_layer: bool = False) -> tuple[str, ...]:
+        """Return the names of a site's own dimensions, those of one sample.
+
+        Args:
+            site: Name of the site.
+            ndim: Number of its dimensions.
+            is_layer: Whether the site is a layer's, with units or channels; images are taken for one.
+
+        Raises:
+            ValueError: If the user named another number of dimensions.
+        """
+        if site in self.given:
+            if len(self.given[site]) != ndim:
+                raise ValueError(
+                    f"dims[{site!r}] names {len(self.given[site])} dimensions {list(self.given[site])}, but one "
+                    f"sample of site {site!r} has {ndim}; name those right of its plates"
+                )
+            return tuple(self.given[site])
+        if is_layer and ndim in LAYER_DIMS or ndim == 3:
+            return tuple(f"{site}_{part}" for part in LAYER_DIMS[ndim])
+        return tuple(f"{site}_dim_{axis}" for axis in range(ndim))
+
+    def place(self, values: Tensor, site: Site, own: tuple[str, ...] = ()) -> tuple[Tensor, tuple[str, ...]]:
+        """Name the dimensions of a site's values, rows of x first.
+
+        Args:
+            values: Of the site's batch shape, followed by its own dimensions.
+            site: The site's message.
+            own: Names of its own dimensions.
+
+        Returns:
+            The values, without batch dimensions of size one that are no plate's, and a name for each that is left.
+        """
+        batch_ndim = values.dim() - len(own)
+        frames = {frame.dim: frame.name for frame in site["cond_indep_stack"] if frame.vectorized}
+        names: list[str] = []
+        for axis in reversed(range(batch_ndim)):
+            plate = frames.get(axis - batch_ndim)
+            if plate is None and values.shape[axis] == 1:
+                values = values.squeeze(axis)
+            elif plate is None:
+                names.insert(0, f"{site['name']}_batch_{axis}")
+            else:
+                names.insert(0, self.data_dim if plate == self.plate else plate)
+        names += own
+        if self.data_dim in names:
+            values = values.movedim(names.index(self.data_dim), 0)
+            names = [self.data_dim, *(name for name in names if name != self.data_dim)]
+        return values, tuple(names)
+
+
+def find_plate(sites: Iterable[Site], num_rows: int, plate: str | None) -> str | None:
+    """Return the name of the plate over the rows of x, which all observed sites share.
+
+    Args:
+        sites: Observed (or predicted) sites.
+        num_rows: Number of rows of x.
+        plate: Its name, if the user says so.
+
+    Returns:
+        The name, or None if no plate has the size of x.
+
+    Raises:
+        ValueError: If several plates have that size, the named one has not, or a plate subsamples x.
+    """
+    stacks = [[f for f in site["cond_indep_stack"] if f.vectorized] for site in sites]
+    frames = {frame.name: frame for stack in stacks for frame in stack}
+    shared = set.intersection(*({f.name for f in stack} for stack in stacks)) if stacks else set()
+    fitting = sorted(name for name in shared if frames[name].size == num_rows)
+    if plate is not None:
+        if plate not in fitting:
+            sizes = {name: frames[name].size for name in sorted(frames)}
+            raise ValueError(f"plate={plate!r} is no plate over the {num_rows} rows of x; there are {sizes}")
+        return plate
+    if len(fitting) > 1:
+        raise ValueError(
+            f"plates {fitting} all have the size of x, {num_rows}; name the one over x with plate="
+        )
+    if not fitting:
+        _refuse_subsampling(frames.values(), num_rows)
+    return fitting[0] if fitting else None
+
+
+def _refuse_subsampling(frames: Iterable[Any], num_rows: int) -> None:
+    for frame in frames:
+        if frame.full_size == num_rows != frame.size:
+            raise ValueError(
+                f"plate {frame.name!r} draws {frame.size} of the {num_rows} rows of x itself, so that its values "
+                "would not line up with x; export with the plate's full size, and cut x with batch_size="
+            )

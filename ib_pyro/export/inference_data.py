@@ -1,0 +1,146 @@
+"""The posterior of a fitted program as an ArviZ object."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ib_pyro.elbo.weights import Weight
+from ib_pyro.export.prepare import Wishes, check_data, prepare
+from ib_pyro.export.program import buffers_kept, resolve_program, seeded, warn_if_batch_norm_trains
+from ib_pyro.export.provenance import beta_attributes, version_attributes
+from ib_pyro.export.types import InferenceTree, ProgramLike
+
+__all__ = ["to_arviz"]
+
+
+def to_arviz(
+    program: ProgramLike,
+    x: Tensor,
+    y: Tensor | None = None,
+    *,
+    num_samples: int = 100,
+    sites: Iterable[str] | None = None,
+    groups: Iterable[str] | None = None,
+    batch_size: int | None = None,
+    path: str | Path | None = None,
+    overwrite: bool = False,
+    seed: int | None = None,
+    beta: Weight | None = None,
+    num_data: int | None = None,
+    constant_data: Mapping[str, Tensor] | None = None,
+    coords: Mapping[str, Sequence[Any]] | None = None,
+    dims: Mapping[str, Sequence[str]] | None = None,
+    data_dim: str = "obs_id",
+    plate: str | None = None,
+) -> InferenceTree:
+    r"""Export draws from a fitted program, and all that follows from them, as what the installed ArviZ works with.
+
+    With S draws ``z_s ~ p(z|x)`` for each of N rows of x, in one chain, the groups are:
+
+    * ``posterior``: of each site its value z and what is known of its noise, named after the site. Of a layer
+      with log-normal noise ``z1`` that is ``z1_activation`` f(x), ``z1_alpha`` (standard deviation of log eps)
+      and ``z1_log_eps``; of Gaussian noise ``_activation``, ``_alpha`` (variance of eps) and ``_eps``; of
+      dropout ``_activation``, ``_drop_prob`` and ``_eps``; of additive noise ``_loc`` and ``_scale``. The model's
+      ``pyro.deterministic`` sites stand here too;
+    * ``sample_stats``: ``z1_rate``, the rate ``KL(p(z|x) || q(z))``, analytic where there is a closed form (the
+      attribute ``estimator`` says so) and otherwise ``log p(z|x) - log q(z)`` at the draw; ``distortion``,
+      ``-log p(y|z)``. Nats, one value a row and draw;
+    * ``posterior_predictive``, ``log_likelihood``: draws of y, and ``log p(y|z_s)`` in nats, one value a row;
+    * ``prior``, ``prior_predictive``: draws of z and y from the model alone, where every prior is proper;
+    * ``observed_data``, and ``constant_data``: ``index``, the row's position in x, and what is given.
+
+    Dimensions are ``chain``, ``draw``, ``obs_id`` (the rows of x), and a layer's own: ``z1_unit``, or
+    ``z1_channel``, ``z1_height``, ``z1_width``. (``sample`` is the name that ArviZ gives to chain and draw
+    combined; with rows of that name ``arviz.extract`` and ``arviz.plot_ppc_dist`` fail.) Every variable of
+    the posterior has all of them, also the activation and noise of a first layer, which are functions of x and
+    the same in every draw: in memory these are views of one draw, and take its memory alone.
+
+    Where an activation is exactly 0, so is z: the draw says nothing of eps, and ``_log_eps`` or ``_eps`` is NaN.
+
+    **What LOO means here.** Draws are from the encoder's p(z|x), which has not seen y. ``arviz.loo`` weighs them
+    by ``1/p(y|z)``, as it must for a posterior that has seen y, and so estimates the harmonic mean of p(y|z):
+    at most the predictive density ``p(y|x) = E p(y|z)``, and further below it the more the noise changes the
+    answer. Its values rank programs by how well they answer *under their own noise*. The held-out log predictive
+    density itself, on rows that the program was not fitted to, is ``logsumexp(log_likelihood, draw) - log S``.
+    Nor does either account for weights that were fitted to the same rows.
+
+    The program runs as it is: batch norm stays in its mode (call ``program.eval()`` first for its running
+    statistics; training mode warns), effect handlers around the call apply (:func:`ib_pyro.noise_off`),
+    no gradient is kept, and parameters, buffers and devices are left as they are.
+
+    Args:
+        program: A :class:`~ib_pyro.Bottleneck`, or any pair ``(model, guide)``, called as ``model(x, y)`` or, without
+            y, as ``model(x)``. Automatic guides work.
+        x: Inputs, ``[N, ...]``.
+        y: Targets, ``[N, ...]``. Without them there is nothing observed, and y is predicted.
+        num_samples: Number S of draws.
+        sites: Latent and deterministic sites to keep values of; by default all. Rates are of all sites.
+        groups: Groups to fill; by default all that can be.
+        batch_size: Rows of x that the program sees at once. By default that is chosen for a
+            ``Bottleneck``, and all of x for a pair, whose guide may have a parameter for each row. If a pair's guide
+            is a function of x, it may be given; sites outside of the plate over x then keep their value from batch
+            to batch.
+        path: File to stream to, ``*.zarr`` (``pip install 'ib-pyro[zarr]'``) or ``*.nc``, with the memory of one
+            batch; the result reads from it. It appears once it is complete. More than 1 GB is announced
+            by a warning, and more than the disk holds refused.
+        overwrite: Replace what is at ``path``.
+        seed: Seed of the draws, which leaves torch's generators as they were. The same seed and ``batch_size``
+            give the same draws.
+        beta: The weight of the rate that the program was fitted with, per sample and in nats, for the attributes
+            ``beta`` and, if ``num_data`` is known, ``beta_paper = beta * num_data``.
+        num_data: Number of samples that it was fitted to; by default the program's own.
+        constant_data: More values for that group, ``[N, ...]`` each: x itself, nuisances; ``index`` replaces the
+            position.
+        coords: Labels of dimensions, by name.
+        dims: Names for the dimensions of one sample of a site, by site.
+        data_dim: Name of the dimension of rows.
+        plate: Name of the plate over the rows of x; by default the one of x's size around the observed sites.
+
+    Returns:
+        An ``arviz.InferenceData`` with ArviZ 0.x, an ``xarray.DataTree`` with ArviZ 1.x.
+
+    Raises:
+        TypeError: If the program is neither.
+        ValueError: If an argument does not fit: lengths, names of groups or sites, labels, or a plate.
+        OSError: If the path is taken, has no folder, or the disk is too full.
+        ImportError: If a library for the file's format is missing.
+
+    >>> from ib_pyro import Bottleneck
+    >>> from ib_pyro.nn import InformationDropout
+    >>> program = Bottleneck(InformationDropout.linear(4, 3), torch.nn.Linear(3, 2))
+    >>> result = to_arviz(program, torch.rand(5, 4), torch.tensor([0, 1, 1, 0, 1]), num_samples=7)
+    >>> dict(result["posterior"]["z1_alpha"].sizes)
+    {'chain': 1, 'draw': 7, 'obs_id': 5, 'z1_unit': 3}
+
+    By class, for a plot, and 10,000 images to a file (peak memory under 1.5 GB)::
+
+        alpha = (
+            result["posterior"]["z1_alpha"].groupby(result["observed_data"]["y"]).mean(["obs_id", "z1_unit"])
+        )
+        to_arviz(program, test.x, test.y, num_samples=100, sites=["z1"], path="z1.zarr")
+    """
+    # xarray takes a second to import: not before it is needed.
+    from ib_pyro.export.file import announce_size, check_path
+    from ib_pyro.export.write import to_file, to_memory
+
+    resolved, data = resolve_program(program), (x,) if y is None else (x, y)
+    wishes = Wishes(num_samples, sites, groups, batch_size, constant_data or {}, dims or {}, data_dim, plate)
+    check_data(x, y, wishes)
+    target = None if path is None else check_path(Path(path), overwrite=overwrite)
+    warn_if_batch_norm_trains(resolved.modules)
+    with torch.no_grad(), buffers_kept(resolved.modules), seeded(seed, x.device):
+        export, specs, batch_size = prepare(resolved, data, wishes)
+        announce_size(sum(spec.stored_bytes for spec in specs), target)
+        facts = {"program": resolved.name, "num_draws": num_samples, "batch_size": batch_size}
+        attrs = (
+            version_attributes()
+            | facts
+            | ({} if seed is None else {"seed": seed})
+            | beta_attributes(beta, num_data or resolved.num_data)
+        )
+        if target is None:
+            return to_memory(export, specs, batch_size, coords=coords or {}, attrs=attrs)
+        return to_file(export, specs, batch_size, path=target, coords=coords or {}, attrs=attrs)

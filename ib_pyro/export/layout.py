@@ -1,0 +1,134 @@
+"""The arrays of an export before there is a number in them: shapes, types and sizes."""
+
+import math
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ib_pyro.export.quantities import Key, Record
+
+__all__ = ["STATIC_GROUPS", "ArraySpec", "as_numpy", "describe_arrays", "rows_per_batch"]
+
+STATIC_GROUPS = frozenset({"observed_data", "constant_data"})
+DOUBLE_GROUPS = frozenset({"log_likelihood", "sample_stats"})
+BLOCK_BYTES = 64 * 2**20
+CHUNK_BYTES = 2 * 2**20
+MOST_ROWS = 1024
+
+
+@dataclass(frozen=True)
+class ArraySpec:
+    """One variable of the result.
+
+    Attributes:
+        group: Its group.
+        name: Its name.
+        dims: Names of its dimensions, ``chain`` and ``draw`` included.
+        shape: Their sizes.
+        dtype: Type of its elements.
+        row_axis: Axis of the rows of x; None for a global variable.
+        repeats: Whether two draws agreed, so that all may (the activation of a first layer).
+        attrs: What to say of it.
+    """
+
+    group: str
+    name: str
+    dims: tuple[str, ...]
+    shape: tuple[int, ...]
+    dtype: np.dtype
+    row_axis: int | None
+    repeats: bool
+    attrs: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def key(self) -> Key:
+        """Group and name."""
+        return self.group, self.name
+
+    @property
+    def has_draws(self) -> bool:
+        """Whether the variable has the dimensions ``chain`` and ``draw``."""
+        return self.group not in STATIC_GROUPS
+
+    @property
+    def num_bytes(self) -> int:
+        """Size of the whole array, uncompressed."""
+        return math.prod(self.shape) * self.dtype.itemsize
+
+    @property
+    def stored_bytes(self) -> int:
+        """The same without the draws that repeat the first."""
+        return self.num_bytes // self.shape[1] if self.repeats else self.num_bytes
+
+    def block_shape(self, num_rows: int) -> tuple[int, ...]:
+        """Shape of the part that belongs to some rows of x."""
+        return tuple(num_rows if axis == self.row_axis else n for axis, n in enumerate(self.shape))
+
+    def chunks(self, batch_size: int) -> tuple[int, ...]:
+        """Shape of a chunk in a file: some megabytes, all draws of a number of rows that divides a batch."""
+        if self.row_axis is None:
+            return self.shape
+        per_row = self.num_bytes / self.shape[self.row_axis]
+        rows = 2 ** int(math.log2(max(1, min(batch_size, self.shape[self.row_axis], CHUNK_BYTES / per_row))))
+        return self.block_shape(rows)
+
+    def region(self, rows: slice) -> tuple[slice, ...]:
+        """Index of the part that belongs to some rows of x."""
+        return tuple(rows if axis == self.row_axis else slice(None) for axis in range(len(self.shape)))
+
+
+def describe_arrays(
+    first: Record, second: Record, *, data_dim: str, num_rows: int, num_draws: int
+) -> list[ArraySpec]:
+    """Describe the arrays that hold ``num_draws`` draws for ``num_rows`` rows.
+
+    Args:
+        first: One draw, or static values, of any number of rows.
+        second: Another draw of the same rows.
+        data_dim: Name of the dimension of rows.
+        num_rows: Number of rows of x.
+        num_draws: Number of draws.
+
+    Raises:
+        ValueError: If a variable has a dimension twice, or one that is called ``chain`` or ``draw``.
+    """
+    specs = []
+    for (group, name), quantity in first.items():
+        leading = {} if group in STATIC_GROUPS else {"chain": 1, "draw": num_draws}
+        dims = (*leading, *quantity.dims)
+        if len(set(dims)) < len(dims):
+            raise ValueError(
+                f"variable {name!r} has dimensions {quantity.dims}; they must differ from one another and from "
+                "'chain' and 'draw': rename the plate, or a site's own with dims="
+            )
+        row_axis = dims.index(data_dim) if data_dim in dims else None
+        sizes = [
+            num_rows if dim == data_dim else n
+            for dim, n in zip(quantity.dims, quantity.values.shape, strict=True)
+        ]
+        shape = (*leading.values(), *sizes)
+        dtype = as_numpy(group, quantity.values[:0] if quantity.dims else quantity.values).dtype
+        repeats = bool(leading) and torch.equal(quantity.values, second[group, name].values)
+        specs.append(ArraySpec(group, name, dims, shape, dtype, row_axis, repeats, dict(quantity.attrs)))
+    return specs
+
+
+def rows_per_batch(specs: list[ArraySpec]) -> int:
+    """Return a number of rows whose draws take some tens of megabytes: a power of two, for aligned chunks."""
+    per_row = sum(spec.num_bytes / spec.shape[spec.row_axis] for spec in specs if spec.row_axis is not None)
+    rows = max(1, min(MOST_ROWS, BLOCK_BYTES / max(per_row, 1)))
+    return 2 ** int(math.log2(rows))
+
+
+def as_numpy(group: str, values: Tensor) -> np.ndarray:
+    """Return a tensor as an array of a type that files can hold.
+
+    Log densities are stored in double precision: what is done with them, importance weighting, takes exponentials.
+    """
+    if values.dtype == torch.bool:
+        values = values.byte()
+    if values.is_floating_point() and (group in DOUBLE_GROUPS or values.element_size() < 4):
+        values = values.double() if group in DOUBLE_GROUPS else values.float()
+    return values.detach().cpu().numpy()
