@@ -1,5 +1,7 @@
 """The rate of one latent site, analytic or sampled."""
 
+import math
+
 import torch
 from pyro.distributions import Delta
 from torch import Tensor
@@ -80,8 +82,9 @@ def _equal(a: object, b: object) -> bool:
         return False
     if isinstance(a, Tensor) or isinstance(b, Tensor):
         a, b = torch.as_tensor(a), torch.as_tensor(b)
-        return a.shape == b.shape and bool((a.to(b.device) == b).all())
-    return bool(a == b)
+        return a.shape == b.shape and torch.allclose(a.to(b), b)
+    # Plates that nest in another order multiply their scales in another order.
+    return isinstance(a, int | float) and isinstance(b, int | float) and math.isclose(a, b)
 
 
 def _short(value: object) -> str:

@@ -151,6 +151,21 @@ class TestScaleAndMask:
         with pytest.raises(ValueError, match="its mask is a tensor of shape"):
             ELBO.loss(*sides)
 
+    def test_plates_may_nest_in_another_order(self):
+        """Their scales then multiply to numbers that differ in the last digit."""
+
+        def run(order, loc):
+            sizes = (7, 17, 9), (3, 3, 2)
+            plates = [
+                pyro.plate(f"p{i}", size, subsample_size=subsample, dim=-1 - i)
+                for i, (size, subsample) in enumerate(zip(*sizes, strict=True))
+            ]
+            with plates[order[0]], plates[order[1]], plates[order[2]]:
+                pyro.sample("z", dist.Normal(loc, torch.ones((), dtype=torch.float64)))
+
+        terms = ELBO.terms(lambda: run((0, 1, 2), 0.0), lambda: run((2, 1, 0), 1.0))
+        assert terms.loss.item() == pytest.approx(7 * 17 * 9 / 2)
+
     def test_a_subsampled_model_with_a_whole_guide_is_refused(self):
         def model():
             with pyro.plate("data", 8, subsample_size=4):
