@@ -58,13 +58,15 @@ def load(
 
     The images that select a model are held out from those that train it, never taken from the test set:
 
-    | name | "train" | "validation" | "test" | image |
-    |---|---|---|---|---|
-    | digits | 1,200 | 237 | 360 | 1x8x8 |
-    | mnist, fashion-mnist | 50,000 | 10,000 | 10,000 | 1x28x28 |
-    | cifar10 | 45,000 | 5,000 | 10,000 | 3x32x32 |
-    | cluttered-mnist (box) | 50,000 | 10,000 | 10,000 | 1x96x96 |
-    | occluded-cifar (nuisance, box) | 45,000 | 5,000 | 10,000 | 3x32x32 |
+    ==============================  =======  ============  ======  =======
+    name                            "train"  "validation"  "test"  image
+    ==============================  =======  ============  ======  =======
+    digits                          1,200    237           360     1x8x8
+    mnist, fashion-mnist            50,000   10,000        10,000  1x28x28
+    cifar10                         45,000   5,000         10,000  3x32x32
+    cluttered-mnist (box)           50,000   10,000        10,000  1x96x96
+    occluded-cifar (nuisance, box)  45,000   5,000         10,000  3x32x32
+    ==============================  =======  ============  ======  =======
 
     `"train+validation"` is both, in one; `holdout=0` makes `"train"` the same (all 60,000 of MNIST). Which
     images are held out depends on the set and on `holdout` alone.

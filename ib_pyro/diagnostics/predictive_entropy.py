@@ -24,7 +24,7 @@ class PredictiveEntropy:
 
     @property
     def total(self) -> Tensor:
-        """Entropy of the posterior predictive: the sum of the two parts."""
+        """Entropy of the posterior predictive, the sum of the two parts."""
         return self.aleatoric + self.epistemic
 
 

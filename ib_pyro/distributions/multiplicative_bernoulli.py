@@ -62,7 +62,7 @@ class MultiplicativeBernoulli(TorchDistribution):
 
     @property
     def noise_free(self) -> Tensor:
-        """The activation itself: z with eps = 1."""
+        """The activation itself, which is z with eps = 1."""
         return self.activation
 
     def rsample(self, sample_shape: _size = torch.Size()) -> Tensor:  # noqa: B008

@@ -92,12 +92,12 @@ class MultiplicativeLogNormal(TorchDistribution):
 
     @property
     def loc(self) -> Tensor:
-        """Mean of log z: ``log f + m``, and -inf on the atom."""
+        """Mean of log z, ``log f + m``, and -inf on the atom."""
         return self._finite_loc().masked_fill(self.is_atom, -math.inf)
 
     @property
     def noise_free(self) -> Tensor:
-        """The activation itself: z with eps = 1."""
+        """The activation itself, which is z with eps = 1."""
         return self.activation
 
     def rsample(self, sample_shape: _size = torch.Size()) -> Tensor:  # noqa: B008

@@ -19,7 +19,7 @@ class GaussianDropout(StochasticLayer):
     """The noisy activation ``z = f(x) * eps`` with ``eps ~ N(1, alpha)``, alpha shared over samples.
 
     With beta = 1/N this is variational dropout (Kingma, Salimans & Welling 2015, eq. 1). The prior is
-    log-uniform in |z|, with a gate for units that are off. Kingma's cubic needs ``alpha <= 1``, and alpha is
+    log-uniform in ``|z|``, with a gate for units that are off. Kingma's cubic needs ``alpha <= 1``, and alpha is
     then parametrised as a sigmoid; under Molchanov's fit it is an exponential, without bound.
 
     Args:
@@ -70,7 +70,7 @@ class GaussianDropout(StochasticLayer):
 
     @property
     def alpha(self) -> Tensor:
-        """Variance of eps: a scalar, or one for each unit."""
+        """Variance of eps, a scalar or one for each unit."""
         raw = (
             self._own_parameter("raw_alpha") if self.learn_alpha else cast(Tensor, self._buffers["raw_alpha"])
         )
