@@ -11,7 +11,7 @@ from scipy.stats import t as student_t
 
 from inference.paper.run import PaperRun
 
-__all__ = ["common_row", "interval", "select", "sizes_in_words", "values_of"]
+__all__ = ["common_row", "interval", "select", "size_name", "sizes_in_words", "values_of"]
 
 Row = dict[str, Any]
 
@@ -74,6 +74,11 @@ def interval(values: Sequence[float], confidence: float = 0.95) -> tuple[float, 
         return float(data[0]), math.nan
     half = student_t.ppf(0.5 + confidence / 2, len(data) - 1) * data.std(ddof=1) / math.sqrt(len(data))
     return float(data.mean()), float(half)
+
+
+def size_name(size: float) -> str:
+    """A width as it is, a share of the filters in percent."""
+    return f"{size:g}" if size >= 2 else f"{100 * size:.3g} %"
 
 
 def sizes_in_words(rows: Sequence[Row]) -> str:

@@ -102,9 +102,7 @@ _SIZES: dict[str, dict[str, Size]] = {
     },
     "fig6": {
         "smoke": Size(sizes=(1 / 24, 1 / 12), betas=(3.0,), **_SMOKE_CNN),
-        "small": Size(
-            sizes=(0.0625, 0.125, 0.25, 0.5), betas=(0.5,), **{**_SMALL_CNN, "test_images": 10_000}
-        ),
+        "small": Size(sizes=(0.0625, 0.125, 0.25), betas=(0.5,), **{**_SMALL_CNN, "test_images": 10_000}),
         "paper": Size(sizes=(0.25, 0.5, 0.75, 1.0), betas=(3.0,), seeds=(0, 1, 2), **_PAPER_CNN),
     },
     "fig3a": {

@@ -7,14 +7,17 @@ from pathlib import Path
 from typing import Any
 
 from inference.files import write_atomically
-from inference.paper.claims import CLAIMS, Claim
-from inference.paper.numbers import sizes_in_words, values_of
+from inference.paper.claims import CLAIMS
+from inference.paper.estimates import NOT, REPRODUCED
+from inference.paper.judges import Finding
+from inference.paper.numbers import select, size_name, sizes_in_words, values_of
 from inference.paper.runner import FIGURES, figure_module, read_rows
 
 __all__ = ["results_page", "write_results"]
 
 Row = dict[str, Any]
 
+_DECIDED = (REPRODUCED, NOT)
 _HEAD = """# What of the paper we reproduce
 
 Achille & Soatto, *Information Dropout: Learning Optimal Representations Through Noisy Computation*
@@ -24,7 +27,8 @@ figures; do not edit it.
 Errors are shares of the test images: D with the noise off and batch-norm statistics re-estimated without it, N with
 one noise sample an image. Rates are nats per sample. β × N is the paper's unit of beta: the weight of the rate per
 sample times the number of training images. No setting was chosen on test images. A verdict follows the rule beside
-it; "not decided at this size" means that the interval contains both answers.
+it; "not decided at this size" means that the interval contains both answers. "One fit" warns that another seed was not
+tried: the interval, if there is one, covers the choice of the test images only.
 """
 
 
@@ -70,7 +74,8 @@ def results_page(rows: dict[str, list[Row]], *, pictures: str) -> str:
 def _summary(rows: dict[str, list[Row]]) -> str:
     lines = ["| where | claim | verdict |", "|---|---|---|"]
     for claim in CLAIMS:
-        lines.append(f"| {_heading(claim.figure)} | {claim.words} | {_finding(claim, rows).verdict} |")
+        word = _verdict(claim.judge(rows[claim.figure])) if claim.figure in rows else "not run"
+        lines.append(f"| {_heading(claim.figure)} | {claim.words} | {word} |")
     return "\n".join([*lines, ""])
 
 
@@ -89,7 +94,7 @@ def _section(name: str, rows: Sequence[Row] | None, pictures: str) -> str:
     preset = rows[0]["preset"]
     seeds = ", ".join(f"{seed:g}" for seed in values_of(runs, "seed"))
     lines += [
-        f"Sizes: {_sizes(name, runs)}. Seeds: {seeds}.",
+        f"Sizes: {_sizes(runs)}. Seeds: {seeds}.",
         "",
         f"    python -m inference paper {name} --preset {preset} --data-root DIR --out DIR",
         "",
@@ -101,18 +106,25 @@ def _section(name: str, rows: Sequence[Row] | None, pictures: str) -> str:
     for claim in CLAIMS:
         if claim.figure == name:
             found = claim.judge(rows)
-            cells = (claim.words, claim.paper, found.ours, found.interval, claim.rule, f"**{found.verdict}**")
+            cells = (
+                claim.words,
+                claim.paper,
+                found.ours,
+                found.interval,
+                claim.rule,
+                f"**{_verdict(found)}**",
+            )
             lines.append(f"| {' | '.join(cells)} |")
     return "\n".join([*lines, *_notes(name, rows), ""])
 
 
-def _sizes(name: str, runs: Sequence[Row]) -> str:
+def _sizes(runs: Sequence[Row]) -> str:
     first = runs[0]
-    unit = {"mlp": "units a layer", "vae": "= k"}.get(first["model"], "of the filters")
-    values = values_of(runs, "size")
-    shown = [f"{100 * v:.3g} %" if unit == "of the filters" else f"{v:g}" for v in values]
+    model = first["model"]
+    shown = ", ".join(f"{v:g}" if model == "vae" else size_name(v) for v in values_of(runs, "size"))
+    sizes = {"mlp": f"{shown} units a layer", "vae": f"k = {shown}"}.get(model, f"{shown} of the filters")
     full = [row for row in runs if row.get("stage", "full") == "full"]
-    return f"{sizes_in_words(full)}; {first['model']} with {', '.join(shown)} {unit}, {first['data']}"
+    return f"{sizes_in_words(full)}; {model} with {sizes}, {first['data']}"
 
 
 def _notes(name: str, rows: Sequence[Row]) -> list[str]:
@@ -121,16 +133,24 @@ def _notes(name: str, rows: Sequence[Row]) -> list[str]:
     from inference.paper.fig3a import chosen_settings
 
     words = {"information": "β × N", "binary": "drop probability", "constant": "scale"}
-    chosen = [f"{method}: {words[method]} {value:g}" for method, value in chosen_settings(rows).items()]
-    return ["", f"Strengths, each chosen on held-out images among as many candidates: {', '.join(chosen)}."]
+    chosen = []
+    for method, value in chosen_settings(rows).items():
+        tried = values_of(select(rows, stage="choice", dropout=method), "setting")
+        chosen.append(f"{method}: {words[method]} {value:g} of {', '.join(f'{each:g}' for each in tried)}")
+    return [
+        "",
+        f"Strengths, each chosen by D on held-out images, in one short fit a candidate: {'; '.join(chosen)}. The "
+        "best of all strengths may lie beyond a choice at the edge of its candidates.",
+    ]
 
 
-def _finding(claim: Claim, rows: dict[str, list[Row]]) -> Any:  # noqa: ANN401 - a finding, or the lack of one
-    if claim.figure not in rows:
-        from inference.paper.claims import Finding
-
-        return Finding("", "", "not run")
-    return claim.judge(rows[claim.figure])
+def _verdict(finding: Finding) -> str:
+    """The verdict, with a word of caution where one fit stands for all that might have been."""
+    return (
+        f"{finding.verdict} (one fit)"
+        if "one fit" in finding.interval and finding.verdict in _DECIDED
+        else finding.verdict
+    )
 
 
 def _heading(name: str) -> str:
