@@ -1,0 +1,104 @@
+"""How Sphinx builds these pages: `make docs`, without a network, warnings as errors."""
+
+import os
+import shutil
+from pathlib import Path
+
+from docutils import nodes
+from sphinx.addnodes import pending_xref
+from sphinx.application import Sphinx
+from sphinx.environment import BuildEnvironment
+from sphinx.util.nodes import make_refnode
+
+# Before anything imports pyplot: no page needs a screen.
+os.environ.setdefault("MPLBACKEND", "Agg")
+
+from ib_pyro import __version__
+
+DOCS = Path(__file__).resolve().parent
+
+project = "ib_pyro"
+author = "The ib_pyro authors"
+copyright = "The ib_pyro authors, Apache-2.0"  # noqa: A001  (the name is Sphinx's)
+version = release = __version__
+
+extensions = [
+    "sphinx.ext.autodoc",
+    "sphinx.ext.autosummary",
+    "sphinx.ext.napoleon",
+    "sphinx.ext.viewcode",
+    "sphinx-mathjax-offline",
+    "myst_nb",
+]
+exclude_patterns = ["_build", "jupyter_execute", "**.ipynb_checkpoints"]
+# A checkout without notebooks still has documentation.
+suppress_warnings = ["toc.empty_glob"]
+
+# Single backticks are code, as in the rest of the project.
+default_role = "literal"
+
+# The docstrings: Google's style, types in the signature only, members in the order of the source.
+napoleon_numpy_docstring = False
+napoleon_use_rtype = False
+autodoc_member_order = "bysource"
+autodoc_typehints_format = "short"
+autodoc_inherit_docstrings = False
+autodoc_preserve_defaults = True
+python_use_unqualified_type_names = True
+python_maximum_signature_line_length = 88
+
+# Every reference must resolve, but for those that leave this package (no inventories of the others are at hand without a
+# network), and for private classes that a signature shows.
+nitpicky = True
+nitpick_ignore_regex = [
+    ("py:.*", r"(torch|pyro|numpy|matplotlib|xarray|arviz|os|pathlib|collections|typing)\b.*"),
+    ("py:class", r"(.*\.)?_\w+"),
+]
+
+# Pages in Markdown; notebooks are shown as they were committed, never run.
+nb_execution_mode = "off"
+nb_merge_streams = True
+myst_enable_extensions = ["colon_fence", "deflist", "dollarmath"]
+myst_heading_anchors = 3
+
+html_theme = "furo"
+html_title = f"ib_pyro {release}"
+html_static_path = ["_static"]
+html_css_files = ["tables.css"]
+html_theme_options = {"navigation_with_keys": True}
+
+
+def copy_notebooks(app: Sphinx, config: object) -> None:
+    """Copy the committed notebooks to where Sphinx looks for pages, and take away those that are gone."""
+    source, target = DOCS.parent / "notebooks", Path(app.srcdir) / "notebooks"
+    target.mkdir(exist_ok=True)
+    names = {path.name for path in source.glob("*.ipynb")}
+    for path in target.glob("*.ipynb"):
+        if path.name not in names:
+            path.unlink()
+    for name in sorted(names):
+        # Sphinx reads a page again if it is newer than the last build: an unchanged notebook keeps its age.
+        shutil.copy2(source / name, target / name)
+
+
+def find_reexported(
+    app: Sphinx, env: BuildEnvironment, node: pending_xref, content: nodes.TextElement
+) -> nodes.reference | None:
+    """Resolve a name of ib_pyro that is documented once, from whatever module the text takes it."""
+    package, name = node["reftarget"].partition(".")[0], node["reftarget"].rpartition(".")[2]
+    if node.get("refdomain") != "py" or package not in ("ib_pyro", name):
+        return None
+    objects = env.domains.python_domain.objects
+    found = {entry.docname: entry for full, entry in objects.items() if full.endswith(f".{name}")}
+    found = {doc: entry for doc, entry in found.items() if doc.startswith("api/")}
+    if len(found) != 1:
+        return None
+    ((docname, entry),) = found.items()
+    return make_refnode(app.builder, node["refdoc"], docname, entry.node_id, content)
+
+
+def setup(app: Sphinx) -> dict[str, bool]:
+    """Register what is above with Sphinx."""
+    app.connect("config-inited", copy_notebooks)
+    app.connect("missing-reference", find_reexported)
+    return {"parallel_read_safe": True, "parallel_write_safe": True}

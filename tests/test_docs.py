@@ -1,0 +1,116 @@
+"""The documentation builds without a warning, forgets no public name, and its code and links work."""
+
+import importlib
+import importlib.util
+import pkgutil
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pyro
+import pytest
+
+import ib_pyro
+
+ROOT = Path(__file__).parents[1]
+DOCS = ROOT / "docs"
+SPECIAL_CASES = DOCS / "special_cases.md"
+PAGES = sorted({*DOCS.glob("*.md"), *DOCS.glob("models/*.md"), *DOCS.glob("design/*.md"), SPECIAL_CASES})
+PROGRAMS = [page for page in PAGES if page.is_file() and "```python" in page.read_text()]
+# Pages are named after their module, but for these.
+SHARED_PAGES = {"bottleneck": "program", "handlers": "program", "likelihoods": "program"}
+MODULES = [info.name for info in pkgutil.iter_modules(ib_pyro.__path__) if not info.name.startswith("_")]
+BUILDERS = ("sphinx", "furo", "myst_nb", "sphinx-mathjax-offline")
+
+
+def name_of(page):
+    return page.relative_to(DOCS).as_posix()
+
+
+def names_on(page):
+    """What an API page documents or lists, not what its prose happens to contain."""
+    text = (DOCS / "api" / f"{page}.rst").read_text()
+    documented = re.findall(r"^\.\. (?:auto\w+|py:\w+):: (\w+)$", text, flags=re.MULTILINE)
+    listed = re.findall(r"^   (\w+)$", text, flags=re.MULTILINE)
+    return {*documented, *listed}
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_every_public_name_is_on_the_page_of_its_module(module):
+    public = importlib.import_module(f"ib_pyro.{module}").__all__
+    page = SHARED_PAGES.get(module, module)
+    assert set(public) <= names_on(page), f"docs/api/{page}.rst lacks names of ib_pyro.{module}"
+
+
+@pytest.mark.parametrize("module", ["capacity", "schedules"])
+def test_modules_that_elbo_does_not_reexport_are_on_its_page(module):
+    assert set(importlib.import_module(f"ib_pyro.elbo.{module}").__all__) <= names_on("elbo")
+
+
+def test_every_name_of_the_package_itself_is_on_the_first_page():
+    assert set(ib_pyro.__all__) - {"__version__"} <= names_on("index")
+
+
+def test_every_model_has_a_page():
+    modules = {path.stem for path in (ROOT / "models").glob("*.py")} - {"__init__"}
+    text = "".join(path.read_text() for path in (DOCS / "models").glob("*.md"))
+    assert modules == set(re.findall(r"automodule:: models\.(\w+)$", text, flags=re.MULTILINE))
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name_of)
+def test_links_to_files_lead_somewhere(page):
+    if not page.is_file():
+        pytest.skip(f"no {name_of(page)} in this checkout")
+    links = re.findall(r"\]\(<?([^)\s>#]+)(?:#[^)]*)?>?\)", page.read_text())
+    broken = [link for link in links if "://" not in link and not (page.parent / link).exists()]
+    assert not broken
+    if page == SPECIAL_CASES:
+        assert links
+
+
+@pytest.mark.parametrize("page", PROGRAMS, ids=name_of)
+def test_programs_run_as_printed(page):
+    for block in re.findall(r"^```python\n(.*?)^```", page.read_text(), flags=re.DOTALL | re.MULTILINE):
+        exec(compile(block, str(page), "exec"), {})
+
+
+@pytest.mark.slow
+def test_the_jacobian_that_pyro_drops_is_as_printed(capsys):
+    page = (DOCS / "design" / "pyro_traps.md").read_text()
+    printed = re.search(r"```text\n(.*?)```", page, flags=re.DOTALL).group(1)
+    if printed.splitlines()[0] != f"pyro-ppl {pyro.__version__}":
+        pytest.skip(f"the page is about {printed.splitlines()[0]}, and this is {pyro.__version__}")
+    path = DOCS / "design" / "jacobian_of_automatic_guides.py"
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    program = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(program)
+    program.main()
+    there, here = rows(printed), rows(capsys.readouterr().out)
+    assert here.keys() == there.keys()
+    # In closed form: the loss at the right answer, and the location where each loss is least.
+    exact = {"Trace_ELBO": (0, 1), "TraceMeanField_ELBO": (1, 0), "InformationBottleneckELBO": (0, 1)}
+    for name, values in exact.items():
+        assert here[name] == pytest.approx(values, abs=0.05)
+        assert there[name] == pytest.approx(values, abs=0.05)
+
+
+@pytest.mark.slow
+def test_the_documentation_builds_without_a_warning(tmp_path):
+    for name in BUILDERS:
+        if importlib.util.find_spec(name) is None:
+            pytest.skip(f"needs {name}: pip install -e '.[docs]'")
+    if not SPECIAL_CASES.is_file():
+        pytest.skip(f"no {name_of(SPECIAL_CASES)} in this checkout")
+    command = [sys.executable, "-m", "sphinx", "-W", "--keep-going", "-q", "-d", tmp_path / "doctrees"]
+    built = subprocess.run(
+        [*command, DOCS, tmp_path / "html"], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert built.returncode == 0, built.stderr
+    for page, text in {"api/nn": "InformationDropout", "models/vae": "Bernoulli", "index": "bottleneck"}.items():
+        assert text in (tmp_path / "html" / f"{page}.html").read_text()
+
+
+def rows(text):
+    found = re.findall(r"^(\w+ELBO)\s+(\S+)\s+(\S+)$", text, flags=re.MULTILINE)
+    return {name: (float(loss), float(location)) for name, loss, location in found}
