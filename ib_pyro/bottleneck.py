@@ -167,6 +167,10 @@ class Bottleneck(nn.Module):
         if key not in self._plates:
             if batch_size == 0:
                 raise ValueError("the batch is empty; pass at least one sample")
+            if self.num_data is not None and self.num_data < batch_size:
+                raise ValueError(
+                    f"num_data={self.num_data} is the size of the data set, but the batch alone has {batch_size}"
+                )
             # Of a subsample only its length matters here: a batch comes already drawn.
             drawn: dict[str, Any] = {} if self.num_data is None else {"subsample": range(batch_size)}
             # A plate is made once, outside of any handler: making one is an effect, and costs as much as a site.

@@ -115,7 +115,8 @@ class InformationDropout(StochasticLayer):
         self._check_shapes(f, alpha)
         if self.activation_floor:
             self._check_not_negative(f)
-            f = f.clamp_min(self.activation_floor)
+            # Half precision rounds so small a floor to zero, which would be the atom.
+            f = f.clamp_min(max(self.activation_floor, torch.finfo(f.dtype).tiny))
         return MultiplicativeLogNormal(f, alpha, unit_mean=self.unit_mean, validate_args=False)
 
     def prior_distribution(self, event_shape: torch.Size) -> TorchDistributionMixin:

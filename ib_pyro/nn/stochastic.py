@@ -13,23 +13,13 @@ from pyro.infer.util import is_validation_enabled
 from pyro.nn import PyroModule
 from pyro.poutine.runtime import _PYRO_STACK
 from torch import Tensor, nn
-from torch.nn import functional as F
 
+from ib_pyro.nn.activations import resolve_activation
 from ib_pyro.nn.maps import conv2d_map, linear_map
 
-__all__ = ["ACTIVATIONS", "StochasticLayer"]
+__all__ = ["StochasticLayer"]
 
-
-def _identity(h: Tensor) -> Tensor:
-    return h
-
-
-ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
-    "identity": _identity,
-    "relu": F.relu,
-    "softplus": F.softplus,
-}
-EVENT_DIMS = {
+EVENT_DIMS: dict[type[nn.Module], int | None] = {
     nn.Linear: 1,
     nn.Conv1d: 2,
     nn.Conv2d: 3,
@@ -37,6 +27,8 @@ EVENT_DIMS = {
     nn.ConvTranspose1d: 2,
     nn.ConvTranspose2d: 3,
     nn.ConvTranspose3d: 4,
+    nn.Flatten: None,
+    nn.Unflatten: None,
 }
 
 
@@ -55,7 +47,8 @@ class StochasticLayer(PyroModule):
         features: Network whose output, after the activation, is f(x).
         activation: ``"relu"``, ``"softplus"``, ``"identity"``, or a function of tensors.
         event_dim: Number of rightmost dimensions of z that are one sample's; by default that of the last linear
-            (1) or convolutional (2 to 4) layer in ``features``, otherwise all dimensions but the first.
+            (1) or convolutional (2 to 4) layer in ``features`` unless z is reshaped after it; otherwise all
+            dimensions but the first.
         name: Name of the site.
 
     Raises:
@@ -76,7 +69,7 @@ class StochasticLayer(PyroModule):
         self._prior_cache: dict[Any, TorchDistributionMixin] = {}
         self.features = features
         self.activation = activation
-        self._activate = _resolve_activation(activation)
+        self._activate = resolve_activation(activation)
         if event_dim is not None and event_dim < 1:
             raise ValueError(f"event_dim must be at least 1, one sample's own dimensions; got {event_dim}")
         self.event_dim = event_dim or _last_event_dim(features)
@@ -267,16 +260,6 @@ class StochasticLayer(PyroModule):
         if cls._has_noise_branch:
             branches.append(conv2d_map(*size, **conv))
         return build(*branches, **options)
-
-
-def _resolve_activation(activation: str | Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
-    if callable(activation):
-        return activation
-    if activation not in ACTIVATIONS:
-        raise ValueError(
-            f"activation={activation!r} is unknown; choose one of {sorted(ACTIVATIONS)} or pass a function"
-        )
-    return ACTIVATIONS[activation]
 
 
 def _describe_invalid(posterior: TorchDistributionMixin, z: Tensor) -> str:

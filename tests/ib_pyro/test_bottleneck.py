@@ -285,6 +285,14 @@ class TestBadInput:
         with pytest.raises(ValueError, match=message):
             elbo.differentiable_loss(program.model, program.guide, *wrong(x, y))
 
+    @pytest.mark.parametrize("num_data", [5, 0])
+    def test_a_data_set_smaller_than_the_batch(self, x, y, num_data):
+        program = make(num_data=num_data)
+        with pytest.raises(
+            ValueError, match=f"num_data={num_data} is the size of the data set.*batch alone has 6"
+        ):
+            program.guide(x, y)
+
     @pytest.mark.parametrize("through", ["guide", "model"])
     def test_a_layer_that_is_not_called(self, x, through):
         class Forgetful(nn.Module):

@@ -175,6 +175,21 @@ class LayerContract:
         with noise_off():
             torch.testing.assert_close(layer(x), self.f(layer, x))
 
+    @pytest.mark.parametrize(
+        ("reshape", "event"),
+        [(nn.Flatten(), (50,)), (nn.Sequential(nn.Flatten(), nn.Unflatten(1, (5, 10))), (5, 10))],
+    )
+    def test_reshaped_features(self, reshape, event):
+        branches = [
+            nn.Sequential(nn.Conv2d(1, 2, 3, padding=1), reshape)
+            for _ in range(1 + hasattr(self.make(), "noise"))
+        ]
+        layer = self.layer(*branches, **self.options)
+        with pyro.plate("data", BATCH, dim=-1), poutine.trace() as trace:
+            layer(torch.randn(BATCH, 1, 5, 5))
+        fn = trace.trace.nodes["z"]["fn"]
+        assert (fn.batch_shape, fn.event_shape) == ((BATCH,), event)
+
     @pytest.mark.parametrize("conv", [False, True])
     def test_constructors_with_batch_norm(self, conv):
         options = {"batch_norm": True, **self.options}

@@ -60,6 +60,12 @@ def test_ignoring_the_atom_charges_units_that_are_off_too(x):
     torch.testing.assert_close(rate_of(layer, x), (0.7 / layer.alpha(x)).log().sum(-1))
 
 
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32])
+def test_ignoring_the_atom_leaves_none_in_any_precision(x, dtype):
+    posterior = make(atom="ignore").to(dtype).posterior(x.to(dtype))
+    assert not posterior.is_atom.any()
+
+
 def test_ignoring_the_atom_does_not_change_what_is_computed(x):
     layer, exact = make(atom="ignore"), make()
     exact.load_state_dict(layer.state_dict())

@@ -1,0 +1,34 @@
+"""Activations by name."""
+
+from collections.abc import Callable
+
+from torch import Tensor
+from torch.nn import functional as F
+
+__all__ = ["ACTIVATIONS", "resolve_activation"]
+
+
+def _identity(h: Tensor) -> Tensor:
+    return h
+
+
+ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
+    "identity": _identity,
+    "relu": F.relu,
+    "softplus": F.softplus,
+}
+
+
+def resolve_activation(activation: str | Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
+    """Return the activation of that name, or the function itself.
+
+    Raises:
+        ValueError: If the name is unknown.
+    """
+    if callable(activation):
+        return activation
+    if activation not in ACTIVATIONS:
+        raise ValueError(
+            f"activation={activation!r} is unknown; choose one of {sorted(ACTIVATIONS)} or pass a function"
+        )
+    return ACTIVATIONS[activation]
