@@ -20,7 +20,8 @@ def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
         path: Where the whole file appears; a former one is replaced in a single step.
         write: Called with the temporary path.
     """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    # One name, so that what a killed writer left behind is overwritten by the next.
+    temporary = path.with_name(f".{path.name}.tmp")
     try:
         write(temporary)
         with temporary.open("rb") as handle:

@@ -84,4 +84,5 @@ def _draw(
     draw_rate_distortion(results, summaries, out / "rate_distortion.png")
     best = next(s.setting for s in summaries if s.chosen and s.setting.dropout == "information")
     program, test = load_run(configs[best][0].out)
-    draw_alpha(program, test, out / "alpha.png")
+    title = f"information dropout, beta_paper {best.value:g}, seed 0: noise learned for test digits"
+    draw_alpha(program, test, out / "alpha.png", title=title)

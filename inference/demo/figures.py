@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from pyro import poutine
 from torch import Tensor
 
-from ib_pyro import Bottleneck
+from ib_pyro import Bottleneck, noise_off
 from ib_pyro.data import LabelledImages
 from ib_pyro.handlers import unwrap
 from ib_pyro.plots import plot_rate_distortion
@@ -48,8 +48,9 @@ def draw_rate_distortion(
     for summary in summaries:
         style = _LINES.get(summary.setting.dropout)
         if style is not None and summary.chosen:
-            label = f"{summary.setting.dropout}: its best on held-out images"
-            axes.axhline(summary.distortion.value, color="0.4", linestyle=style, linewidth=1.2, label=label)
+            name = summary.setting.dropout
+            label = "no noise" if name == "none" else f"{name} noise: its best on held-out images"
+            axes.axhline(summary.distortion.value, color="0.4", linestyle=style, label=label)
     axes.set_title("digits, test set, under noise", fontsize="medium")
     axes.legend(fontsize="small")
     figure.savefig(path, dpi=150)
@@ -63,20 +64,23 @@ def learned_alpha(program: Bottleneck, x: Tensor) -> dict[str, Tensor]:
         x: Inputs, ``[B, ...]``.
 
     Returns:
-        alpha of each site, ``[B, units]``; a later site's given a sample of the earlier ones.
+        alpha of each site, ``[B, units]``; a later site's given the earlier ones without their noise.
     """
-    with torch.no_grad():
+    with torch.no_grad(), noise_off():
         trace = poutine.trace(program.guide).get_trace(x)
     return {name: unwrap(trace.nodes[name]["fn"]).alpha for name in program.stochastic_layers}
 
 
-def draw_alpha(program: Bottleneck, data: LabelledImages, path: Path, *, digits: int = 6) -> None:
+def draw_alpha(
+    program: Bottleneck, data: LabelledImages, path: Path, *, title: str = "", digits: int = 6
+) -> None:
     """Draw a few digits and, beside each, alpha of every unit of every site.
 
     Args:
         program: A program with information dropout, in evaluation mode.
         data: Images, of which the first of each of ``digits`` classes are drawn.
         path: PNG to write.
+        title: What was fitted.
         digits: Number of images.
     """
     first = [int((data.y == label).nonzero()[0]) for label in range(digits)]
@@ -98,6 +102,7 @@ def draw_alpha(program: Bottleneck, data: LabelledImages, path: Path, *, digits:
                 axes[row, column].set_title(f"site {site}", fontsize="small")
             if column > 1:
                 axes[row, column].set_yticklabels([])
+    figure.suptitle(title, fontsize="medium")
     figure.supxlabel("units, in the order of their mean over these digits", fontsize="small")
     figure.supylabel("alpha, standard deviation of the log noise", fontsize="small")
     figure.savefig(path, dpi=150)

@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
+from rich import box
 from rich.table import Table
 
 from inference.demo.summary import Mean, Summary
@@ -14,25 +15,18 @@ __all__ = ["summary_rows", "summary_table"]
 
 
 def summary_table(summaries: Sequence[Summary]) -> Table:
-    """Lay the settings out as a table, with each method's choice in bold."""
-    seeds = summaries[0].seeds
+    """Lay the settings out as a table of 80 columns, with each method's choice in bold."""
     table = Table(
-        title=f"digits: mean ± standard error over {seeds} seeds",
-        caption="* the method's choice: least error on held-out images, noise off. Test error with the noise off "
-        "(off) and of 16 noise samples (on). Distortion and rate: nats per sample, test set, under noise; noise that "
-        "is not learned is charged no rate.",
+        title=f"errors on digits: mean ± standard error over {summaries[0].seeds} seeds",
+        caption="* the method's choice, by the error on held-out images with the noise off. Rate: nats per sample, "
+        "test set; noise that is not learned is charged none. beta_paper is beta (per sample, nats) times the "
+        "number of training images.",
+        box=box.SIMPLE_HEAD,
+        padding=0,
     )
-    columns = (
-        "dropout",
-        "its noise",
-        "held-out error",
-        "test error, off",
-        "test error, on",
-        "distortion",
-        "rate",
-    )
-    for name in columns:
-        table.add_column(name, justify="left" if name in columns[:2] else "right", no_wrap=True)
+    table.add_column("dropout and its noise", no_wrap=True)
+    for name in ("held out, %\nnoise off", "test, %\nnoise off", "test, %\n16 draws", "rate,\nnats"):
+        table.add_column(name, justify="right", no_wrap=True)
     for before, summary in zip([None, *summaries], summaries, strict=False):
         if before is not None and before.setting.dropout != summary.setting.dropout:
             table.add_section()
@@ -59,25 +53,17 @@ def summary_rows(summaries: Sequence[Summary]) -> list[dict[str, Any]]:
 
 
 def _cells(summary: Summary) -> tuple[str, ...]:
+    setting = summary.setting
+    noise = "" if setting.option is None else f" {setting.option} {setting.value:g}"
     errors = (summary.validation_error, summary.error, summary.error_predictive)
-    learned = summary.setting.dropout == "information"
+    learned = setting.dropout == "information"
     return (
-        f"{summary.setting.dropout}{' *' if summary.chosen else ''}",
-        _noise(summary),
-        *(f"{100 * mean.value:.2f}{_plus_minus(100 * mean.error, 2)} %" for mean in errors),
-        f"{summary.distortion.value:.3f}{_plus_minus(summary.distortion.error, 3)}",
-        f"{summary.rate.value:.2f}{_plus_minus(summary.rate.error, 2)}" if learned else "",
+        f"{setting.dropout}{noise}{' *' if summary.chosen else ''}",
+        *(_plus_minus(mean, 100) for mean in errors),
+        _plus_minus(summary.rate) if learned else "",
     )
 
 
-def _noise(summary: Summary) -> str:
-    setting = summary.setting
-    if setting.option is None:
-        return ""
-    if setting.option == "beta_paper":
-        return f"beta {summary.beta:.1e} (paper: {setting.value:g})"
-    return f"{setting.option.replace('_', ' ')} {setting.value:g}"
-
-
-def _plus_minus(error: float, digits: int) -> str:
-    return "" if math.isnan(error) else f" ± {error:.{digits}f}"
+def _plus_minus(mean: Mean, factor: float = 1.0) -> str:
+    text = f"{factor * mean.value:.2f}"
+    return text if math.isnan(mean.error) else f"{text} ± {factor * mean.error:.2f}"

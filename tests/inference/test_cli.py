@@ -118,7 +118,7 @@ def test_killed_run_resumes_to_the_numbers_of_the_uninterrupted_one(tmp_path: Pa
     whole, broken = tmp_path / "whole", tmp_path / "broken"
     process = subprocess.Popen(python("-m", "inference", *words, str(broken)), env=environment(), cwd=ROOT)
     try:
-        deadline = time.monotonic() + 120
+        deadline = time.monotonic() + 400
         while not (broken / "checkpoint.pt").exists() and time.monotonic() < deadline:
             time.sleep(0.01)
     finally:

@@ -34,9 +34,17 @@ def test_choice_is_made_on_held_out_images() -> None:
 
 def test_single_seed_has_no_standard_error() -> None:
     assert math.isnan(Mean.of([1.0]).error)
-    console = Console(file=io.StringIO(), width=140)
-    console.print(summary_table(summarize({WEAK: [result(0.03, 0.01)]})))
-    assert "±" not in console.file.getvalue().split("test error, on", 1)[1].split("*")[0]
+    rows = list(summary_table(summarize({WEAK: [result(0.03, 0.01)]})).columns[1].cells)
+    assert rows == ["3.00"]
+
+
+def test_table_fits_a_terminal_of_80_columns() -> None:
+    runs = [{**result(0.034, 0.03), "rate": 63.5}, {**result(0.01, 0.02), "rate": 60.5}]
+    table = summary_table(summarize({Setting("information", "beta_paper", 30): runs, WEAK: runs}))
+    console = Console(file=io.StringIO(), width=80)
+    console.print(table)
+    assert "information beta_paper 30 *" in console.file.getvalue()
+    assert "62.00 ± 1.50" in console.file.getvalue()
 
 
 def test_methods_have_the_same_budget() -> None:
@@ -52,7 +60,9 @@ def test_learned_alpha_is_the_layers_own() -> None:
     x = torch.rand(3, 1, 4, 4)
     alpha = learned_alpha(program, x)
     assert list(alpha) == ["z1", "z2", "z3"]
-    torch.testing.assert_close(alpha["z1"], program.encoder.z1.alpha(x.flatten(1)))
+    layer = program.encoder.z1
+    torch.testing.assert_close(alpha["z1"], layer.alpha(x.flatten(1)))
+    torch.testing.assert_close(alpha["z2"], program.encoder.z2.alpha(layer.features(x.flatten(1)).relu()))
 
 
 def test_demo_runs_and_does_nothing_twice(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -67,7 +77,7 @@ def test_demo_runs_and_does_nothing_twice(tmp_path: Path, monkeypatch: pytest.Mo
         "binary",
         "none",
     ]
-    assert "mean ± standard error over 2 seeds" in console.file.getvalue()
+    assert "errors on digits: mean ± standard error over 2 seeds" in console.file.getvalue()
     for name in ("rate_distortion.png", "alpha.png"):
         assert (out / name).stat().st_size > 10_000
     with (out / "summary.csv").open() as handle:
