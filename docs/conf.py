@@ -36,6 +36,8 @@ suppress_warnings = ["toc.empty_glob"]
 
 # Single backticks are code, as in the rest of the project.
 default_role = "literal"
+# Literal blocks of docstrings hold mathematics as often as Python; examples with >>> are coloured all the same.
+highlight_language = "none"
 
 # The docstrings: Google's style, types in the signature only, members in the order of the source.
 napoleon_numpy_docstring = False
@@ -47,8 +49,8 @@ autodoc_preserve_defaults = True
 python_use_unqualified_type_names = True
 python_maximum_signature_line_length = 88
 
-# Every reference must resolve, but for those that leave this package (no inventories of the others are at hand without a
-# network), and for private classes that a signature shows.
+# Every reference must resolve, but for those that leave this package (without a network no inventories of the others
+# are at hand), and for private classes that a signature shows.
 nitpicky = True
 nitpick_ignore_regex = [
     ("py:.*", r"(torch|pyro|numpy|matplotlib|xarray|arviz|os|pathlib|collections|typing)\b.*"),
@@ -64,7 +66,7 @@ myst_heading_anchors = 3
 html_theme = "furo"
 html_title = f"ib_pyro {release}"
 html_static_path = ["_static"]
-html_css_files = ["tables.css"]
+html_css_files = ["pages.css"]
 html_theme_options = {"navigation_with_keys": True}
 
 

@@ -107,7 +107,11 @@ def test_the_documentation_builds_without_a_warning(tmp_path):
         [*command, DOCS, tmp_path / "html"], cwd=ROOT, capture_output=True, text=True, check=False
     )
     assert built.returncode == 0, built.stderr
-    for page, text in {"api/nn": "InformationDropout", "models/vae": "Bernoulli", "index": "bottleneck"}.items():
+    for page, text in {
+        "api/nn": "InformationDropout",
+        "models/vae": "Bernoulli",
+        "index": "bottleneck",
+    }.items():
         assert text in (tmp_path / "html" / f"{page}.html").read_text()
 
 

@@ -1,7 +1,8 @@
-"""What three ELBOs make of an automatic guide over a positive site, whose right answer is known.
+"""What three ELBOs make of an automatic guide over a positive site, with a known answer.
 
-The model is ``s ~ LogNormal(1, 1)`` without data. AutoNormal's guide holds the posterior, which is the prior, exactly:
-with the location 1 and the scale 1 of log s the negative ELBO is 0, its minimum. Run it with
+The model is ``s ~ LogNormal(1, 1)`` without data, whose posterior is the prior. AutoNormal's
+guide holds it exactly, with location 1 and scale 1 of log s, where the negative ELBO is 0,
+its minimum. Run it with
 
     python docs/design/jacobian_of_automatic_guides.py
 """
@@ -25,7 +26,8 @@ def model() -> torch.Tensor:
 
 def exact_guide() -> AutoNormal:
     """Build the guide whose posterior is the model's."""
-    guide = AutoNormal(model, init_loc_fn=lambda site: torch.tensor(1.0).exp(), init_scale=1.0)
+    start = torch.tensor(1.0).exp()
+    guide = AutoNormal(model, init_loc_fn=lambda site: start, init_scale=1.0)
     guide()
     return guide
 
@@ -38,7 +40,7 @@ def value_at_optimum(elbo: type[ELBO]) -> float:
 
 
 def fitted_location(elbo: type[ELBO]) -> float:
-    """Return the location of log s after fitting from the optimum on; it should stay at 1."""
+    """Return the location of log s, fitted from the optimum on; it should stay at 1."""
     with pyro.get_param_store().scope():
         guide = exact_guide()
         loss = elbo(num_particles=64, vectorize_particles=True, max_plate_nesting=0)
