@@ -2,7 +2,8 @@
 
 Every method first chooses its own strength (beta, drop probability, scale) among as many candidates as the others, by
 its error on held-out images with the noise off, in short fits at one width. Then all of them are fitted at full length
-at every width and seed. Three more runs show what the two baselines and information dropout do without batch norm.
+at every width and seed. A second beta at one width shows what more pressure does, and three more runs what the two
+baselines and information dropout do without batch norm.
 """
 
 from __future__ import annotations
@@ -48,9 +49,14 @@ def runs(preset: str, rows: Sequence[Row]) -> list[PaperRun]:
         for width in size.sizes
         for dropout in METHODS
     ]
+    second = _second_beta(chosen["information"]["beta_paper"], size.candidates)
+    again = [
+        _run(preset, "information", width, seed, {"beta_paper": second}, stage="second beta")
+        for seed in size.seeds
+    ]
     bare = {"binary": {"drop_prob": 0.5}, "constant": {"alpha": 0.7}, "information": chosen["information"]}
     without = [_run(preset, name, width, 0, setting, batch_norm=False) for name, setting in bare.items()]
-    return [*trials, *full, *without]
+    return [*trials, *full, *again, *without]
 
 
 def chosen_settings(rows: Sequence[Row]) -> dict[str, float]:
@@ -66,8 +72,8 @@ def chosen_settings(rows: Sequence[Row]) -> dict[str, float]:
 
 def measure(run: PaperRun, result: Row, _place: Place) -> list[Row]:
     """One row: errors with and without noise."""
-    stage = "choice" if run.validation_images != 0 else "full" if run.batch_norm else "without batch norm"
-    return [{"stage": stage, **common_row(run, result)}]
+    known = "choice" if run.validation_images != 0 else "full" if run.batch_norm else "without batch norm"
+    return [{"stage": run.stage or known, **common_row(run, result)}]
 
 
 def draw(rows: Sequence[Row]) -> Figure:
@@ -92,6 +98,11 @@ def draw(rows: Sequence[Row]) -> Figure:
     return figure
 
 
+def _second_beta(chosen: float, candidates: int) -> float:
+    """The largest beta that information dropout did not choose: what more pressure does."""
+    return max(value for value in _CHOICES["information"][1][:candidates] if value != chosen)
+
+
 def _run(
     preset: str,
     dropout: str,
@@ -101,6 +112,7 @@ def _run(
     *,
     trial: bool = False,
     batch_norm: bool = True,
+    stage: str | None = None,
 ) -> PaperRun:
     size = preset_size("fig3a", preset)
     share = size.trial_epochs / size.epochs if trial else 1
@@ -119,5 +131,6 @@ def _run(
         test_images=size.test_images,
         num_samples=size.num_samples,
         seed=seed,
+        stage=stage,
         **setting,
     )

@@ -8,6 +8,7 @@ from typing import Any
 
 from inference.files import write_atomically
 from inference.paper.claims import CLAIMS
+from inference.paper.error_table import error_table
 from inference.paper.estimates import NOT, REPRODUCED
 from inference.paper.judges import Finding
 from inference.paper.numbers import select, size_name, sizes_in_words, values_of
@@ -141,6 +142,11 @@ def _notes(name: str, rows: Sequence[Row]) -> list[str]:
         "",
         f"Strengths, each chosen by D on held-out images, in one short fit a candidate: {'; '.join(chosen)}. The "
         "best of all strengths may lie beyond a choice at the edge of its candidates.",
+        "",
+        "Test errors ± their standard error over the seeds, with batch norm; information dropout at its chosen β and "
+        "at a second one:",
+        "",
+        *error_table([*select(rows, stage="full"), *select(rows, stage="second beta")]),
     ]
 
 

@@ -42,6 +42,7 @@ class PaperRun:
         weight_decay: Factor of ``½ ||w||²``.
         num_samples: Noise samples of the posterior predictive.
         seed: Of the weights, the noise and the order of the batches.
+        stage: What the run is for, where its other settings do not say.
     """
 
     model: str
@@ -69,6 +70,7 @@ class PaperRun:
     weight_decay: float = 0.0
     num_samples: int = 16
     seed: int = 0
+    stage: str | None = None
 
     @property
     def name(self) -> str:
