@@ -119,7 +119,9 @@ def test_every_method_chooses_among_as_many_candidates_and_the_full_runs_take_it
     assert all(run.validation_images is None for run in trials)
     rows = [trial(run.dropout, run.rate_setting, abs(run.rate_setting - 0.4)) for run in trials]
     assert chosen_settings(rows) == {"information": 0.3, "binary": 0.5, "constant": 0.4}
-    full = [run for run in runs("paper", rows) if run.validation_images == 0 and run.batch_norm]
+    normed = [run for run in runs("paper", rows) if run.validation_images == 0 and run.batch_norm]
+    full = [run for run in normed if run.stage is None]
+    assert {run.beta_paper for run in normed if run.stage == "second beta"} == {3.0}
     assert {run.drop_prob for run in full if run.dropout == "binary"} == {0.5}
     assert {run.beta_paper for run in full if run.dropout == "information"} == {0.3}
     assert len(full) == 4 * 6 * 5
