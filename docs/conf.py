@@ -48,6 +48,7 @@ autodoc_inherit_docstrings = False
 autodoc_preserve_defaults = True
 python_use_unqualified_type_names = True
 python_maximum_signature_line_length = 88
+toc_object_entries_show_parents = "hide"
 
 # Every reference must resolve, but for those that leave this package (without a network no inventories of the others
 # are at hand), and for private classes that a signature shows.

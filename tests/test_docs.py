@@ -58,6 +58,14 @@ def test_every_model_has_a_page():
     assert modules == set(re.findall(r"automodule:: models\.(\w+)$", text, flags=re.MULTILINE))
 
 
+@pytest.mark.parametrize("module", sorted(path.stem for path in (ROOT / "models").glob("[a-z]*.py")))
+def test_a_models_page_documents_what_its_module_offers(module):
+    text = "".join(path.read_text() for path in (DOCS / "models").glob("*.md"))
+    ours = text.split(f"automodule:: models.{module}\n")[1].split("automodule::")[0]
+    documented = re.findall(r"^\.\. (?:autofunction|autoclass|py:data):: (\w+)$", ours, flags=re.MULTILINE)
+    assert sorted(documented) == sorted(importlib.import_module(f"models.{module}").__all__)
+
+
 @pytest.mark.parametrize("page", PAGES, ids=name_of)
 def test_links_to_files_lead_somewhere(page):
     if not page.is_file():
