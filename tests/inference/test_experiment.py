@@ -143,3 +143,10 @@ def test_without_held_out_images_there_is_no_validation(quick: Quick) -> None:
 @pytest.mark.parametrize("precision", ["bf16-mixed", "64-true"])
 def test_other_precisions_run(quick: Quick, precision: str) -> None:
     assert 0 < run(quick(precision=precision, epochs=1), progress=False)["distortion"] < 10
+
+
+def test_real_images(quick: Quick, mnist_root: Path) -> None:
+    config = quick(data="mnist", data_root=mnist_root, limit=2000, epochs=2, holdout=0, hidden=32)
+    result = run(config, progress=False)
+    assert result["num_train"] == 2000
+    assert result["test_error_deterministic"] < 0.3
