@@ -2,24 +2,25 @@ r"""A linear program whose Lagrangian the closed-form Gaussian bottleneck bounds
 
 Generative process, for each of N pairs of vectors x and y::
 
-    z1 ~ N(m, diag(s²))
+    z1 ~ N(0, I)
     y  ~ N(W z1 + b, L L'),  L lower triangular
 
 Guide::
 
-    z1 ~ N(A x + a, I)
+    z1 ~ N(A x + a, diag(s²))
 
-with all of m, s, W, b, L, A, a learned. With the decoder at its optimum the distortion is ``h(y) - I(z; y)``, h(y)
-the differential entropy of y; with the prior at its optimum the rate is ``I(x; z) + TC(z)``, and rotating A takes the
-total correlation away. So for jointly Gaussian x and y (Chechik et al. 2005)::
+with all of W, b, L, A, a, s learned. With the decoder at its optimum the distortion is ``h(y) - I(z; y)``, h(y)
+the differential entropy of y. With the units of z at mean 0 and variance 1 the rate is ``I(x; z) + TC(z)``, as it
+would be under a normal prior that is learned, and rotating A takes the total correlation away. So for jointly
+Gaussian x and y (Chechik et al. 2005)::
 
     min E[-log p(y|z)] + beta * rate - h(y) = min -I(z; y) + beta I(x; z)
 
-which is :func:`ib_pyro.oracle.gaussian_ib`. The noise may have scale 1 because A may have any.
+which is :func:`ib_pyro.oracle.gaussian_ib`.
 """
 
 import torch
-from pyro.distributions import MultivariateNormal, Normal
+from pyro.distributions import MultivariateNormal
 from pyro.distributions.torch_distribution import TorchDistributionMixin
 from torch import Tensor, nn
 
@@ -27,28 +28,7 @@ from ib_pyro import Bottleneck
 from ib_pyro.nn import AdditiveNormal
 from models.constant_scale import ConstantScale
 
-__all__ = ["GaussianBottleneck", "LinearGaussianNoise"]
-
-
-class LinearGaussianNoise(AdditiveNormal):
-    """``z = A x + a + n``, ``n ~ N(0, I)``, under a Gaussian prior with independent units that is learned.
-
-    Args:
-        in_features: Dimension of x.
-        num_units: Dimension of z.
-    """
-
-    _prior_is_fixed = False
-
-    def __init__(self, in_features: int, num_units: int) -> None:
-        super().__init__(nn.Linear(in_features, num_units), ConstantScale(num_units))
-        self.prior_loc = nn.Parameter(torch.zeros(num_units))
-        self.prior_log_scale = nn.Parameter(torch.zeros(num_units))
-
-    def prior_distribution(self, event_shape: torch.Size) -> TorchDistributionMixin:
-        """Return the learned normal prior."""
-        loc, log_scale = self._own_parameter("prior_loc"), self._own_parameter("prior_log_scale")
-        return Normal(loc.expand(event_shape), log_scale.exp().expand(event_shape)).to_event(len(event_shape))
+__all__ = ["GaussianBottleneck"]
 
 
 class _LinearGaussian(nn.Module):
@@ -83,5 +63,5 @@ def GaussianBottleneck(  # noqa: N802  (a program's constructor reads as a class
         A :class:`ib_pyro.Bottleneck`, called as ``program.model(x, y)`` with x ``[N, dim_x]``, y ``[N, dim_y]``.
     """
     units = min(dim_x, dim_y) if num_units is None else num_units
-    encoder, decoder = LinearGaussianNoise(dim_x, units), _LinearGaussian(units, dim_y)
-    return Bottleneck(encoder, decoder, likelihood=_multivariate_normal)
+    encoder = AdditiveNormal(nn.Linear(dim_x, units), ConstantScale(units, learn=True))
+    return Bottleneck(encoder, _LinearGaussian(units, dim_y), likelihood=_multivariate_normal)

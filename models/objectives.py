@@ -76,8 +76,8 @@ def factor_vae(gamma: float, critic: nn.Module, **options: Any) -> InformationBo
 
     Args:
         gamma: Weight of the total correlation.
-        critic: Module from z to logits, such as :class:`ib_pyro.information.DensityRatioCritic`; train it alongside with
-            :func:`ib_pyro.information.critic_step`.
+        critic: Module from z to logits, such as :class:`ib_pyro.information.DensityRatioCritic`; train it alongside
+            with :func:`ib_pyro.information.critic_step`.
         **options: Options of :class:`ib_pyro.InformationBottleneckELBO`.
     """
     estimator = CriticTotalCorrelation(critic)
@@ -100,7 +100,7 @@ def independent_components(
 
 
 def variational_dropout(num_data: int, **options: Any) -> InformationBottleneckELBO:
-    """Variational dropout: ``beta = 1 / N``, which charges one rate for the whole data set (Kingma et al. 2015, eq. 1).
+    """Variational dropout (Kingma et al. 2015, eq. 1): ``beta = 1 / N`` charges one rate for the whole data set.
 
     Args:
         num_data: Number N of training samples.

@@ -19,8 +19,9 @@ or, ``correlated=False``, one for each weight::
 (Kingma, Salimans & Welling 2015, sections 3.2 and 3.1.) With k(alpha) the rate of one N(1, alpha) factor under the
 log-uniform prior, which no scale and so neither f nor theta enters, and d inputs and m outputs of the layer:
 
-* the rates are equal: ``beta = 1/N`` times the rate d k(alpha) of each of N samples is d k(alpha), that of s, once for
-  the whole data. An input that is exactly 0 has no noise to be charged for, so this wants f(x) != 0 (softplus, not ReLU);
+* the rates are equal: ``beta = 1/N`` times the rate d k(alpha) of each of N samples is d k(alpha), that of s, once
+  for the whole data. An input that is exactly 0 has no noise to be charged for, so this wants f(x) != 0: softplus,
+  not ReLU;
 * the distortions are equal draw by draw if all samples have the same noise, ``xi_n = s``, and in expectation always:
   each sample's term depends on its own noise alone, which has the same distribution. Fresh noise for each sample is
   what makes the gradient's variance small;

@@ -1,4 +1,4 @@
-"""Three programs in the manner of Pyro's tutorials run unchanged: a VAE, a deep Markov model, a Bayesian regression."""
+"""Programs in the manner of Pyro's tutorials run unchanged: a VAE, a deep Markov model, a Bayesian regression."""
 
 import pyro
 import pyro.distributions as dist
