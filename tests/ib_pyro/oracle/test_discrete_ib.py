@@ -88,13 +88,12 @@ def test_lagrangian_never_rises_along_the_iterations(beta):
     assert discrete_ib(problem.p_xy, beta, 4).trace.diff().max() < 1e-14
 
 
-@pytest.mark.parametrize(("rows", "columns", "states"), [(5, 4, 5), (8, 3, 4), (9, 9, 3)])
-@pytest.mark.parametrize("beta", [0.0, 0.05, 0.2, 0.4])
-def test_more_restarts_find_nothing_better(rows, columns, states, beta):
-    joint = random_joint(rows, columns, seed=rows)
-    few = discrete_ib(joint, beta, states)
-    many = discrete_ib(joint, beta, states, seed=1, num_restarts=150, max_iterations=300)
-    assert few.lagrangian.item() == pytest.approx(many.lagrangian.item(), abs=1e-9)
+@pytest.mark.parametrize(("rows", "columns", "states", "seed"), [(5, 4, 5, 0), (8, 3, 4, 0), (20, 10, 5, 1)])
+@pytest.mark.parametrize("beta", [0.0, 0.05, 0.2])
+def test_other_seeds_find_nothing_better(rows, columns, states, seed, beta):
+    joint = random_joint(rows, columns, seed=seed)
+    first, *others = (discrete_ib(joint, beta, states, seed=seed).lagrangian.item() for seed in range(3))
+    assert others == pytest.approx([first, first], abs=1e-9)
 
 
 @pytest.mark.parametrize("beta", [0.05, 0.2, 0.4])
@@ -162,6 +161,7 @@ def test_impossible_values_change_nothing():
     assert optimum.p_z_given_x.shape == (6, 3)
     torch.testing.assert_close(optimum.p_z_given_x.sum(1), torch.ones(6, dtype=torch.float64))
     assert torch.isfinite(optimum.trace).all()
+    torch.testing.assert_close(information(optimum.p_z_given_x, padded), optimum.i_zy)
 
 
 def test_a_single_state_holds_nothing():

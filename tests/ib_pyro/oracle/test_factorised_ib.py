@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from ib_pyro.oracle import discrete_factorised_ib, discrete_ib
+from ib_pyro.oracle.search import BottleneckProblem
 
 STATES = (2, 2)
 # A noisy copy of four values that no two bits could produce independently of each other.
@@ -90,6 +91,17 @@ def test_proposition_one(beta):
     assert oracle.lagrangian.item() == pytest.approx(factorised, abs=1.5e-4)
     assert oracle.lagrangian.item() < min(factorised, penalised) + 1e-12
     assert oracle.lagrangian > discrete_ib(JOINT, beta, 4).lagrangian + 0.9 * beta * 0.03
+
+
+@pytest.mark.parametrize("beta", [0.1, 0.4, 0.8])
+def test_lagrangian_never_rises_along_the_iterations(beta):
+    torch.manual_seed(0)
+    problem = BottleneckProblem(JOINT, beta, STATES)
+    encoders = torch.randn(50, 4, 4, dtype=torch.float64).softmax(-1)
+    for _ in range(30):
+        before = problem.lagrangian(encoders)
+        encoders = problem.step(encoders)
+        assert (problem.lagrangian(encoders) - before).max() < 1e-14
 
 
 @pytest.mark.parametrize("beta", [0.0, 0.2])
