@@ -31,7 +31,7 @@ def name_of(page):
 def names_on(page):
     """What an API page documents or lists, not what its prose happens to contain."""
     text = (DOCS / "api" / f"{page}.rst").read_text()
-    documented = re.findall(r"^\.\. (?:auto\w+|py:\w+):: (\w+)$", text, flags=re.MULTILINE)
+    documented = re.findall(r"^\.\. (?:auto\w+|py:\w+):: (\w+)(?:\(.*\))?$", text, flags=re.MULTILINE)
     listed = re.findall(r"^   (\w+)$", text, flags=re.MULTILINE)
     return {*documented, *listed}
 
