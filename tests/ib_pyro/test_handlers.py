@@ -48,6 +48,12 @@ def test_the_value_has_the_shape_of_the_plates():
     torch.testing.assert_close(z, F_OF_X.expand(4, 2, 3))
 
 
+def test_the_value_has_the_shape_of_a_wrapper_that_expands():
+    with noise_off():
+        z = pyro.sample("z", ExpandedDistribution(MultiplicativeLogNormal(F_OF_X, 0.5), (4, 3)).to_event(1))
+    torch.testing.assert_close(z, F_OF_X.expand(4, 3))
+
+
 def test_gradients_reach_the_activation():
     f = F_OF_X.clone().requires_grad_()
     with noise_off():

@@ -147,6 +147,19 @@ def test_an_option_that_changes_reaches_the_prior(x, option, value):
     torch.testing.assert_close(elbo.terms(program.model, program.guide, x, y).rate["z1"], by_hand)
 
 
+def test_a_prior_first_used_in_another_precision_is_not_kept(x):
+    """On another device it could not be used at all."""
+    layer = InformationDropout.linear(WIDTH_IN, WIDTH, gate=0.3)
+    program = Bottleneck(layer, nn.Linear(WIDTH, 2))
+    y, elbo = torch.zeros(BATCH).long(), InformationBottleneckELBO()
+    elbo.loss(program.model, program.guide, x.float(), y)
+    program.double()
+    on = layer.features(x) > 0
+    by_hand = torch.where(on, (0.7 / layer.alpha(x)).log(), -math.log(0.3)).sum(-1)
+    rate = elbo.terms(program.model, program.guide, x, y).rate["z1"]
+    torch.testing.assert_close(rate, by_hand, rtol=1e-13, atol=1e-13)
+
+
 def test_a_prior_first_used_in_inference_mode_can_be_trained_with(x):
     layer = make(activation="softplus", prior="log-normal")
     for option in (layer, make()):
