@@ -101,7 +101,7 @@ def fit(
         checkpoint: File to keep the state in.
         checkpoint_every: Epochs between two checkpoints; the last epoch always has one.
         resume: Whether to go on from ``checkpoint`` if it exists.
-        on_epoch: Called with the history after every epoch and every restored one, before its checkpoint.
+        on_epoch: Called with the history after every epoch, once its checkpoint is written, and with a restored one.
         progress: Whether to show a progress bar.
 
     Returns:
@@ -129,10 +129,10 @@ def fit(
         transform=transform,
     )
     state = Checkpoint(checkpoint, program, optimizer, order, scheduler) if checkpoint else None
-    history = _begin(state, epochs, resume=resume)
-    if on_epoch is not None and history:
-        on_epoch(history)
     try:
+        history = _begin(state, epochs, resume=resume)
+        if on_epoch is not None and history:
+            on_epoch(history)
         with FitProgress(epochs, loop.steps, done=len(history), enabled=progress) as bar:
             while len(history) < epochs:
                 row = _epoch(loop, len(history), bar)
