@@ -67,6 +67,7 @@ def test_draws_that_agree_for_the_first_rows_alone_are_all_kept(classifier):
         posterior = to_arviz(classifier, x, num_samples=3, batch_size=batch_size)["posterior"]
         alpha = posterior["z2_alpha"].values[0]
         np.testing.assert_array_equal(alpha[0, :2], alpha[2, :2])
+        assert (alpha[0, 2:] != alpha[1, 2:]).all()
         for draw in range(3):
             expected = second.alpha(torch.tensor(posterior["z1"].values[0, draw])).detach()
             np.testing.assert_allclose(alpha[draw], expected, rtol=1e-12)
@@ -190,6 +191,9 @@ def test_convolutions_have_channels_and_positions(same_groups):
     for name in ("z1", "z1_alpha", "z1_activation", "z1_log_eps"):
         assert posterior[name].dims == ("chain", "draw", "obs_id", *image)
     assert posterior["z2"].shape == (1, 2, 5, 2, 2, 2)
+    # Importance weights are exponentials of the likelihood; the draws stay as they are.
+    assert result["log_likelihood"]["y"].dtype == result["sample_stats"]["z1_rate"].dtype == np.float64
+    assert posterior["z1"].dtype == np.float32
     assert result["constant_data"]["x"].dims == ("obs_id", "x_channel", "x_height", "x_width")
     np.testing.assert_array_equal(result["constant_data"]["x"], x)
 
