@@ -25,7 +25,7 @@ def error_table(rows: Sequence[Row]) -> list[str]:
     """
     groups: dict[tuple[float, str, float | None], list[Row]] = {}
     for row in rows:
-        groups.setdefault((row["size"], row["dropout"], row["setting"]), []).append(row)
+        groups.setdefault((row["size"], row["dropout"], row.get("setting")), []).append(row)
     lines = [f"| {' | '.join(_HEAD)} |", f"|{'---|' * len(_HEAD)}"]
     for (size, dropout, setting), runs in sorted(groups.items(), key=lambda item: item[0][0]):
         noisy, quiet = (

@@ -31,3 +31,14 @@ def test_what_differs_in_more_than_the_seed_is_another_line() -> None:
 def test_the_rate_is_shown_where_it_is_weighed(dropout: str, shown: str) -> None:
     (line,) = error_table([_row(0, 0.02, dropout=dropout, setting=None, rate=12.0)])[2:]
     assert line.endswith(f"| 2.00 | 1.00 | {shown} |")
+
+
+def test_a_method_without_a_strength_has_an_empty_cell_in_a_csv():
+    row = {
+        "size": 8,
+        "dropout": "none",
+        "test_error_noisy": 0.2,
+        "test_error_deterministic": 0.1,
+        "rate": 0.0,
+    }
+    assert error_table([row])[-1] == "| none |  | 8 | 1 | 20.00 | 10.00 |  |"
