@@ -63,9 +63,10 @@ def to_arviz(
     **What LOO means here.** Draws are from the encoder's p(z|x), which has not seen y. ``arviz.loo`` weighs them
     by ``1/p(y|z)``, as it must for a posterior that has seen y, and so estimates the harmonic mean of p(y|z):
     at most the predictive density ``p(y|x) = E p(y|z)``, and further below it the more the noise changes the
-    answer, where large Pareto k say so. Its values rank programs by how well they answer *under their own noise*. The held-out log predictive
-    density itself, on rows that the program was not fitted to, is ``logsumexp(log_likelihood, draw) - log S``.
-    Nor does either account for weights that were fitted to the same rows.
+    answer, where large Pareto k say so. Its values rank programs by how well they answer *under their own
+    noise*, and favour little noise. The held-out log predictive density itself, on rows that the program was
+    not fitted to, is ``logsumexp(log_likelihood, draw) - log S``. Nor does either account for weights that
+    were fitted to the same rows.
 
     The program runs as it is: batch norm stays in its mode (call ``program.eval()`` first for its running
     statistics; training mode warns), effect handlers around the call apply (:func:`ib_pyro.noise_off`),
