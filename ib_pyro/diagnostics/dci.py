@@ -4,7 +4,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from scipy.special import xlogy
-from sklearn.ensemble import RandomForestClassifier
 from torch import Tensor
 
 from ib_pyro.diagnostics._factors import as_arrays, halves
@@ -72,6 +71,9 @@ def dci(
         >>> round(dci(v.double(), v, num_trees=5).disentanglement, 2)
         1.0
     """
+    # Importing scikit-learn's parts draws from Python's random generator; `import ib_pyro` must not.
+    from sklearn.ensemble import RandomForestClassifier
+
     z, v = as_arrays(code, factors, least_factors=2)
     fit, test = halves(len(z), seed)
     importance, accuracy = [], []

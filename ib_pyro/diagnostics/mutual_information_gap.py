@@ -4,7 +4,6 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
-from sklearn.metrics import mutual_info_score
 from torch import Tensor
 
 from ib_pyro.diagnostics._factors import as_arrays, top_two_gap
@@ -61,6 +60,9 @@ def mutual_information_gap(
         >>> mutual_information_gap(v.double(), v).score
         1.0
     """
+    # Importing scikit-learn's parts draws from Python's random generator; `import ib_pyro` must not.
+    from sklearn.metrics import mutual_info_score
+
     if num_bins < 2 or binning not in ("width", "quantile"):
         raise ValueError(f"num_bins, binning: {num_bins}, {binning!r}; need >= 2 and 'width' or 'quantile'")
     z, v = as_arrays(code, factors)

@@ -2,7 +2,6 @@
 
 import torch
 from scipy.stats import rankdata
-from sklearn.metrics import roc_auc_score
 from torch import Tensor
 
 __all__ = ["out_of_distribution_auroc"]
@@ -33,6 +32,9 @@ def out_of_distribution_auroc(scores_in: Tensor, scores_out: Tensor) -> float:
         >>> out_of_distribution_auroc(torch.tensor([1.0, 2.0]), torch.tensor([2.0, 3.0]))
         0.875
     """
+    # Importing scikit-learn's parts draws from Python's random generator; `import ib_pyro` must not.
+    from sklearn.metrics import roc_auc_score
+
     for name, scores in (("scores_in", scores_in), ("scores_out", scores_out)):
         if scores.ndim != 1 or scores.numel() == 0:
             raise ValueError(f"{name}: expected a non-empty [N], got {list(scores.shape)}")

@@ -3,8 +3,6 @@
 from dataclasses import dataclass
 
 import numpy as np
-from sklearn.metrics import recall_score
-from sklearn.tree import DecisionTreeClassifier
 from torch import Tensor
 
 from ib_pyro.diagnostics._factors import as_arrays, halves, top_two_gap
@@ -68,6 +66,10 @@ def separated_predictability(code: Tensor, factors: Tensor, *, seed: int = 0) ->
 
 
 def _accuracy(z: np.ndarray, v: np.ndarray, fit: np.ndarray, test: np.ndarray, seed: int) -> float:
+    # Importing scikit-learn's parts draws from Python's random generator; `import ib_pyro` must not.
+    from sklearn.metrics import recall_score
+    from sklearn.tree import DecisionTreeClassifier
+
     tree = DecisionTreeClassifier(
         max_leaf_nodes=int(v.max()) + 1, class_weight="balanced", random_state=seed
     ).fit(z[fit, None], v[fit])
