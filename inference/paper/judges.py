@@ -97,7 +97,8 @@ def errs_less(other: str, rows: Sequence[Row]) -> Finding:
         parts.append(
             f"{size_name(size)}: {100 * sum(ours) / len(ours):.2f} vs {100 * sum(theirs) / len(theirs):.2f}"
         )
-    words = f"D [%], information vs {other}, by size {'; '.join(parts)}; {other} errs {gap} points more (N: {error_gap(rival, information, N)})"
+    noisy = error_gap(rival, information, N)
+    words = f"D [%], information vs {other}, by size {'; '.join(parts)}; {other} errs {gap} points more (N: {noisy})"
     return Finding(words, f"95 %, {gap.basis}", verdict(gap))
 
 
