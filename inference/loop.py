@@ -77,34 +77,32 @@ class TrainingLoop:
         start = time.perf_counter()
         ticker = Ticker(_SECONDS_BETWEEN_LOOKS)
         self._objective.train()
+        self._core.means.reset()
         remaining = iter(self._batches)
-        x, y = next(remaining)
-        sums, seen = self._step(x, y), len(x)
+        self._step(*next(remaining))
         # Pyro's checks of shapes, supports and sites take a tenth of a small network's step: the first step has
         # them, and the numbers of all the others are looked at in `_means`.
         with pyro.validation_enabled(False):
             for step, (x, y) in enumerate(remaining, start=2):
-                sums = sums + self._step(x, y)
-                seen += len(x)
+                self._step(x, y)
                 if ticker.due():
-                    means = self._means(sums, seen)
+                    means = self._means()
                     if report is not None:
                         report(step, means)
-        return {**self._means(sums, seen), "seconds": time.perf_counter() - start}
+        return {**self._means(), "seconds": time.perf_counter() - start}
 
     def close(self) -> None:
         """Leave the program as it was, but for its parameters."""
         self._core.release()
 
-    def _step(self, x: Tensor, y: Tensor) -> Tensor:
+    def _step(self, x: Tensor, y: Tensor) -> None:
         if self._transform is not None:
             x, y = self._transform(x, y)
-        loss, sums = self._objective(x, y)
+        loss = self._objective(x, y)
         self._optimizer.zero_grad()
         self._fabric.backward(loss)
         self._optimizer.step()
-        return sums
 
-    def _means(self, sums: Tensor, seen: int) -> dict[str, float]:
-        means = self._core.means(sums, seen)
+    def _means(self) -> dict[str, float]:
+        means = self._core.means.compute()
         return {"train_error" if name == "error" else name: value for name, value in means.items()}

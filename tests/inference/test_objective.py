@@ -19,9 +19,9 @@ def evaluate(
     program: Bottleneck, data: SimpleNamespace, beta: float
 ) -> tuple[torch.Tensor, dict[str, float]]:
     objective = Objective(program, InformationBottleneckELBO(beta=beta))
-    loss, sums = objective(data.x.double(), data.y)
+    loss = objective(data.x.double(), data.y)
     objective.release()
-    return loss, objective.means(sums, len(data.x))
+    return loss, objective.means.compute()
 
 
 @pytest.mark.parametrize("beta", [0.0, 0.3])
@@ -76,3 +76,34 @@ def test_hook_is_taken_off(stripes: SimpleNamespace, build: Build) -> None:
     program = build().double()
     evaluate(program, stripes, 1.0)
     assert not program.decoder._forward_hooks
+
+
+@pytest.mark.parametrize("batch_size", [1, 4, 7, 90])
+def test_means_over_batches_of_any_size_are_those_over_the_samples(
+    stripes: SimpleNamespace, build: Build, batch_size: int
+) -> None:
+    program = build(dropout="none", batch_norm=False).double()
+    _, expected = evaluate(program, stripes, 0.3)
+    objective = Objective(program, InformationBottleneckELBO(beta=0.3))
+    x, y = stripes.x.double(), stripes.y
+    objective(x, y)
+    objective.means.reset()
+    for index in torch.arange(len(x)).split(batch_size):
+        objective(x[index], y[index])
+        objective.means.compute()
+    objective.release()
+    assert objective.means.compute() == pytest.approx(expected, rel=1e-12)
+
+
+@pytest.mark.parametrize("vectorised", [False, True])
+def test_error_with_several_particles_is_that_of_one(
+    stripes: SimpleNamespace, build: Build, vectorised: bool
+) -> None:
+    program = build(dropout="binary", batch_norm=False).double()
+    elbo = InformationBottleneckELBO(num_particles=3, vectorize_particles=vectorised, max_plate_nesting=1)
+    objective = Objective(program, elbo)
+    objective(stripes.x.double(), stripes.y)
+    objective.release()
+    wrong = objective.means.compute()["error"] * 90
+    assert 0 < wrong <= 90
+    assert wrong == pytest.approx(round(wrong))
