@@ -19,6 +19,7 @@ __all__ = ["COMMANDS", "main"]
 COMMANDS = {
     "fit": "inference.commands.fit",
     "evaluate": "inference.commands.evaluate",
+    "compare": "inference.commands.compare",
     "demo": "inference.commands.demo",
     "bench": "inference.commands.bench",
     "paper": "inference.commands.paper",
