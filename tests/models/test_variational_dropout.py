@@ -111,9 +111,7 @@ def by_hand(features, linear, alpha, xi, x, y):
     """Eq. (1) of Kingma et al. 2015: expected log-likelihood less the divergence of all the weights, negated."""
     c1, c2, c3 = 1.16145124, -1.50204118, 0.58629921
     constant = 0.5 * (0.5772156649015329 + math.log(2)) + 0.035
-    divergence = UNITS * (
-        -0.5 * alpha.log() - c1 * alpha - c2 * alpha**2 - c3 * alpha**3 + constant
-    )
+    divergence = UNITS * (-0.5 * alpha.log() - c1 * alpha - c2 * alpha**2 - c3 * alpha**3 + constant)
     logits = (features(x) * xi) @ linear.weight.T + linear.bias
     return F.cross_entropy(logits, y, reduction="sum") * N / len(x) + divergence
 
