@@ -231,15 +231,14 @@ class TestSites:
         with pytest.raises(ValueError, match="z"):
             ELBO.loss(model, guide)
 
-    @pytest.mark.parametrize("elbo", [ELBO, TraceMeanField_ELBO()], ids=lambda e: type(e).__name__)
-    def test_a_plate_on_one_side_only(self, elbo):
+    def test_a_plate_on_one_side_only(self):
         def bare():
             pyro.sample("z", prior().expand((4,)))
 
         with pytest.raises(ValueError, match='at site "z", invalid log_prob shape'):
-            elbo.loss(bare, program(posterior))
+            ELBO.loss(bare, program(posterior))
         with pytest.raises(ValueError, match='at site "z", invalid log_prob shape'):
-            elbo.loss(program(prior), lambda: pyro.sample("z", posterior().expand((4,))))
+            ELBO.loss(program(prior), lambda: pyro.sample("z", posterior().expand((4,))))
 
     def test_shapes_that_differ(self):
         guide = program(lambda: dist.Normal(torch.ones(2), 0.5).to_event(1))
