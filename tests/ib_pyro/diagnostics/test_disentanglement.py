@@ -1,6 +1,5 @@
 """MIG, DCI and SAP on codes that are disentangled, rotated, redundant, or know nothing."""
 
-import importlib
 import math
 
 import numpy as np
@@ -108,7 +107,7 @@ def test_dci_of_a_known_importance_matrix(monkeypatch, factors):
         def score(self, z, v):
             return 0.5
 
-    monkeypatch.setattr(importlib.import_module("ib_pyro.diagnostics.dci"), "RandomForestClassifier", Forest)
+    monkeypatch.setattr("sklearn.ensemble.RandomForestClassifier", Forest)
     scores = dci(torch.rand(len(factors), 2), factors)
     expected = 1 + (0.75 * math.log(0.75) + 0.25 * math.log(0.25)) / math.log(2)
     assert scores.disentanglement == pytest.approx(expected)
