@@ -7,19 +7,13 @@ from collections.abc import Mapping
 from types import TracebackType
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import BarColumn, Progress, ProgressColumn, TextColumn, TimeRemainingColumn
 
 __all__ = ["FitProgress", "Ticker"]
 
-_BAR = (
-    TextColumn("epoch {task.fields[epoch]}/{task.fields[epochs]}"),
-    BarColumn(bar_width=24),
-    TextColumn("{task.fields[numbers]}"),
-    TimeElapsedColumn(),
-    TextColumn("left"),
-    TimeRemainingColumn(),
-)
 _SECONDS_BETWEEN_LINES = 15.0
+# A narrower terminal shows the numbers without a bar.
+_WIDTH_WITH_BAR = 100
 
 
 class Ticker:
@@ -62,7 +56,9 @@ class FitProgress:
         self._live = enabled and self._console.is_terminal
         self._lines = Ticker(_SECONDS_BETWEEN_LINES)
         # Drawn by hand: rich's own thread would compete with the training step ten times a second.
-        self._bar = Progress(*_BAR, console=self._console, auto_refresh=False, disable=not self._live)
+        self._bar = Progress(
+            *_columns(self._console), console=self._console, auto_refresh=False, disable=not self._live
+        )
         fields = {"epoch": min(done + 1, epochs), "epochs": epochs, "numbers": ""}
         self._task = self._bar.add_task("", total=epochs * steps, completed=done * steps, **fields)
 
@@ -104,9 +100,17 @@ class FitProgress:
             )
 
 
+def _columns(console: Console) -> list[ProgressColumn]:
+    numbers = TextColumn("{task.fields[epoch]}/{task.fields[epochs]}  {task.fields[numbers]}")
+    bar = [BarColumn(bar_width=None)] if console.width >= _WIDTH_WITH_BAR else []
+    return [numbers, *bar, TimeRemainingColumn(), TextColumn("left")]
+
+
 def _numbers(metrics: Mapping[str, float]) -> str:
-    parts = [f"{name} {metrics[name]:.4g} nats" for name in ("distortion", "rate") if name in metrics]
-    for name, label in (("train_error", "error"), ("validation_error", "held out")):
-        if name in metrics:
-            parts.append(f"{label} {metrics[name]:.2%}")
-    return "  ".join(parts)
+    parts = [f"{name} {metrics[name]:.3g}" for name in ("distortion", "rate") if name in metrics]
+    text = f"{' '.join(parts)} nats"
+    if "train_error" in metrics:
+        text += f"  error {metrics['train_error']:.1%}"
+    if "validation_error" in metrics:
+        text += f" (held out {metrics['validation_error']:.1%})"
+    return text
