@@ -10,7 +10,8 @@ from typing import Any
 __all__ = ["comparison_table"]
 
 Result = Mapping[str, Any]
-_GROUP = ("model", "data", "dropout", "latent", "k", "beta", "epochs", "num_parameters", "num_train")
+_GROUP = ("model", "data", "dropout", "latent", "k", "beta", "objective")
+_GROUP += ("epochs", "num_parameters", "num_train")
 _NUMBERS: dict[str, tuple[str, float]] = {
     "test_error_noisy": ("test error, 1 draw [%]", 100.0),
     "test_error_predictive": ("test error, predictive [%]", 100.0),
@@ -23,7 +24,10 @@ _NUMBERS: dict[str, tuple[str, float]] = {
 _NAMES: tuple[tuple[str, Callable[[Result], str]], ...] = (
     ("program", lambda r: f"{r['model']}, {r['data']}"),
     ("noise", lambda r: f"{r['latent']} latent, k = {r['k']}" if "latent" in r else r["dropout"]),
-    ("beta [× N]", lambda r: f"{r['beta']:.3g} [{r['beta_paper']:.3g}]"),
+    (
+        "beta [× N]",
+        lambda r: "; ".join(filter(None, [f"{r['beta']:.3g} [{r['beta_paper']:.3g}]", r.get("objective")])),
+    ),
     ("epochs", lambda r: str(r["epochs"])),
 )
 

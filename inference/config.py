@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -12,12 +13,17 @@ from inference.names import require_known
 from inference.programs import DROPOUTS, LATENTS, PROGRAMS
 from inference.schedule import SCHEDULES, milestones
 
-__all__ = ["FitConfig"]
+__all__ = ["FitConfig", "SiteValues"]
+
+SiteValues = float | dict[str, float]
+"""A number for every latent site, or one for each."""
 
 # Where a run lies and how it is watched; two runs that differ in nothing else are the same run.
 _PLACE = ("data_root", "out")
+_BETA_SCHEDULES = ("constant", "cosine", "cyclical", "linear")
 _OPTIMIZERS = ("adam", "sgd")
 _PRECISIONS = ("16-mixed", "32-true", "64-true", "bf16-mixed", "bf16-true")
+_TOTAL_CORRELATIONS = ("gaussian", "minibatch-stratified", "minibatch-weighted")
 
 
 def _setting(default: Any, text: str) -> Any:  # noqa: ANN401 - dataclasses.field is typed by its default
@@ -59,6 +65,24 @@ class FitConfig:
     beta_paper: float | None = _setting(
         None, "the same, times the number of training images, as in the paper"
     )
+    beta_factors: dict[str, float] | None = _setting(
+        None, "what single sites multiply beta by, as z1=0.5,z3=2; others by 1"
+    )
+    beta_schedule: str = _setting("constant", f"how beta moves over the epochs: {', '.join(_BETA_SCHEDULES)}")
+    beta_start: float = _setting(0.0, "share of beta that the schedule starts with")
+    beta_warm_up: float | None = _setting(None, "epochs until linear and cosine arrive at beta")
+    beta_period: float | None = _setting(None, "epochs of a cycle of cyclical, half of them warm-up")
+    gamma: SiteValues = _setting(
+        0.0, "weight of the total correlation, per sample, in nats; for single sites as z1=0.5"
+    )
+    total_correlation: str = _setting("gaussian", f"its estimator: {', '.join(_TOTAL_CORRELATIONS)}")
+    capacity: SiteValues | None = _setting(
+        None, "nats per sample that the rate is drawn to, by beta times the distance; or as z1=20,z3=5"
+    )
+    capacity_warm_up: float = _setting(0.0, "epochs in which the capacity grows from zero")
+    free_nats: SiteValues | None = _setting(
+        None, "nats per sample up to which the rate costs the same; or as z1=20,z3=5"
+    )
 
     epochs: int = _setting(80, "passes over the training images")
     batch_size: int = _setting(100, "images in a step; the last, partial batch is kept")
@@ -89,9 +113,13 @@ class FitConfig:
         require_known("schedule", self.schedule, SCHEDULES)
         require_known("optimizer", self.optimizer, _OPTIMIZERS)
         require_known("precision", self.precision, _PRECISIONS)
+        require_known("beta schedule", self.beta_schedule, _BETA_SCHEDULES)
+        require_known("total correlation", self.total_correlation, _TOTAL_CORRELATIONS)
         self._check_counts()
         self._check_ranges()
         self._check_beta()
+        self._check_beta_schedule()
+        self._check_site_values()
         self._check_drops()
 
     @property
@@ -187,6 +215,40 @@ class FitConfig:
                 "(times the number of training images; the paper's are around 1)"
             )
 
+    def _check_beta_schedule(self) -> None:
+        lengths = {"beta_warm_up": ("linear", "cosine"), "beta_period": ("cyclical",)}
+        for name, schedules in lengths.items():
+            value, option = getattr(self, name), f"--{name.replace('_', '-')}"
+            if self.beta_schedule in schedules and value is None:
+                raise ValueError(f"--beta-schedule {self.beta_schedule} needs its length: {option} EPOCHS")
+            if self.beta_schedule not in schedules and value is not None:
+                raise ValueError(
+                    f"{option} {value:g} goes with --beta-schedule {' or '.join(schedules)}, and it is "
+                    f"{self.beta_schedule}"
+                )
+            _require(value is None or 0 < value < math.inf, name, value, "positive and finite")
+        _require(0 <= self.beta_start < math.inf, "beta_start", self.beta_start, "finite and not negative")
+        if self.beta_schedule == "constant":
+            _require(
+                self.beta_start == 0, "beta_start", self.beta_start, "left alone without --beta-schedule"
+            )
+
+    def _check_site_values(self) -> None:
+        for name in ("beta_factors", "gamma", "capacity", "free_nats"):
+            value = getattr(self, name)
+            for number in value.values() if isinstance(value, Mapping) else [value]:
+                _require(number is None or 0 <= number < math.inf, name, number, "finite and not negative")
+        if self.capacity is not None and self.free_nats is not None:
+            raise ValueError(
+                "--capacity draws the rate to its target and --free-nats lets it be; give one of them"
+            )
+        warm_up = self.capacity_warm_up
+        _require(0 <= warm_up < math.inf, "capacity_warm_up", warm_up, "finite and not negative")
+        if self.capacity is None and warm_up > 0:
+            raise ValueError(
+                f"--capacity-warm-up {warm_up:g} needs the target that it ends in: --capacity NATS"
+            )
+
     def _check_drops(self) -> None:
         drops = self.lr_drops
         if drops is None:
@@ -204,4 +266,6 @@ def _require(holds: bool, name: str, value: object, wanted: str) -> None:
 def _plain(value: object) -> object:
     if isinstance(value, tuple):
         return list(value)
+    if isinstance(value, Mapping):
+        return dict(value)
     return str(value) if isinstance(value, Path) else value

@@ -21,6 +21,7 @@ from inference.checkpoint import restore_program
 from inference.config import FitConfig
 from inference.evaluation import Evaluation, evaluate
 from inference.fitting import FitResult, check_data, fit
+from inference.lagrangian import Schedule, build_elbo, build_schedules, describe, lagrangian, reached
 from inference.names import require_known
 from inference.optimizers import build_optimizer
 from inference.programs import AUTOENCODERS, build_program
@@ -37,6 +38,8 @@ class _Setup:
     validation: LabelledImages | None
     test: LabelledImages
     program: Bottleneck
+    elbo: InformationBottleneckELBO
+    schedules: dict[str, Schedule]
     fabric: Fabric
 
 
@@ -125,7 +128,9 @@ def _prepare(config: FitConfig) -> _Setup:
     program = build_program(config, train.image_shape, train.num_classes)
     if config.model not in AUTOENCODERS:
         check_data(program, train, batch_size=config.batch_size)
-    return _Setup(config, train, validation, test, program, _fabric(config))
+    objective = (config, len(train), program.stochastic_layers)
+    elbo, schedules = build_elbo(*objective), build_schedules(*objective)
+    return _Setup(config, train, validation, test, program, elbo, schedules, _fabric(config))
 
 
 def _load(config: FitConfig) -> tuple[LabelledImages, LabelledImages | None, LabelledImages]:
@@ -186,13 +191,14 @@ def _fit(setup: _Setup, folder: RunFolder, *, resume: bool, progress: bool) -> F
         setup.train,
         epochs=config.epochs,
         batch_size=config.batch_size,
-        elbo=InformationBottleneckELBO(beta=config.betas(len(setup.train))[0]),
+        elbo=setup.elbo,
         optimizer=optimizer,
         scheduler=MultiStepLR(optimizer, config.lr_milestones, gamma=config.lr_factor),
         validation=setup.validation,
         fabric=setup.fabric,
         order=torch.Generator().manual_seed(config.seed),
         transform=redraw_binary if config.model in AUTOENCODERS else None,
+        schedules=setup.schedules,
         checkpoint=folder.checkpoint_file,
         checkpoint_every=config.checkpoint_every,
         resume=resume,
@@ -208,14 +214,21 @@ def _finish(setup: _Setup, folder: RunFolder, history: FitResult) -> dict[str, A
     }
     result |= {name: facts[name] for name in ("beta", "beta_paper", "num_train", "num_parameters")}
     result |= {"epochs": history.epochs, "seconds": history.seconds}
+    result |= {"objective": describe(setup.config), **reached(setup.config, setup.elbo, history.history[-1])}
     if setup.config.model in AUTOENCODERS:
-        folder.write_result(result | _bounds(setup))
+        folder.write_result(_with_lagrangian(result | _bounds(setup), setup.elbo))
         return folder.result() or {}
     result |= _described(_evaluate(setup, setup.test), "test")
     if setup.validation is not None:
         result |= _described(_evaluate(setup, setup.validation), "validation")
+    result = _with_lagrangian(result, setup.elbo)
     folder.write_result(result)
     return result
+
+
+def _with_lagrangian(result: dict[str, Any], elbo: InformationBottleneckELBO) -> dict[str, Any]:
+    # The total correlation is a property of the training set's batches; nothing is reported in its place.
+    return result if elbo.gamma else {**result, "lagrangian": lagrangian(result, elbo.beta)}
 
 
 def _bounds(setup: _Setup) -> dict[str, Any]:

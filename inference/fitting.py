@@ -14,9 +14,11 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
 from ib_pyro.elbo import InformationBottleneckELBO
+from ib_pyro.elbo.weights import Weight
 from inference.batch_norm import has_batch_norm
 from inference.checkpoint import Checkpoint
 from inference.evaluation import noisy_error
+from inference.lagrangian import Schedule, lagrangian
 from inference.loop import TrainingLoop, Transform
 from inference.optimizers import build_optimizer
 from inference.progress import FitProgress
@@ -43,9 +45,12 @@ class Dataset(Protocol):
 class FitResult:
     """What a fit has to say: a row of metrics for each epoch.
 
-    Each row has ``epoch`` (from 1), ``loss``, ``distortion``, ``rate`` and ``rate/<site>`` in nats per sample,
-    ``train_error`` and ``validation_error`` as shares where they exist, both under noise, ``beta`` (per sample,
-    nats) and ``beta_paper`` (times the number of samples), ``lr``, and ``seconds``.
+    Each row has ``epoch`` (from 1), ``loss``, ``distortion``, ``rate``, ``rate/<site>`` and
+    ``total_correlation/<site>`` in nats per sample, ``train_error`` and ``validation_error`` as shares where they
+    exist, both under noise, ``beta`` (per sample, nats) and ``beta_paper`` (times the number of samples) at the
+    epoch's last step, ``lr``, and ``seconds``. ``loss`` is what was minimised; where schedules move its weights,
+    ``lagrangian`` is distortion, rate and total correlation at the target weights, unless
+    those differ from sample to sample.
     """
 
     history: list[Row] = field(default_factory=list)
@@ -74,6 +79,7 @@ def fit(
     fabric: Fabric | None = None,
     order: torch.Generator | None = None,
     transform: Transform | None = None,
+    schedules: Mapping[str, Schedule] | None = None,
     checkpoint: Path | None = None,
     checkpoint_every: int = 1,
     resume: bool = False,
@@ -98,6 +104,9 @@ def fit(
         fabric: Device and precision; by default the best device there is, one of it.
         order: Generator that draws the order of the samples; by default one that PyTorch's ambient one seeds.
         transform: What a step sees of a batch x, y, such as images binarised anew and themselves as what is observed.
+        schedules: Attributes of the objective that move, such as ``{"beta": schedule}``: each is set before every step
+            to what its schedule returns for the number of finished epochs, a fraction. The value in ``elbo`` itself is
+            the target: ``lagrangian`` is reported at it, and ``elbo`` has it again at the end.
         checkpoint: File to keep the state in.
         checkpoint_every: Epochs between two checkpoints; the last epoch always has one.
         resume: Whether to go on from ``checkpoint`` if it exists.
@@ -127,7 +136,9 @@ def fit(
         order=order,
         fabric=fabric,
         transform=transform,
+        schedules=schedules,
     )
+    beta, gamma = elbo.beta, elbo.gamma
     state = Checkpoint(checkpoint, program, optimizer, order, scheduler) if checkpoint else None
     try:
         history = _begin(state, epochs, resume=resume)
@@ -137,6 +148,8 @@ def fit(
             while len(history) < epochs:
                 row = _epoch(loop, len(history), bar)
                 row |= _settings(elbo, optimizer, len(train.x))
+                if schedules and not _differs_by_sample(beta):
+                    row["lagrangian"] = lagrangian(row, beta, gamma)
                 if scheduler is not None:
                     scheduler.step()
                 if validation is not None and "train_error" in row:
@@ -168,7 +181,7 @@ def _begin(state: Checkpoint | None, epochs: int, *, resume: bool) -> list[Row]:
 
 def _epoch(loop: TrainingLoop, finished: int, bar: FitProgress) -> Row:
     try:
-        means = loop.epoch(lambda step, metrics: bar.step(finished, step, metrics))
+        means = loop.epoch(finished, lambda step, metrics: bar.step(finished, step, metrics))
     except FloatingPointError as error:
         raise FloatingPointError(
             f"epoch {finished + 1}: {error}; a smaller learning rate may help"
@@ -180,11 +193,16 @@ def _settings(elbo: InformationBottleneckELBO, optimizer: Optimizer, num_train: 
     weights = elbo.beta if isinstance(elbo.beta, Mapping) else {"": elbo.beta}
     row: Row = {}
     for site, weight in weights.items():
-        if isinstance(weight, Tensor) and weight.numel() > 1:
-            continue  # one weight a sample has no place in a row an epoch
+        if _differs_by_sample(weight):
+            continue  # it has no place in a row an epoch
         suffix = f"/{site}" if site else ""
         row |= {f"beta{suffix}": float(weight), f"beta_paper{suffix}": float(weight) * num_train}
     return row | {"lr": float(optimizer.param_groups[0]["lr"])}
+
+
+def _differs_by_sample(beta: Weight) -> bool:
+    weights = beta.values() if isinstance(beta, Mapping) else [beta]
+    return any(isinstance(weight, Tensor) and weight.numel() > 1 for weight in weights)
 
 
 def check_data(program: nn.Module, data: Dataset, *, batch_size: int) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import pyro
 import torch
@@ -13,6 +13,7 @@ from torch.optim import Optimizer
 
 from ib_pyro.data import batches
 from ib_pyro.elbo import InformationBottleneckELBO
+from inference.lagrangian import Schedule
 from inference.objective import Objective
 from inference.progress import Ticker
 
@@ -38,6 +39,7 @@ class TrainingLoop:
         order: Generator that draws the order of the samples.
         fabric: Device and precision.
         transform: What a step sees of a batch x, y; random draws come from the ambient generator.
+        schedules: Attributes of the objective, such as beta, as functions of the number of finished epochs.
     """
 
     def __init__(
@@ -52,8 +54,11 @@ class TrainingLoop:
         order: torch.Generator,
         fabric: Fabric,
         transform: Transform | None = None,
+        schedules: Mapping[str, Schedule] | None = None,
     ) -> None:
         self._fabric = fabric
+        self._schedules = dict(schedules or {})
+        self._targets = {name: getattr(elbo, name) for name in self._schedules}
         self._transform = transform
         self._core = Objective(program, elbo)
         self._objective, self._optimizer = fabric.setup(self._core, optimizer)
@@ -61,15 +66,16 @@ class TrainingLoop:
         self._batches = batches(data, batch_size, shuffle=True, generator=order)
         self.steps = len(self._batches)
 
-    def epoch(self, report: Report | None = None) -> dict[str, float]:
+    def epoch(self, finished: int, report: Report | None = None) -> dict[str, float]:
         """Take a step on every batch, in a new order.
 
         Args:
+            finished: Number of epochs before this one.
             report: Called now and then with the number of finished steps and the means so far.
 
         Returns:
             Means over the epoch, taken while the parameters moved: ``loss``, ``distortion``, ``rate`` and
-            ``rate/<site>`` in nats per sample, ``train_error`` as a share, ``seconds``.
+            ``rate/<site>``, ``total_correlation/<site>`` in nats per sample, ``train_error`` as a share, ``seconds``.
 
         Raises:
             FloatingPointError: If the loss is not finite; it names the site and the values.
@@ -79,11 +85,13 @@ class TrainingLoop:
         self._objective.train()
         self._core.means.reset()
         remaining = iter(self._batches)
+        self._set_weights(finished)
         self._step(*next(remaining))
         # Pyro's checks of shapes, supports and sites take a tenth of a small network's step: the first step has
         # them, and the numbers of all the others are looked at in `_means`.
         with pyro.validation_enabled(False):
             for step, (x, y) in enumerate(remaining, start=2):
+                self._set_weights(finished + (step - 1) / self.steps)
                 self._step(x, y)
                 if ticker.due():
                     means = self._means()
@@ -92,8 +100,14 @@ class TrainingLoop:
         return {**self._means(), "seconds": time.perf_counter() - start}
 
     def close(self) -> None:
-        """Leave the program as it was, but for its parameters."""
+        """Leave the program as it was, but for its parameters, and the objective at its targets."""
         self._core.release()
+        for name, target in self._targets.items():
+            setattr(self._core.elbo, name, target)
+
+    def _set_weights(self, epoch: float) -> None:
+        for name, schedule in self._schedules.items():
+            setattr(self._core.elbo, name, schedule(epoch))
 
     def _step(self, x: Tensor, y: Tensor) -> None:
         if self._transform is not None:

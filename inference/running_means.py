@@ -19,7 +19,7 @@ _STEPS_PER_SUM = 16
 
 @dataclass(frozen=True)
 class _Step:
-    loss: Tensor
+    means: tuple[Tensor, ...]
     size: int
     values: tuple[Tensor, ...]
     scores: Tensor | None
@@ -44,15 +44,18 @@ class RunningMeans:
 
         Args:
             loss: Its mean loss, a scalar.
-            terms: Its distortion and rates.
+            terms: Its distortion, rates and total correlations.
             scores: Score of each class, ``[B, classes]``, if there are classes.
             labels: What was observed, ``[B, ...]``.
         """
+        means = (loss.detach(), *(value.detach() for value in terms.total_correlation.values()))
         values = (terms.distortion.detach(), *(rate.detach() for rate in terms.rate.values()))
         if not self._names:
             error = () if scores is None else ("error",)
-            self._names = ("loss", "distortion", *(f"rate/{site}" for site in terms.rate), *error)
-        self._pending.append(_Step(loss.detach(), len(labels), values, scores, labels))
+            correlations = (f"total_correlation/{site}" for site in terms.total_correlation)
+            rates = (f"rate/{site}" for site in terms.rate)
+            self._names = ("loss", *correlations, "distortion", *rates, *error)
+        self._pending.append(_Step(means, len(labels), values, scores, labels))
         self._size += len(labels)
         if len(self._pending) == _STEPS_PER_SUM:
             self._sums = self._total()
@@ -62,7 +65,8 @@ class RunningMeans:
         """Return the means over all samples since `reset`; the total ``rate`` is the sum over the sites.
 
         Returns:
-            ``loss``, ``distortion``, ``rate`` and ``rate/<site>`` in nats per sample, ``error`` as a share.
+            ``loss``, ``distortion``, ``rate``, ``rate/<site>`` and ``total_correlation/<site>`` in nats per sample,
+            ``error`` as a share.
 
         Raises:
             FloatingPointError: If one of them is not finite; it names the sites.
@@ -70,22 +74,21 @@ class RunningMeans:
         values = dict(zip(self._names, (self._total() / self._size).tolist(), strict=True))
         rates = {name: value for name, value in values.items() if name.startswith("rate/")}
         _require_finite(values, rates)
-        error = {"error": values["error"]} if "error" in values else {}
-        first = {"loss": values["loss"], "distortion": values["distortion"]}
-        return {**first, "rate": math.fsum(rates.values()), **rates, **error}
+        first = {"loss": values.pop("loss"), "distortion": values.pop("distortion")}
+        return {**first, "rate": math.fsum(rates.values()), **rates, **values}
 
     def _total(self) -> Tensor:
         if not self._pending:
             assert self._sums is not None
             return self._sums
         steps = self._pending
-        losses = torch.stack([step.loss for step in steps])
-        sizes = torch.tensor([step.size for step in steps], dtype=losses.dtype, device=losses.device)
-        sums = [losses @ sizes, *(torch.cat(column).sum() for column in zip(*_columns(steps), strict=True))]
+        means = torch.stack([mean for step in steps for mean in step.means]).view(len(steps), -1)
+        sizes = torch.tensor([step.size for step in steps], dtype=means.dtype, device=means.device)
+        sums = [*(sizes @ means), *(torch.cat(column).sum() for column in zip(*_columns(steps), strict=True))]
         if steps[0].scores is not None:
             scores = torch.cat([step.scores for step in steps if step.scores is not None])
             wrong = scores.argmax(-1) != torch.cat([step.labels for step in steps])
-            sums.append(wrong.sum().to(losses.dtype))
+            sums.append(wrong.sum().to(means.dtype))
         total = torch.stack(sums)
         return total if self._sums is None else self._sums + total
 

@@ -39,6 +39,12 @@ def _lines(result: Mapping[str, Any]) -> list[tuple[str, str]]:
         ("rate", f"{result['rate']:.4f} nats per sample"),
         *((f"  of site {name.removeprefix('rate/')}", f"{value:.4f}") for name, value in sites.items()),
         ("beta", f"{result['beta']:.4g} per sample, {result['beta_paper']:.4g} in the paper's units"),
+        *([("objective", result["objective"])] if result.get("objective") else []),
+        *(
+            (f"  {name.replace('_', ' ')}", "yes" if result[name] else "no")
+            for name in result
+            if "_reached" in name
+        ),
         ("epochs", f"{result['epochs']} in {result['seconds']:.1f} s"),
     ]
 
