@@ -5,6 +5,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
+from pyro.distributions import Delta
 from pyro.infer import ELBO
 from pyro.infer.util import is_validation_enabled, torch_item
 from pyro.util import check_model_guide_match, warn_if_nan
@@ -29,6 +30,7 @@ from ib_pyro.elbo.terms import site_rate
 from ib_pyro.elbo.total_correlation import TotalCorrelationEstimator, resolve_total_correlation
 from ib_pyro.elbo.traces import trace_pair
 from ib_pyro.elbo.weights import Weight, check_weight, is_zero, require_known_sites, weight_of, weighted
+from ib_pyro.handlers import unwrap
 
 __all__ = ["InformationBottleneckELBO", "Terms"]
 
@@ -196,7 +198,9 @@ class InformationBottleneckELBO(ELBO):
         return model_sites, guide_sites
 
     def _evaluate(self, model_sites: Sites, guide_sites: Sites, *, with_unweighted: bool) -> Terms:
-        require_known_sites(self.beta, "beta", guide_sites.keys())
+        if isinstance(self.beta, Mapping):
+            require_known_sites(self.beta, "beta", {owner_of(name, guide_sites) for name in guide_sites})
+            _require_rates_apart(self.beta, model_sites, guide_sites)
         distortion, log_likelihood = self._distortion(model_sites)
         elbo: Tensor | float = 0.0
         rate: dict[str, Tensor] = {}
@@ -258,6 +262,25 @@ class InformationBottleneckELBO(ELBO):
                 )
             values[name] = self.total_correlation(site["fn"], site["value"], frames[0].full_size)
         return values
+
+
+def _require_rates_apart(beta: Mapping[str, float | Tensor], model_sites: Sites, guide_sites: Sites) -> None:
+    """Raise if a weight would reach a site's prior alone, because its posterior is part of a joint site's.
+
+    Raises:
+        ValueError: Names both sites.
+    """
+    joint = [
+        name for name in guide_sites if owner_of(name, guide_sites) not in model_sites and name not in beta
+    ]
+    for name in beta if joint else ():
+        own = name in model_sites and f"{name}_unconstrained" not in guide_sites
+        if own and isinstance(unwrap(guide_sites[name]["fn"]), Delta):
+            raise ValueError(
+                f"site {name!r}: beta weights it alone, but the guide draws it from the joint site {joint[0]!r}, "
+                "whose entropy cannot be shared out. Use one beta for all sites, a guide with a site for each latent "
+                f"such as AutoNormal, or say what the joint site weighs: beta={{..., {joint[0]!r}: 1.0}}"
+            )
 
 
 def _average(particles: list[Terms]) -> Terms:

@@ -9,7 +9,7 @@ import torch
 from pyro import poutine
 from pyro.distributions.testing.fakes import NonreparameterizedNormal
 from pyro.infer import Trace_ELBO, TraceMeanField_ELBO
-from pyro.infer.autoguide import AutoNormal
+from pyro.infer.autoguide import AutoDelta, AutoDiagonalNormal, AutoNormal
 
 from ib_pyro import InformationBottleneckELBO
 from ib_pyro.distributions import FactorizedLogNormal, MultiplicativeBernoulli, MultiplicativeLogNormal
@@ -278,3 +278,48 @@ def test_a_mapping_and_a_guide_that_shares_its_noise():
     assert at[0, 0] == 0
     assert at[1, 3] == pytest.approx(at[1, 0] + at[0, 3], rel=1e-6)
     assert at[1, 0] == pytest.approx(terms.rate["a"].item(), rel=1e-6)
+
+
+class TestAMappingAndAJointGuide:
+    """An automatic guide with one site for all latents has one entropy, which no single latent's weight reaches."""
+
+    @staticmethod
+    def model():
+        pyro.sample("a", dist.Normal(0.0, 1.0))
+        pyro.sample("b", dist.Normal(0.0, 2.0))
+
+    def loss(self, beta):
+        guide = AutoDiagonalNormal(self.model)
+        guide()
+        torch.manual_seed(0)
+        return InformationBottleneckELBO(beta).loss(self.model, guide)
+
+    def test_refuses_to_weigh_a_prior_without_its_posterior(self):
+        joint = "_AutoDiagonalNormal_latent"
+        with pytest.raises(
+            ValueError, match=f"site 'a': beta weights it alone, .* joint site '{joint}'.*AutoNormal"
+        ):
+            self.loss({"a": 0.5})
+
+    def test_takes_a_weight_for_the_joint_site_too(self):
+        joint = "_AutoDiagonalNormal_latent"
+        assert self.loss({"a": 3.0, "b": 3.0, joint: 3.0}) == pytest.approx(self.loss(3.0))
+        assert self.loss({joint: 0.0}) != pytest.approx(self.loss(1.0))
+
+    def test_refuses_the_name_of_an_auxiliary_site_whose_weight_is_its_owners(self):
+        guide = AutoNormal(self.model)
+        guide()
+        with pytest.raises(
+            ValueError, match=r"'a_unconstrained', which the program does not have; it has \['a'"
+        ):
+            InformationBottleneckELBO({"a_unconstrained": 0.5}).loss(self.model, guide)
+
+    def test_leaves_a_point_estimate_its_own_weight(self):
+        guide = AutoDelta(self.model)
+        guide()
+        prior = (
+            -dist.Normal(0.0, 1.0).log_prob(guide.median()["a"]),
+            -dist.Normal(0.0, 2.0).log_prob(guide.median()["b"]),
+        )
+        loss = InformationBottleneckELBO({"a": 0.5}).loss(self.model, guide)
+        assert loss == pytest.approx(float(0.5 * prior[0] + prior[1]))
