@@ -19,7 +19,7 @@ SiteValues = float | dict[str, float]
 """A number for every latent site, or one for each."""
 
 # Where a run lies and how it is watched; two runs that differ in nothing else are the same run.
-_PLACE = ("data_root", "out")
+_PLACE = ("data_root", "out", "tensorboard")
 _BETA_SCHEDULES = ("constant", "cosine", "cyclical", "linear")
 _OPTIMIZERS = ("adam", "sgd")
 _PRECISIONS = ("16-mixed", "32-true", "64-true", "bf16-mixed", "bf16-true")
@@ -104,6 +104,7 @@ class FitConfig:
     checkpoint_every: int = _setting(1, "epochs between two checkpoints")
     accelerator: str = _setting("auto", "device: auto, cpu, cuda, mps, ...")
     precision: str = _setting("32-true", f"precision of the arithmetic: {', '.join(_PRECISIONS)}")
+    tensorboard: bool = _setting(False, "write the metrics for TensorBoard too, into the run's folder")
     threads: int | None = _setting(None, "CPU threads of one operation (default: PyTorch's choice)")
 
     def __post_init__(self) -> None:

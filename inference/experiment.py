@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 from lightning.fabric import Fabric
+from lightning.fabric.loggers import TensorBoardLogger
 from torch.optim.lr_scheduler import MultiStepLR
 
 from ib_pyro import Bottleneck
@@ -154,8 +155,9 @@ def _as_options(message: str) -> str:
 
 
 def _fabric(config: FitConfig) -> Fabric:
+    loggers = [TensorBoardLogger(config.out, name="tensorboard", version="")] if config.tensorboard else None
     try:
-        return Fabric(accelerator=config.accelerator, devices=1, precision=config.precision)
+        return Fabric(accelerator=config.accelerator, devices=1, precision=config.precision, loggers=loggers)
     except (RuntimeError, ValueError) as error:
         raise ValueError(
             f"--accelerator {config.accelerator}, --precision {config.precision}: {error}"

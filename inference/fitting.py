@@ -101,7 +101,8 @@ def fit(
         optimizer: Optimiser of the program's parameters; by default SGD, learning rate 0.07 and momentum 0.9.
         scheduler: Schedule of the learning rate, stepped after every epoch.
         validation: Held-out set for ``validation_error``.
-        fabric: Device and precision; by default the best device there is, one of it.
+        fabric: Device, precision and loggers, which get every row under its epoch; by default the best device there
+            is, one of it, and no logger.
         order: Generator that draws the order of the samples; by default one that PyTorch's ambient one seeds.
         transform: What a step sees of a batch x, y, such as images binarised anew and themselves as what is observed.
         schedules: Attributes of the objective that move, such as ``{"beta": schedule}``: each is set before every step
@@ -155,6 +156,7 @@ def fit(
                 if validation is not None and "train_error" in row:
                     row["validation_error"] = noisy_error(program, validation)
                 history.append(row)
+                fabric.log_dict(_measured(row), step=row["epoch"])
                 if state and (len(history) % checkpoint_every == 0 or len(history) == epochs):
                     state.save(history)
                 if on_epoch is not None:
@@ -198,6 +200,10 @@ def _settings(elbo: InformationBottleneckELBO, optimizer: Optimizer, num_train: 
         suffix = f"/{site}" if site else ""
         row |= {f"beta{suffix}": float(weight), f"beta_paper{suffix}": float(weight) * num_train}
     return row | {"lr": float(optimizer.param_groups[0]["lr"])}
+
+
+def _measured(row: Row) -> Row:
+    return {name: value for name, value in row.items() if name != "epoch" and value is not None}
 
 
 def _differs_by_sample(beta: Weight) -> bool:

@@ -8,9 +8,11 @@ from pathlib import Path
 
 import pytest
 import torch
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from inference import FitConfig, evaluate_run, run
 from inference.experiment import load_run
+from inference.run_folder import RunFolder
 
 Quick = Callable[..., FitConfig]
 ERRORS = [
@@ -150,3 +152,26 @@ def test_real_images(quick: Quick, mnist_root: Path) -> None:
     result = run(config, progress=False)
     assert result["num_train"] == 2000
     assert result["test_error_deterministic"] < 0.3
+
+
+def test_tensorboard_reads_the_metrics_of_an_interrupted_run_too(
+    quick: Quick, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = quick(tensorboard=True)
+    write = RunFolder.write_metrics
+
+    def stop_after_two(folder: RunFolder, history: list[dict[str, object]]) -> None:
+        write(folder, history)
+        if len(history) == 2:
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(RunFolder, "write_metrics", stop_after_two)
+        with pytest.raises(KeyboardInterrupt):
+            run(config, progress=False)
+    run(config, resume=True, progress=False)
+    events = EventAccumulator(str(config.out / "tensorboard"))
+    events.Reload()
+    for name in ("loss", "rate/z1", "beta", "validation_error"):
+        found = {event.step: event.value for event in events.Scalars(name)}
+        assert found == {int(row["epoch"]): pytest.approx(float(row[name])) for row in rows(config)}

@@ -18,6 +18,7 @@ from inference.cli import main
 from inference.config import _BETA_SCHEDULES
 from inference.lagrangian import build_elbo, build_schedules, lagrangian, reached
 from inference.optimizers import build_optimizer
+from inference.run_folder import RunFolder
 
 Build = Callable[..., Bottleneck]
 Quick = Callable[..., FitConfig]
@@ -92,18 +93,16 @@ def test_total_correlation_is_a_column_and_part_of_the_lagrangian(
         )
 
 
-def test_resumed_under_a_schedule_equals_uninterrupted(quick: Quick, tmp_path: Path) -> None:
+def test_resumed_under_a_schedule_equals_uninterrupted(
+    quick: Quick, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     options = {"beta_schedule": "cosine", "beta_warm_up": 2.5, "capacity": 4.0, "capacity_warm_up": 2.0}
     whole = run(quick(out=tmp_path / "whole", **options), progress=False)
     config = quick(out=tmp_path / "broken", **options)
-    from inference.run_folder import RunFolder
-
-    write, RunFolder.write_metrics = RunFolder.write_metrics, stop_after_two
-    try:
+    with monkeypatch.context() as patch:
+        patch.setattr(RunFolder, "write_metrics", stop_after_two)
         with pytest.raises(KeyboardInterrupt):
             run(config, progress=False)
-    finally:
-        RunFolder.write_metrics = write
     resumed = run(config, resume=True, progress=False)
     assert {**resumed, "seconds": 0} == {**whole, "seconds": 0}
 
