@@ -4,8 +4,8 @@
 result with fewer filters, images, epochs and values of beta, within two hours on two CPU cores. ``smoke`` only shows
 that the program runs.
 
-What the Lagrangian weighs is a nat of rate per image, ``beta / N``. With a fifth of the paper's 50,000 images, a fifth of
-its beta is the same trade; `fig2` and `fig5` at ``small`` keep that trade rather than the number before the N.
+What the Lagrangian weighs is a nat of rate per image, ``beta / N``. With a fifth of the paper's 50,000 images, a fifth
+of its beta is the same trade; figures 2 and 5 at ``small`` keep that trade rather than the number.
 """
 
 from __future__ import annotations
