@@ -1,10 +1,12 @@
 """What is shipped, what an import changes, and which room may import which."""
 
 import ast
-import email
+import email.message
+import re
 import subprocess
 import sys
 import zipfile
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
@@ -49,17 +51,61 @@ def test_wheel_holds_all_of_ib_pyro_and_nothing_else(wheel: Path) -> None:
     assert names(wheel) >= {*modules, "ib_pyro/py.typed", f"{info}/licenses/LICENSE"}
 
 
-def test_wheel_asks_for_the_arviz_of_its_python(wheel: Path) -> None:
-    info = f"ib_pyro-{__version__}.dist-info"
+def metadata_of(wheel: Path) -> email.message.Message:
     with zipfile.ZipFile(wheel) as files:
-        metadata = email.message_from_bytes(files.read(f"{info}/METADATA"))
-    required = metadata.get_all("Requires-Dist")
+        return email.message_from_bytes(files.read(f"ib_pyro-{__version__}.dist-info/METADATA"))
+
+
+def test_wheel_asks_for_the_arviz_of_its_python(wheel: Path) -> None:
+    required = metadata_of(wheel).get_all("Requires-Dist")
     assert {line for line in required if line.startswith("arviz")} == {
         "arviz<1,>=0.21; python_version < '3.12'",
         "arviz>=1; python_version >= '3.12'",
     }
     operators = {part.operator for line in required for part in Requirement(line).specifier}
     assert operators == {">=", "<"}, "ranges, not pins"
+
+
+def libraries_of(extra: str, wheel: Path) -> dict[str, Requirement]:
+    """What an extra adds, by name, and what the extras add that it names."""
+    required = [Requirement(line) for line in metadata_of(wheel).get_all("Requires-Dist")]
+    added = [each for each in required if each.marker and "extra ==" in str(each.marker)]
+    found: dict[str, Requirement] = {}
+    for each in (each for each in added if each.marker.evaluate({"extra": extra})):
+        if each.name == "ib-pyro":
+            for other in each.extras:
+                found |= libraries_of(other, wheel)
+        else:
+            found[each.name] = each
+    return found
+
+
+def test_extras_hold_what_the_stores_ask_for(wheel: Path) -> None:
+    netcdf, zarr = libraries_of("netcdf", wheel), libraries_of("zarr", wheel)
+    assert set(netcdf) == {"h5netcdf", "h5py"}
+    assert set(zarr) == {"zarr"}
+    # The store is written through calls that Zarr 2 has not.
+    assert "2.18.7" not in zarr["zarr"].specifier
+    assert version("zarr") in zarr["zarr"].specifier
+    # The notebook on posterior noise writes netCDF, and the tests write both.
+    assert {*netcdf, "nbclient"} <= set(libraries_of("notebooks", wheel))
+    assert {*netcdf, *zarr, "pytest"} <= set(libraries_of("dev", wheel))
+
+
+def test_every_extra_that_a_text_names_exists(wheel: Path) -> None:
+    extras = set(metadata_of(wheel).get_all("Provides-Extra"))
+    texts = [ROOT / "README.md", *(ROOT / "docs").glob("*.md")]
+    for room in ROOMS:
+        texts += [path for path in (ROOT / room).rglob("*.py") if path != Path(__file__)]
+    named = {str(path.relative_to(ROOT)): extras_named(path.read_text()) for path in texts}
+    assert {"zarr", "netcdf"} <= named["README.md"] & named["ib_pyro/export/inference_data.py"]
+    assert not {path: names - extras for path, names in named.items() if names - extras}
+
+
+def extras_named(text: str) -> set[str]:
+    """Extras in commands such as ``pip install 'ib-pyro[zarr]'`` and ``pip install '.[zarr,netcdf]'``."""
+    lists = re.findall(r"pip install (?:-e )?['\"](?:ib-pyro|\.)\[([\w,-]+)\]", text)
+    return {name for names in lists for name in names.split(",")}
 
 
 def test_wheel_is_complete_without_the_other_rooms(wheel: Path, tmp_path: Path) -> None:

@@ -84,9 +84,9 @@ def to_arviz(
             ``Bottleneck``, and all of x for a pair, whose guide may have a parameter for each row. If a pair's guide
             is a function of x, it may be given; sites outside of the plate over x then keep their value from batch
             to batch.
-        path: File to stream to, ``*.zarr`` (``pip install 'ib-pyro[zarr]'``) or ``*.nc``, with the memory of one
-            batch; the result reads from it. It appears once it is complete. More than 1 GB is announced
-            by a warning, and more than the disk holds refused.
+        path: File to stream to, ``*.zarr`` (``pip install 'ib-pyro[zarr]'``) or ``*.nc``
+            (``pip install 'ib-pyro[netcdf]'``), with the memory of one batch; the result reads from it. It appears
+            once it is complete. More than 1 GB is announced by a warning, and more than the disk holds refused.
         overwrite: Replace what is at ``path``.
         seed: Seed of the draws, which leaves torch's generators as they were. The same seed and ``batch_size``
             give the same draws.

@@ -19,6 +19,9 @@ class NetCDFStore:
         specs: The arrays.
         skeleton: Coordinates and attributes of each group; the root's under ``"/"``.
         batch_size: Number of rows that will be written at once.
+
+    Raises:
+        ImportError: If h5netcdf is missing.
     """
 
     suffixes = (".nc", ".netcdf")
@@ -49,7 +52,9 @@ class NetCDFStore:
             import h5netcdf  # noqa: F401
             import h5py  # type: ignore[import-untyped]  # noqa: F401
         except ImportError as error:
-            raise ImportError("a netCDF file needs h5netcdf and h5py: pip install h5netcdf h5py") from error
+            raise ImportError(
+                "a netCDF file needs h5netcdf and h5py: pip install 'ib-pyro[netcdf]'"
+            ) from error
 
     def write(self, spec: ArraySpec, rows: slice, block: np.ndarray) -> None:
         """Write the part of an array that belongs to some rows of x."""

@@ -55,7 +55,9 @@ class ZarrStore:
         except ImportError as error:
             raise ImportError("a Zarr store needs Zarr: pip install 'ib-pyro[zarr]'") from error
         if int(zarr.__version__.split(".")[0]) < 3:
-            raise ImportError(f"a Zarr store needs Zarr 3, not {zarr.__version__}: pip install 'zarr>=3'")
+            raise ImportError(
+                f"a Zarr store needs Zarr 3, not {zarr.__version__}: pip install 'ib-pyro[zarr]'"
+            )
 
     def write(self, spec: ArraySpec, rows: slice, block: np.ndarray) -> None:
         """Write the part of an array that belongs to some rows of x."""

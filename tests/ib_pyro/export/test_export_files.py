@@ -75,10 +75,10 @@ def test_a_path_says_its_format_and_has_a_folder(classifier, labelled, tmp_path)
 
 
 @pytest.mark.parametrize(
-    ("name", "library", "install"),
-    [("a.zarr", "zarr", r"ib-pyro\[zarr\]"), ("a.nc", "h5netcdf", "h5netcdf h5py")],
+    ("name", "library", "extra"),
+    [("a.zarr", "zarr", "zarr"), ("a.nc", "h5netcdf", "netcdf"), ("a.nc", "h5py", "netcdf")],
 )
-def test_a_missing_library_is_named(classifier, labelled, tmp_path, monkeypatch, name, library, install):
+def test_a_missing_library_is_named(classifier, labelled, tmp_path, monkeypatch, name, library, extra):
     real = builtins.__import__
 
     def without(module: str, *args: object, **kwargs: object) -> object:
@@ -87,8 +87,15 @@ def test_a_missing_library_is_named(classifier, labelled, tmp_path, monkeypatch,
         return real(module, *args, **kwargs)
 
     monkeypatch.setattr(builtins, "__import__", without)
-    with pytest.raises(ImportError, match=f"pip install '?{install}"):
+    with pytest.raises(ImportError, match=rf"(?i){library}.*: pip install 'ib-pyro\[{extra}\]'"):
         to_arviz(classifier, *labelled, num_samples=2, path=tmp_path / name)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_zarr_that_is_too_old_is_named(classifier, labelled, tmp_path, monkeypatch):
+    monkeypatch.setattr("zarr.__version__", "2.18.7")
+    with pytest.raises(ImportError, match=r"needs Zarr 3, not 2\.18\.7: pip install 'ib-pyro\[zarr\]'"):
+        to_arviz(classifier, *labelled, num_samples=2, path=tmp_path / "draws.zarr")
     assert not list(tmp_path.iterdir())
 
 
