@@ -30,7 +30,7 @@ __all__ = ["TITLE", "box_coverage", "draw", "measure", "runs"]
 TITLE = "information maps on Cluttered MNIST"
 Row = dict[str, Any]
 
-_PICTURES = 2
+_PICTURES = 3
 # Nats below which a rate is drawn at the bottom of a logarithmic axis.
 _FLOOR = 0.1
 _MAPPED_SITES = ("z1", "z2", "z3")
@@ -75,10 +75,11 @@ def measure(run: PaperRun, result: Row, place: Place) -> list[Row]:
         label = {"kind": "image", "image": index, "box": _text(test.box[index]), "setting": run.rate_setting}
         lines = (255 * test.x[index, 0]).round().to(torch.int64)
         rows += [{**label, "line": line, "values": _text(values)} for line, values in enumerate(lines)]
-        for site in _MAPPED_SITES:
+        for site, rate in maps.items():
             label = {"kind": "map", "image": index, "site": site, "setting": run.rate_setting}
-            lines = maps[site][index]
-            rows += [{**label, "line": line, "values": _text(values)} for line, values in enumerate(lines)]
+            rows += [
+                {**label, "line": line, "values": _text(values)} for line, values in enumerate(rate[index])
+            ]
     return rows
 
 
@@ -113,7 +114,7 @@ def draw(rows: Sequence[Row]) -> Figure:
     """Images with their maps, a row a beta; to the right the share within the box against beta."""
     shares = select(rows, kind="share")
     betas = values_of(shares, "setting")
-    images = values_of(select(rows, kind="image"), "image")
+    images = values_of(select(rows, kind="image"), "image")[:2]
     columns = len(images) * (1 + len(_MAPPED_SITES))
     figure, axes = new_figure(len(betas) + 1, columns, width=1.75 * columns, height=1.75 * len(betas) + 3)
     grid = axes[-1, 0].get_gridspec()
