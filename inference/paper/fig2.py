@@ -194,6 +194,8 @@ def _draw_shares(ax: Axes, shares: Sequence[Row], betas: Sequence[float]) -> Non
         100 * shares[0]["chance"], color="black", linestyle="--", linewidth=1, label="even spread (chance)"
     )
     ax.set(xscale="log", xlabel="β × N", ylabel="share of the rate in the digit's box [%]", ylim=(0, None))
+    ax.set_xticks(betas, [f"{beta:g}" for beta in betas])
+    ax.minorticks_off()
     ax.legend(fontsize="x-small")
 
 

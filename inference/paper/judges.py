@@ -69,18 +69,22 @@ def rate_outside_falls(rows: Sequence[Row]) -> Finding:
 def share_beyond_chance(rows: Sequence[Row]) -> Finding:
     """Whether more of the rate than by chance is within the box, at the largest beta."""
     shares = select(rows, kind="share")
-    beta = values_of(shares, "setting")[-1]
+    betas = values_of(shares, "setting")
+    beta = betas[-1]
     # Shares of what no longer lets a nat through say nothing.
     last = [row for row in select(shares, setting=beta) if row["rate_in_box"] + row["rate_outside"] >= 1]
     gaps = [
         Estimate(100 * (row["share_in_box"] - row["chance"]), 196 * row["share_in_box_se"], "")
         for row in last
     ]
-    parts = [
-        f"{row['site']} {100 * row['share_in_box']:.1f} ± {gap.half:.1f} %"
-        for row, gap in zip(last, gaps, strict=True)
-    ]
-    words = f"at β × N = {beta:g}: {', '.join(parts)}; chance {100 * shares[0]['chance']:.1f} %"
+    parts = []
+    for row, gap in zip(last, gaps, strict=True):
+        first = select(shares, setting=betas[0], site=row["site"])[0]["share_in_box"]
+        parts.append(f"{row['site']} {100 * first:.1f} → {100 * row['share_in_box']:.1f} ± {gap.half:.1f} %")
+    words = (
+        f"share of the rate within the box, β × N {betas[0]:g} → {beta:g}: {', '.join(parts)}; "
+        f"chance {100 * shares[0]['chance']:.1f} %"
+    )
     return Finding(
         words, "95 %, test images, one fit", all_of([verdict(gap) for gap in gaps]) if gaps else UNDECIDED
     )

@@ -32,6 +32,16 @@ it; "not decided at this size" means that the interval contains both answers. "O
 tried: the interval, if there is one, covers the choice of the test images only.
 """
 
+_PER_IMAGE = (
+    "Fewer images are fitted than the paper's 50,000: at the small preset β × N is smaller in proportion, so that the "
+    "weights of the rate per image, β, are about the paper's."
+)
+_REMARKS = {
+    "fig2": _PER_IMAGE,
+    "fig3b": "Strengths are fixed for all sizes: the authors' drop probability of ½, scale 0.7, and the preset's β × N.",
+    "fig5": _PER_IMAGE,
+}
+
 
 def write_results(numbers: Path) -> Path:
     """Write ``RESULTS.md`` beside the folder of the CSVs.
@@ -130,7 +140,7 @@ def _sizes(runs: Sequence[Row]) -> str:
 
 def _notes(name: str, rows: Sequence[Row]) -> list[str]:
     if name != "fig3a":
-        return []
+        return ["", _REMARKS[name]] if name in _REMARKS else []
     from inference.paper.fig3a import chosen_settings
 
     words = {"information": "β × N", "binary": "drop probability", "constant": "scale"}
