@@ -38,7 +38,7 @@ _PER_IMAGE = (
 )
 _REMARKS = {
     "fig2": _PER_IMAGE,
-    "fig3b": "Strengths are fixed for all sizes: the authors' drop probability of ½, scale 0.7, and the preset's β × N.",
+    "fig3b": "Strengths are fixed for all sizes: the authors' drop probability of ½, scale 0.7, the preset's β × N.",
     "fig5": _PER_IMAGE,
 }
 
