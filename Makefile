@@ -3,6 +3,9 @@
 
 PYTHON ?= python3
 VENV := .venv
+# What `make test` and `make notebooks` run: files and folders of tests, beginnings of notebooks' names.
+TESTS :=
+NOTEBOOKS :=
 PY := $(VENV)/bin/python
 PIP := $(VENV)/bin/pip
 DEV := $(VENV)/.installed-dev
@@ -15,16 +18,16 @@ PYTEST := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 $(PY) -m pytest -n 2 --dist loadfi
 .PHONY: help setup demo test slow lint lint-check lint-format lint-types bench notebooks docs clean
 
 help: ## list the targets
-	@echo "usage: make TARGET [PYTHON=/path/to/python3.11]"
+	@echo "usage: make TARGET [PYTHON=/path/to/python3.11] [VENV=.venv] [TESTS=tests/models] [NOTEBOOKS=02]"
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
-setup: $(DEV) ## create .venv and install everything that the other targets need
+setup: $(DEV) ## create the environment VENV and install everything that the other targets need
 
 demo: $(DEV) ## information dropout beside its rivals on digits, into runs/demo
 	$(PY) -m inference demo --out runs/demo
 
 test: $(DEV) ## the tests and doctests, without the slow ones
-	$(PYTEST) -m "not slow"
+	$(PYTEST) -m "not slow" $(TESTS)
 
 # pytest exits with 5 when it finds no test, which is no failure here.
 slow: $(DEV) ## the slow tests alone
@@ -46,7 +49,7 @@ bench: $(DEV) ## the cost of a step beside a hand-written PyTorch loop
 	$(PY) -m inference bench
 
 notebooks: $(DEV) ## run every notebook, small
-	@if [ -d notebooks ]; then $(PY) notebooks/run.py --smoke; \
+	@if [ -d notebooks ]; then $(PY) notebooks/run.py --smoke $(NOTEBOOKS); \
 	else echo "make notebooks: nothing to run, this checkout has no notebooks/"; fi
 
 docs: ## build the documentation into docs/_build/html
@@ -55,7 +58,7 @@ docs: ## build the documentation into docs/_build/html
 
 clean: ## remove builds and caches; .venv and runs/ stay
 	rm -rf build dist docs/_build .mypy_cache .pytest_cache .ruff_cache
-	find . -path ./$(VENV) -prune -o -type d -name __pycache__ -exec rm -rf {} +
+	find . -path './.venv*' -prune -o -type d -name __pycache__ -exec rm -rf {} +
 
 # The last file that a finished `python -m venv` leaves.
 $(PIP):
