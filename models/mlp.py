@@ -42,7 +42,7 @@ def MLP(  # noqa: N802  (a program's constructor reads as a class)
         hidden: Width of the three hidden layers, or one width for each of as many layers as given.
         dropout: ``"information"``, ``"binary"``, ``"gaussian"``, ``"constant"`` or ``"none"``.
         image_shape: Shape of one image, channels first.
-        batch_norm: Batch norm before each activation, without which constant noise and dropout collapse.
+        batch_norm: Batch norm before each activation, without which dropout and constant noise err more.
         num_classes: Number of classes.
         activation: ``"relu"`` or ``"softplus"``.
         prior: Prior of information dropout; by default ``"log-uniform"`` for ReLU and ``"log-normal"`` for softplus.
