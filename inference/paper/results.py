@@ -25,10 +25,11 @@ Achille & Soatto, *Information Dropout: Learning Optimal Representations Through
 (arXiv:1611.01353). This page is written by `python -m inference paper results` from the CSV files beside the
 figures; do not edit it.
 
-Errors are shares of the test images: D with the noise off and batch-norm statistics re-estimated without it, N with
-one noise sample an image. Rates are nats per sample. β × N is the paper's unit of beta: the weight of the rate per
-sample times the number of training images. No method's setting was chosen on test images; where a preset was revised
-after its results were seen, it is said below the figure. A verdict follows the rule beside it; "not decided at this size" means that the interval contains both answers. "One fit" warns that another seed was not
+Errors are shares of the test images: D with the noise off and batch-norm statistics re-estimated without it, N
+with one noise sample an image. Rates are nats per sample. β × N is the paper's unit of beta: the weight of the
+rate per sample times the number of training images. No method's setting was chosen on test images; where a preset
+was revised after its results were seen, it is said below the figure. A verdict follows the rule beside it; "not
+decided at this size" means that the interval contains both answers. "One fit" warns that another seed was not
 tried: the interval, if there is one, covers the choice of the test images only.
 """
 
@@ -38,7 +39,7 @@ _PER_IMAGE = (
 )
 _REVISED_2 = (
     "The small preset was revised after a first run, whose results were seen: 4,000 images, 15 epochs, β × N = 0.1, "
-    "0.5, 3. Those networks had hardly learned (D 67, 61 and 66 %); the rate outside of the box fell all the same, and "
+    "0.5, 3. Those networks had hardly learned (D 67, 61 and 66 %); the rate outside of the box fell as well, and "
     "the share in the box fell to chance or below it in z2 and z3. Chance is the box's share of the area; the digit's "
     "share of the white pixels is larger (about 28 to 16 % at the resolutions of z1 to z4)."
 )
