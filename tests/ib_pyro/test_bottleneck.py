@@ -18,29 +18,6 @@ from ib_pyro.nn import AdditiveNormal, BinaryDropout, InformationDropout
 BATCH, WIDTH_IN, CLASSES = 6, 4, 3
 
 
-@pytest.fixture
-def x():
-    return torch.randn(BATCH, WIDTH_IN)
-
-
-@pytest.fixture
-def y():
-    return torch.arange(BATCH) % CLASSES
-
-
-def two_layers(batch_norm=False, **options):
-    return nn.Sequential(
-        OrderedDict(
-            z1=InformationDropout.linear(WIDTH_IN, 5, batch_norm=batch_norm, **options),
-            z2=InformationDropout.linear(5, 2, batch_norm=batch_norm, **options),
-        )
-    )
-
-
-def make(encoder=None, **options):
-    return Bottleneck(two_layers() if encoder is None else encoder, nn.Linear(2, CLASSES), **options)
-
-
 PROPER = {"activation": "softplus", "prior": "log-normal"}
 ELBOS = [InformationBottleneckELBO(), TraceMeanField_ELBO(), Trace_ELBO()]
 
@@ -52,7 +29,7 @@ def count_calls(module):
 
 
 class TestSites:
-    def test_guide_and_model_have_the_layers_sites(self, x, y):
+    def test_guide_and_model_have_the_layers_sites(self, x, y, make):
         program = make()
         guide = poutine.trace(program.guide).get_trace(x, y)
         model = poutine.trace(poutine.replay(program.model, trace=guide)).get_trace(x, y)
@@ -79,18 +56,18 @@ class TestSites:
             ),
         ],
     )
-    def test_names(self, x, encoder, names):
+    def test_names(self, x, encoder, names, make):
         program = make(encoder)
         assert list(program.stochastic_layers) == names
         assert poutine.trace(program.guide).get_trace(x).stochastic_nodes == names
         assert f"sites={names}" in repr(program)
 
-    def test_two_layers_of_one_name_are_refused(self):
+    def test_two_layers_of_one_name_are_refused(self, make):
         layers = [InformationDropout.linear(4, 4, name="z") for _ in range(2)]
         with pytest.raises(ValueError, match="two layers of the encoder emit the site 'z'.*name="):
             make(nn.Sequential(*layers))
 
-    def test_a_deterministic_encoder_has_an_empty_guide(self, x, y):
+    def test_a_deterministic_encoder_has_an_empty_guide(self, x, y, make):
         program = make(nn.Linear(WIDTH_IN, 2))
         assert poutine.trace(program.guide).get_trace(x, y).stochastic_nodes == []
         loss = InformationBottleneckELBO()(program.model, program.guide)(x, y)
@@ -99,7 +76,7 @@ class TestSites:
 
     @pytest.mark.parametrize("noisy", [True, False])
     @pytest.mark.parametrize("elbo", ELBOS, ids=lambda e: type(e).__name__)
-    def test_the_encoder_runs_once_an_evaluation(self, x, y, elbo, noisy):
+    def test_the_encoder_runs_once_an_evaluation(self, x, y, elbo, noisy, make):
         program = make(None if noisy else nn.Linear(WIDTH_IN, 2))
         encoder, decoder = count_calls(program.encoder), count_calls(program.decoder)
         for evaluations in (1, 2, 3):
@@ -132,7 +109,7 @@ class TestSites:
         assert set(terms.rate) == {"a", "b"}
         assert program.predict(x).shape == (BATCH, CLASSES)
 
-    def test_num_data_scales_like_a_subsample(self, x, y):
+    def test_num_data_scales_like_a_subsample(self, x, y, make):
         plain = make()
         scaled = Bottleneck(plain.encoder, plain.decoder, num_data=60)
         elbo = InformationBottleneckELBO(beta=0.3)
@@ -144,21 +121,21 @@ class TestSites:
 
 
 class TestPriorPredictive:
-    def test_a_proper_program_can_be_sampled(self, x):
+    def test_a_proper_program_can_be_sampled(self, x, make, two_layers):
         program = make(two_layers(**PROPER))
         trace = poutine.trace(program.model).get_trace(x)
         assert trace.stochastic_nodes == ["z1", "z2", "y"]
         assert trace.nodes["z1"]["value"].shape == (BATCH, 5)
         assert trace.nodes["y"]["value"].shape == (BATCH,)
 
-    def test_it_does_not_look_at_the_values_of_x(self, x):
+    def test_it_does_not_look_at_the_values_of_x(self, x, make, two_layers):
         program = make(two_layers(**PROPER))
         with torch.random.fork_rng():
             expected = program.model(x)
         assert torch.equal(program.model(x * math.nan), expected)
 
     @pytest.mark.parametrize("warm", [False, True])
-    def test_an_improper_program_says_what_to_pass(self, x, y, warm):
+    def test_an_improper_program_says_what_to_pass(self, x, y, warm, make):
         program = make()
         if warm:
             program.guide(x, y)
@@ -167,14 +144,14 @@ class TestPriorPredictive:
         ):
             program.model(x)
 
-    def test_a_fixed_prior_says_which_layer_has_another(self, x):
+    def test_a_fixed_prior_says_which_layer_has_another(self, x, make):
         with pytest.raises(
             NotImplementedError, match="site 'z1'.*InformationDropout.*BinaryDropout is fixed"
         ):
             make(BinaryDropout.linear(4, 2)).model(x)
 
     @pytest.mark.parametrize("training", [True, False])
-    def test_finding_the_structure_has_no_side_effects(self, x, training):
+    def test_finding_the_structure_has_no_side_effects(self, x, training, make, two_layers):
         """It runs the encoder once: batch norm's statistics and the random state stay."""
         program = make(two_layers(batch_norm=True, **PROPER)).train(training)
         buffers = {name: value.clone() for name, value in program.named_buffers()}
@@ -187,7 +164,7 @@ class TestPriorPredictive:
 
 
 class TestPrediction:
-    def test_mean_of_the_posterior_predictive(self, x):
+    def test_mean_of_the_posterior_predictive(self, x, make):
         program = make()
         probabilities = program.predict(x, num_samples=7)
         assert probabilities.shape == (BATCH, CLASSES)
@@ -197,14 +174,14 @@ class TestPrediction:
         error = 5 * draws.std(0) / math.sqrt(600)
         assert ((program.predict(x, num_samples=600) - draws.mean(0)).abs() < 2 * error).all()
 
-    def test_without_noise(self, x):
+    def test_without_noise(self, x, make):
         program = make()
         with noise_off():
             expected = program.decoder(program.encoder(x)).softmax(-1)
         torch.testing.assert_close(program.predict(x, num_samples=0), expected)
         assert torch.equal(program.predict(x, num_samples=0), program.predict(x, num_samples=0))
 
-    def test_a_negative_number_of_samples(self, x):
+    def test_a_negative_number_of_samples(self, x, make):
         with pytest.raises(ValueError, match="num_samples must not be negative; got -1"):
             make().predict(x, num_samples=-1)
 
@@ -217,7 +194,7 @@ class TestPrediction:
             (lambda out: dist.Poisson(out[:, 0].exp()), nn.Linear(2, 1), (BATCH,)),
         ],
     )
-    def test_other_likelihoods_predict_their_mean(self, x, likelihood, decoder, shape):
+    def test_other_likelihoods_predict_their_mean(self, x, likelihood, decoder, shape, two_layers):
         program = Bottleneck(two_layers(), decoder, likelihood)
         mean = program.predict(x, num_samples=0)
         with noise_off():
@@ -229,7 +206,7 @@ class TestPrediction:
 
     @pytest.mark.parametrize("parallel", [False, True])
     @pytest.mark.parametrize("options", [{}, PROPER])
-    def test_pyros_predictive(self, x, options, parallel):
+    def test_pyros_predictive(self, x, options, parallel, make, two_layers):
         program = make(two_layers(**options))
         draws = Predictive(program.model, guide=program.guide, num_samples=5, parallel=parallel)(x)
         assert {name: value.shape for name, value in draws.items()} == {
@@ -241,7 +218,7 @@ class TestPrediction:
         with pytest.raises(NotImplementedError, match="proper prior") if not options else nullcontext():
             assert Predictive(program.model, num_samples=5)(x)["y"].shape == (5, BATCH)
 
-    def test_predictive_is_differentiable_in_the_input(self, x):
+    def test_predictive_is_differentiable_in_the_input(self, x, make):
         x.requires_grad_()
         loss = -torch.stack([d.log_prob(torch.zeros(BATCH)) for d in make().predictive(x, 3)]).mean()
         loss.backward()
@@ -249,7 +226,7 @@ class TestPrediction:
 
 
 class TestParticles:
-    def test_vectorised_particles_have_the_same_expectation(self, x, y):
+    def test_vectorised_particles_have_the_same_expectation(self, x, y, make):
         program = make()
         many = InformationBottleneckELBO(num_particles=3000, vectorize_particles=True, max_plate_nesting=1)
         one = InformationBottleneckELBO(num_particles=300)
@@ -277,13 +254,13 @@ class TestBadInput:
         ],
     )
     @pytest.mark.parametrize("elbo", ELBOS, ids=lambda e: type(e).__name__)
-    def test_batches(self, x, y, wrong, message, elbo):
+    def test_batches(self, x, y, wrong, message, elbo, make):
         program = make()
         with pytest.raises(ValueError, match=message):
             elbo.differentiable_loss(program.model, program.guide, *wrong(x, y))
 
     @pytest.mark.parametrize("num_data", [5, 0])
-    def test_a_data_set_smaller_than_the_batch(self, x, y, num_data):
+    def test_a_data_set_smaller_than_the_batch(self, x, y, num_data, make):
         program = make(num_data=num_data)
         with pytest.raises(
             ValueError, match=f"num_data={num_data} is the size of the data set.*batch alone has 6"
@@ -291,7 +268,7 @@ class TestBadInput:
             program.guide(x, y)
 
     @pytest.mark.parametrize("through", ["guide", "model"])
-    def test_a_layer_that_is_not_called(self, x, through):
+    def test_a_layer_that_is_not_called(self, x, through, make):
         class Forgetful(nn.Module):
             def __init__(self):
                 super().__init__()
@@ -305,13 +282,13 @@ class TestBadInput:
         ):
             getattr(make(Forgetful()), through)(x)
 
-    def test_an_encoder_that_goes_on_after_its_last_site(self, x):
+    def test_an_encoder_that_goes_on_after_its_last_site(self, x, make):
         program = make(nn.Sequential(InformationDropout.linear(4, 2), nn.Linear(2, 2)))
         with pytest.raises(
             ValueError, match=r"must return the value of its last stochastic layer.*into the decoder"
         ):
             program.guide(x)
 
-    def test_an_unknown_likelihood(self):
+    def test_an_unknown_likelihood(self, make):
         with pytest.raises(ValueError, match="likelihood='softmax' is unknown"):
             make(likelihood="softmax")

@@ -2,40 +2,16 @@
 
 import copy
 import pickle
-from collections import OrderedDict
 
 import pyro
 import pytest
 import torch
 from torch import nn
 
-from ib_pyro import Bottleneck, InformationBottleneckELBO
+from ib_pyro import InformationBottleneckELBO
 from ib_pyro.nn import InformationDropout
 
 BATCH, WIDTH_IN, CLASSES = 6, 4, 3
-
-
-@pytest.fixture
-def x():
-    return torch.randn(BATCH, WIDTH_IN)
-
-
-@pytest.fixture
-def y():
-    return torch.arange(BATCH) % CLASSES
-
-
-def two_layers(batch_norm=False, **options):
-    return nn.Sequential(
-        OrderedDict(
-            z1=InformationDropout.linear(WIDTH_IN, 5, batch_norm=batch_norm, **options),
-            z2=InformationDropout.linear(5, 2, batch_norm=batch_norm, **options),
-        )
-    )
-
-
-def make(encoder=None, **options):
-    return Bottleneck(two_layers() if encoder is None else encoder, nn.Linear(2, CLASSES), **options)
 
 
 PROPER = {"activation": "softplus", "prior": "log-normal"}
@@ -44,20 +20,20 @@ PROPER = {"activation": "softplus", "prior": "log-normal"}
 class TestReplacedParts:
     """A program may be given another decoder, encoder or likelihood after it was used."""
 
-    def test_a_decoder(self, x, y):
+    def test_a_decoder(self, x, y, make):
         program, elbo = make(), InformationBottleneckELBO()
         elbo.loss(program.model, program.guide, x, y)
         program.decoder = nn.Linear(2, CLASSES)
         parameters = {id(p) for p in elbo(program.model, program.guide).parameters()}
         assert parameters == {id(p) for p in program.parameters()}
 
-    def test_an_encoder(self, x, y):
+    def test_an_encoder(self, x, y, make):
         program, elbo = make(), InformationBottleneckELBO()
         elbo.loss(program.model, program.guide, x, y)
         program.encoder = InformationDropout.linear(4, 2, name="code")
         assert set(elbo.terms(program.model, program.guide, x, y).rate) == {"code"}
 
-    def test_a_likelihood(self, x):
+    def test_a_likelihood(self, x, make):
         program = make()
         program.likelihood = "normal"
         assert InformationBottleneckELBO()(program.model, program.guide)(
@@ -70,7 +46,7 @@ class TestReplacedParts:
 class TestCopies:
     @pytest.mark.parametrize("duplicate", [copy.deepcopy, lambda m: pickle.loads(pickle.dumps(m))])
     @pytest.mark.parametrize("used", [False, True])
-    def test_a_copy_is_a_program_of_its_own(self, x, y, duplicate, used):
+    def test_a_copy_is_a_program_of_its_own(self, x, y, duplicate, used, make, two_layers):
         program = make(two_layers(batch_norm=True))
         elbo = InformationBottleneckELBO()
         if used:
@@ -86,25 +62,25 @@ class TestCopies:
         assert program.decoder.weight.any()
 
     @pytest.mark.parametrize("duplicate", [copy.deepcopy, lambda m: pickle.loads(pickle.dumps(m))])
-    def test_model_and_guide_are_copied_with_their_program(self, duplicate):
+    def test_model_and_guide_are_copied_with_their_program(self, duplicate, make):
         program = make()
         model, guide = duplicate((program.model, program.guide))
         assert model.program is guide.program is not program
         assert duplicate(program.model).program.encoder is not program.encoder
 
-    def test_state_dict_holds_the_networks_and_nothing_else(self):
+    def test_state_dict_holds_the_networks_and_nothing_else(self, make):
         keys = make().state_dict().keys()
         assert {key.split(".")[0] for key in keys} == {"encoder", "decoder"}
         assert make().model is not make().guide
         program = make()
         assert program.model is program.model
 
-    def test_another_dtype(self, x, y):
+    def test_another_dtype(self, x, y, make):
         program = make().double()
         loss = InformationBottleneckELBO()(program.model, program.guide)(x.double(), y)
         assert loss.dtype == torch.float64
 
-    def test_no_tensor_is_made_on_another_device(self, y):
+    def test_no_tensor_is_made_on_another_device(self, y, make, two_layers):
         """Everything runs on 'meta', where a stray CPU tensor cannot mix in."""
         for options in ({}, PROPER):
             program = make(two_layers(**options)).to("meta")
