@@ -38,7 +38,7 @@ class Bounds:
     """Lower bounds on the log-likelihood, means over a set, in nats per image.
 
     Args:
-        elbo: ``-(distortion + rate)``, one draw an image.
+        elbo: The bound with one draw, log p(x, z) - log p(z|x), averaged over all of the draws.
         importance_weighted: The importance-weighted bound (Burda et al. 2016, eq. 8).
         num_importance_samples: Its number of draws.
         effective_sample_size: Mean over the images of that of the draws: how many of them count.
@@ -52,6 +52,11 @@ class Bounds:
     effective_sample_size: float
     standard_error: float
     num_images: int
+
+    @property
+    def gap(self) -> float:
+        """How far the importance-weighted bound lies above the ELBO: at most the mean KL(p(z|x) || true posterior)."""
+        return self.importance_weighted - self.elbo
 
 
 def redraw_binary(x: Tensor, _y: Tensor) -> tuple[Tensor, Tensor]:

@@ -86,13 +86,17 @@ class FitConfig:
 
     epochs: int = _setting(80, "passes over the training images")
     batch_size: int = _setting(100, "images in a step; the last, partial batch is kept")
-    lr: float = _setting(0.07, "learning rate of the first epoch")
+    lr: float | None = _setting(
+        None, "learning rate of the first epoch (default: 0.07 for sgd, 0.001 for adam)"
+    )
     schedule: str = _setting("paper", f"when the rate drops: {', '.join(SCHEDULES)}")
     lr_drops: tuple[int, ...] | None = _setting(
         None, "epochs after which the rate drops, as 40,60; overrides --schedule"
     )
     lr_factor: float = _setting(0.1, "what a drop multiplies the rate by")
-    optimizer: str = _setting("sgd", f"optimiser: {', '.join(_OPTIMIZERS)}")
+    optimizer: str | None = _setting(
+        None, f"optimiser: {', '.join(_OPTIMIZERS)} (default: sgd; of --model vae adam)"
+    )
     momentum: float = _setting(0.9, "momentum of sgd")
     nesterov: bool = _setting(False, "Nesterov's momentum")
     weight_decay: float = _setting(0.0, "L2 weight decay")
@@ -112,6 +116,7 @@ class FitConfig:
         require_known("dropout", self.dropout, DROPOUTS)
         require_known("latent", self.latent, LATENTS)
         require_known("schedule", self.schedule, SCHEDULES)
+        self._choose_optimizer()
         require_known("optimizer", self.optimizer, _OPTIMIZERS)
         require_known("precision", self.precision, _PRECISIONS)
         require_known("beta schedule", self.beta_schedule, _BETA_SCHEDULES)
@@ -177,6 +182,13 @@ class FitConfig:
         names = [name for name in {**mine, **settings} if name not in _PLACE]
         pairs = [(name, settings.get(name, defaults.get(name)), mine.get(name)) for name in names]
         return [f"{name}: {theirs} there, {ours} here" for name, theirs, ours in pairs if theirs != ours]
+
+    def _choose_optimizer(self) -> None:
+        # The rate that suits the classifiers throws an autoencoder to where its loss is not finite.
+        if self.optimizer is None:
+            object.__setattr__(self, "optimizer", "adam" if self.model == "vae" else "sgd")
+        if self.lr is None:
+            object.__setattr__(self, "lr", 1e-3 if self.optimizer == "adam" else 0.07)
 
     def _check_counts(self) -> None:
         counts = ("hidden", "k", "epochs", "batch_size", "eval_batch_size", "checkpoint_every")

@@ -246,6 +246,7 @@ def _bounds(setup: _Setup) -> dict[str, Any]:
         "test_elbo": found.elbo,
         "test_importance_weighted": found.importance_weighted,
         "test_importance_weighted_standard_error": found.standard_error,
+        "test_gap": found.gap,
         "num_importance_samples": found.num_importance_samples,
         "effective_sample_size": found.effective_sample_size,
         "distortion": evaluation.distortion,

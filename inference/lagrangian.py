@@ -7,8 +7,14 @@ from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from ib_pyro.elbo import CapacityELBO, FreeBitsELBO, InformationBottleneckELBO
+from ib_pyro.elbo import (
+    CapacityELBO,
+    FreeBitsELBO,
+    InformationBottleneckELBO,
+    MinibatchTotalCorrelation,
+)
 from ib_pyro.elbo.schedules import SCHEDULES, linear_warm_up
+from ib_pyro.elbo.total_correlation import TotalCorrelationEstimator
 from ib_pyro.elbo.weights import Weight, require_known_sites, weight_of
 from inference.config import SiteValues
 
@@ -43,7 +49,7 @@ def build_elbo(config: FitConfig, num_train: int, sites: Iterable[str]) -> Infor
             raise ValueError(f"--{name.replace('_', '-')} {value}: the program has no latent site")
         require_known_sites(value, f"--{name.replace('_', '-')}", set(sites))
     beta = _by_site(config.betas(num_train)[0], config.beta_factors, sites)
-    options: dict[str, Any] = {"gamma": config.gamma, "total_correlation": config.total_correlation}
+    options = {"gamma": config.gamma, "total_correlation": _total_correlation(config, num_train)}
     if config.capacity is not None:
         return CapacityELBO(config.capacity, beta, **options)
     if config.free_nats is not None:
@@ -145,6 +151,14 @@ def reached(config: FitConfig, elbo: InformationBottleneckELBO, row: Mapping[str
                 distance = abs(row[f"rate/{site}"] - target)
                 found[f"capacity_reached/{site}"] = distance <= _CAPACITY_TOLERANCE * target
     return found
+
+
+def _total_correlation(config: FitConfig, num_train: int) -> str | TotalCorrelationEstimator:
+    method = config.total_correlation.removeprefix("minibatch-")
+    if method == config.total_correlation:
+        return method
+    # The program's plate has the batch alone.
+    return MinibatchTotalCorrelation(method=method, num_data=num_train)
 
 
 class _Scaled:

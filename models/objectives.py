@@ -9,7 +9,8 @@ from typing import Any
 from torch import nn
 
 from ib_pyro import InformationBottleneckELBO
-from ib_pyro.elbo import CriticTotalCorrelation
+from ib_pyro.elbo import CriticTotalCorrelation, MinibatchTotalCorrelation
+from ib_pyro.elbo.total_correlation import TotalCorrelationEstimator
 
 __all__ = [
     "beta_tcvae",
@@ -47,7 +48,9 @@ def beta_vae(beta: float, **options: Any) -> InformationBottleneckELBO:
     return InformationBottleneckELBO(beta=beta, **options)
 
 
-def beta_tcvae(beta: float, *, method: str = "stratified", **options: Any) -> InformationBottleneckELBO:
+def beta_tcvae(
+    beta: float, *, method: str = "stratified", num_data: int | None = None, **options: Any
+) -> InformationBottleneckELBO:
     """The beta-TCVAE (Chen et al. 2018, eq. 4 with alpha = gamma = 1), on a VAE.
 
     ``-log p(x|z) + I(x; z) + beta TC(z) + sum_j KL(q(z_j) || p(z_j))``. The three terms with weight 1 sum to the rate,
@@ -56,6 +59,7 @@ def beta_tcvae(beta: float, *, method: str = "stratified", **options: Any) -> In
     Args:
         beta: Their weight of the total correlation, at least 1.
         method: ``"stratified"`` or ``"weighted"``; see :func:`ib_pyro.information.minibatch_total_correlation`.
+        num_data: Number of training samples, unless the program's own plate has it.
         **options: Options of :class:`ib_pyro.InformationBottleneckELBO`.
 
     Raises:
@@ -65,7 +69,7 @@ def beta_tcvae(beta: float, *, method: str = "stratified", **options: Any) -> In
         raise ValueError(
             f"beta weights the total correlation that the rate holds once; got {beta}, need at least 1"
         )
-    estimator = f"minibatch-{method}"
+    estimator = MinibatchTotalCorrelation(method=method, num_data=num_data)
     return InformationBottleneckELBO(beta=1.0, gamma=beta - 1.0, total_correlation=estimator, **options)
 
 
@@ -85,7 +89,10 @@ def factor_vae(gamma: float, critic: nn.Module, **options: Any) -> InformationBo
 
 
 def independent_components(
-    gamma: float = 1.0, *, total_correlation: str = "minibatch-stratified", **options: Any
+    gamma: float = 1.0,
+    *,
+    total_correlation: str | TotalCorrelationEstimator = "minibatch-stratified",
+    **options: Any,
 ) -> InformationBottleneckELBO:
     """Independent component analysis: beta = 0 and gamma > 0, on :func:`models.ica.ICA`.
 
@@ -93,7 +100,8 @@ def independent_components(
 
     Args:
         gamma: Weight of the total correlation.
-        total_correlation: Its estimator.
+        total_correlation: Its estimator; a :class:`ib_pyro.elbo.MinibatchTotalCorrelation` may be told the number of
+            training samples.
         **options: Options of :class:`ib_pyro.InformationBottleneckELBO`.
     """
     return InformationBottleneckELBO(beta=0.0, gamma=gamma, total_correlation=total_correlation, **options)

@@ -260,6 +260,11 @@ class InformationBottleneckELBO(ELBO):
                     f"site {name!r}: gamma weights a total correlation over the samples of one plate, but the site "
                     f"is in {len(frames)}; weight single sites with gamma={{site: ...}}"
                 )
+            if isinstance(site["mask"], Tensor):
+                raise ValueError(
+                    f"site {name!r}: some of its samples are masked, and the total correlation would take them in; "
+                    "leave them out of the batch, or weight other sites with gamma={site: ...}"
+                )
             values[name] = self.total_correlation(site["fn"], site["value"], frames[0].full_size)
         return values
 

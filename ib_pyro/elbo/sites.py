@@ -139,9 +139,11 @@ def per_plate(values: Tensor, site: Site, keep: set[str] | None = None) -> Tenso
 
 
 def num_samples(site: Site) -> float | Tensor:
-    """Return the number of samples that a site in a plate stands for: its batch, scaled when subsampled."""
-    fn = site["fn"]
-    return site["scale"] * max(fn.batch_shape.numel(), 1)
+    """Return the number of samples that a site stands for: its batch, scaled when subsampled, without those masked."""
+    shape = site["fn"].batch_shape
+    if site["mask"] is None:
+        return site["scale"] * max(shape.numel(), 1)
+    return scaled_sum(site["value"].new_ones(shape), site)
 
 
 def owner_of(name: str, sites: dict[str, Site]) -> str:

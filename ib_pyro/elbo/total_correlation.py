@@ -59,17 +59,26 @@ class MinibatchTotalCorrelation:
 
     Args:
         method: ``"stratified"`` or ``"weighted"``; see :func:`ib_pyro.information.minibatch_total_correlation`.
+        num_data: Number of training samples, whose aggregate posterior is meant. By default it is the size of the
+            site's plate: right where the plate knows of the whole set (``Bottleneck(..., num_data=N)``), and the batch
+            alone where it does not.
+
+    Raises:
+        ValueError: If the method is unknown or the number not positive.
     """
 
-    def __init__(self, *, method: str = "stratified") -> None:
+    def __init__(self, *, method: str = "stratified", num_data: int | None = None) -> None:
         if method not in ("stratified", "weighted"):
             raise ValueError(f"method={method!r} is unknown; choose 'stratified' or 'weighted'")
-        self.method = method
+        if num_data is not None and num_data < 1:
+            raise ValueError(f"num_data must be at least 1; got {num_data}")
+        self.method, self.num_data = method, num_data
 
     def __call__(self, posterior: TorchDistributionMixin, z: Tensor, dataset_size: int) -> Tensor:
         """Return TC(z) in nats."""
         log_q = log_density_matrix(posterior, z)
-        return minibatch_total_correlation(log_q, max(dataset_size, len(z)), method=self.method)
+        size = dataset_size if self.num_data is None else self.num_data
+        return minibatch_total_correlation(log_q, max(size, len(z)), method=self.method)
 
 
 class CriticTotalCorrelation:

@@ -151,7 +151,7 @@ _SIZES: dict[str, dict[str, Size]] = {
     "table1": {
         "smoke": Size(sizes=(1, 2), epochs=1, lr=1e-3, batch_size=50, train_images=100, test_images=50),
         "small": Size(sizes=(1, 2, 3), epochs=30, drops=(24,), lr=1e-3, batch_size=128, train_images=10_000),
-        "paper": Size(sizes=(1, 2, 3), seeds=(0, 1, 2), epochs=300, drops=(200,), lr=1e-3, batch_size=100),
+        "paper": Size(sizes=(1, 2, 3), seeds=(0, 1, 2), epochs=300, drops=(30, 120), lr=1e-3, batch_size=256),
     },
 }
 

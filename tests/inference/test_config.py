@@ -102,3 +102,19 @@ def test_infinite_numbers_are_null_in_json(tmp_path: Path) -> None:
     write_json(tmp_path / "a.json", {"rate": float("inf"), "nested": [float("nan"), 1.0]})
     assert json.loads((tmp_path / "a.json").read_text()) == {"rate": None, "nested": [None, 1.0]}
     assert list(tmp_path.iterdir()) == [tmp_path / "a.json"]
+
+
+@pytest.mark.parametrize(
+    ("options", "chosen"),
+    [
+        ({"beta": 1.0}, ("sgd", 0.07)),
+        ({"beta": 1.0, "optimizer": "adam"}, ("adam", 1e-3)),
+        ({"model": "vae"}, ("adam", 1e-3)),
+        ({"model": "vae", "lr": 3e-4}, ("adam", 3e-4)),
+        ({"model": "vae", "optimizer": "sgd", "lr": 1e-4}, ("sgd", 1e-4)),
+    ],
+)
+def test_default_optimiser_suits_the_program(options: dict[str, object], chosen: tuple[str, float]) -> None:
+    config = FitConfig(out=OUT, **options)
+    assert (config.optimizer, config.lr) == chosen
+    assert FitConfig.from_settings(config.settings()) == config

@@ -175,3 +175,13 @@ def test_tensorboard_reads_the_metrics_of_an_interrupted_run_too(
     for name in ("loss", "rate/z1", "beta", "validation_error"):
         found = {event.step: event.value for event in events.Scalars(name)}
         assert found == {int(row["epoch"]): pytest.approx(float(row[name])) for row in rows(config)}
+
+
+@pytest.mark.parametrize("latent", ["gaussian", "information"])
+def test_autoencoder_fits_with_the_default_options(quick: Quick, latent: str) -> None:
+    config = quick(model="vae", latent=latent, beta_paper=None, limit=None, epochs=2)
+    result = run(config, progress=False)
+    first, last = rows(config)
+    assert float(last["loss"]) < float(first["loss"])
+    assert result["test_gap"] == pytest.approx(result["test_importance_weighted"] - result["test_elbo"])
+    assert 0 < result["test_gap"] < 50

@@ -150,6 +150,9 @@ def test_options_choose_the_objective() -> None:
     free = build_elbo(FitConfig(out=OUT, beta=0.5, free_nats=2.0, gamma=0.3), 100, SITES)
     assert isinstance(free, FreeBitsELBO)
     assert (free.free_nats, free.gamma, free.beta) == (2.0, 0.3, 0.5)
+    minibatch = FitConfig(out=OUT, beta=0.5, gamma=0.3, total_correlation="minibatch-weighted")
+    estimator = build_elbo(minibatch, 100, SITES).total_correlation
+    assert (estimator.method, estimator.num_data) == ("weighted", 100)
     growing = FitConfig(out=OUT, beta=0.5, capacity={"z1": 3.0}, capacity_warm_up=6)
     assert build_schedules(growing, 100, SITES)["capacity"](2.0) == {"z1": pytest.approx(1.0)}
 

@@ -141,3 +141,19 @@ def test_a_guide_that_spreads_a_site_is_refused():
 
     with pytest.raises(NotImplementedError, match="'w_unconstrained' is auxiliary.*capacity"):
         CapacityELBO(1.0).differentiable_loss(model, AutoNormal(model))
+
+
+@pytest.mark.parametrize("elbo", [CapacityELBO, FreeBitsELBO])
+def test_masked_samples_have_no_share_in_the_target(elbo):
+    """A target for the mean rate of the samples that count: as if the others were not in the batch."""
+    network, mask = program(), torch.arange(len(X)) < 4
+    sides = [pyro.poutine.mask(side, mask=mask) for side in (network.model, network.guide)]
+    torch.manual_seed(3)
+    masked = elbo(30.0).terms(*sides, X, Y)
+    torch.manual_seed(3)
+    plain = InformationBottleneckELBO().terms(*sides, X, Y)
+    expected = plain.distortion.sum()
+    for rate in plain.rate.values():
+        total = rate.sum()
+        expected += (total - 4 * 30.0).abs() if elbo is CapacityELBO else total.clamp_min(4 * 30.0)
+    torch.testing.assert_close(masked.loss, expected)

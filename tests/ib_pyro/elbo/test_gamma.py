@@ -164,10 +164,12 @@ class TestValue:
     def test_a_critic_is_averaged_over_the_samples(self):
         critic = DensityRatioCritic(2, hidden=(4,)).double()
         elbo = InformationBottleneckELBO(0.0, 1.0, total_correlation=CriticTotalCorrelation(critic))
-        model, guide = samples(self.loc(0.5), 1e-9)
-        torch.manual_seed(0)
+        loc = self.loc(0.5)
+        model, guide = samples(loc, 1e-9)
         terms = elbo.terms(model, guide)
-        assert terms.total_correlation["z"].isfinite()
+        expected = critic(loc).mean()
+        assert abs(expected) > 1e-3
+        torch.testing.assert_close(terms.total_correlation["z"], expected, rtol=1e-6, atol=0)
         terms.loss.backward() if terms.loss.requires_grad else None
         assert all(p.grad is None for p in critic.parameters())
 
@@ -275,3 +277,30 @@ class TestRefusals:
     def test_unknown_names(self, make, message):
         with pytest.raises(ValueError, match=message):
             make()
+
+
+@pytest.mark.parametrize("method", ["stratified", "weighted"])
+def test_a_minibatch_estimate_may_be_told_the_size_of_the_data_set(batch, method):
+    """A plate that knows only its batch and an estimator that knows N give what a plate of N gives."""
+    whole, part = make(), make(num_data=None)
+    part.load_state_dict(whole.state_dict())
+    values = {}
+    for name, program, num_data in (("plate", whole, None), ("told", part, DATASET), ("batch", part, None)):
+        estimate = MinibatchTotalCorrelation(method=method, num_data=num_data)
+        elbo = InformationBottleneckELBO(gamma=1.0, total_correlation=estimate)
+        values[name] = seeded(elbo.terms, program.model, program.guide, *batch).total_correlation["z2"]
+    torch.testing.assert_close(values["told"], values["plate"])
+    assert abs(values["batch"] / values["plate"] - 1) > 0.1
+
+
+def test_a_size_of_no_data_set_is_refused():
+    with pytest.raises(ValueError, match="num_data must be at least 1; got 0"):
+        MinibatchTotalCorrelation(num_data=0)
+
+
+def test_masked_samples_are_refused_rather_than_counted(batch):
+    program, mask = make(), torch.arange(BATCH) < 30
+    elbo = InformationBottleneckELBO(gamma={"z1": 1.0})
+    sides = [pyro.poutine.mask(side, mask=mask) for side in (program.model, program.guide)]
+    with pytest.raises(ValueError, match="site 'z1': some of its samples are masked"):
+        elbo.terms(*sides, *batch)

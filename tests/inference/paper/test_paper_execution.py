@@ -75,8 +75,9 @@ def test_the_ambient_generator_is_left_as_it_was(place):
 def test_a_loaded_program_repeats_the_deterministic_error(place):
     result = execute(RUN, place)
     program, splits = load_program(RUN, place)
-    rates = execution.evaluate(program, splits.test, train=splits.train, batch_size=1000).rate
-    for site, rate in rates.items():
+    found = execution.evaluate(program, splits.test, train=splits.train, batch_size=1000)
+    assert found.error_deterministic == result["test_error_deterministic"]
+    for site, rate in found.rate.items():
         assert rate == pytest.approx(result[f"rate/{site}"], rel=0.05)
 
 
