@@ -91,25 +91,38 @@ _SIZES: dict[str, dict[str, Size]] = {
     },
     "fig3b": {
         "smoke": Size(sizes=(1 / 24, 1 / 12), betas=(0.1,), **_SMOKE_CNN),
-        "small": Size(sizes=(0.0625, 0.125, 0.25), betas=(0.5,), **{**_SMALL_CNN, "test_images": 10_000}),
+        "small": Size(
+            sizes=(0.0625, 0.125, 0.25),
+            betas=(0.5,),
+            seeds=(0, 1, 2),
+            **{**_SMALL_CNN, "test_images": 10_000},
+        ),
         "paper": Size(sizes=(0.25, 0.5, 0.75, 1.0), betas=(3.0,), seeds=(0, 1, 2), **_PAPER_CNN),
     },
     "fig4": {
         "smoke": Size(sizes=(1 / 12,), betas=(0.1, 8.0), **_SMOKE_CNN),
-        "small": Size(sizes=(0.25,), betas=(0.1, 0.5, 2.0, 8.0), **_SMALL_CNN),
+        "small": Size(sizes=(0.25,), betas=(0.1, 0.5, 2.0, 8.0), seeds=(0, 1, 2), **_SMALL_CNN),
         "paper": Size(sizes=(1.0,), betas=(0.1, 0.5, 1.0, 2.0, 4.0, 8.0), seeds=(0, 1, 2), **_PAPER_CNN),
     },
     "fig5": {
         "smoke": Size(sizes=(1 / 12,), betas=(0.1, 8.0), **_SMOKE_CNN),
         # Per image those of 0.1, 0.5, 1, 5 and 20 with all of the images.
         "small": Size(
-            sizes=(0.25,), betas=(0.01, 0.05, 0.1, 0.5, 2.0), **{**_SMALL_CNN, "test_images": 10_000}
+            sizes=(0.25,),
+            betas=(0.01, 0.05, 0.1, 0.5, 2.0),
+            seeds=(0, 1, 2),
+            **{**_SMALL_CNN, "test_images": 10_000},
         ),
         "paper": Size(sizes=(0.25,), betas=(0.1, 0.5, 1.0, 2.0, 4.0, 8.0), seeds=(0, 1, 2), **_PAPER_CNN),
     },
     "fig6": {
         "smoke": Size(sizes=(1 / 24, 1 / 12), betas=(3.0,), **_SMOKE_CNN),
-        "small": Size(sizes=(0.0625, 0.125, 0.25), betas=(0.5,), **{**_SMALL_CNN, "test_images": 10_000}),
+        "small": Size(
+            sizes=(0.0625, 0.125, 0.25),
+            betas=(0.5,),
+            seeds=(0, 1, 2),
+            **{**_SMALL_CNN, "test_images": 10_000},
+        ),
         "paper": Size(sizes=(0.25, 0.5, 0.75, 1.0), betas=(3.0,), seeds=(0, 1, 2), **_PAPER_CNN),
     },
     "fig3a": {
@@ -150,7 +163,15 @@ _SIZES: dict[str, dict[str, Size]] = {
     },
     "table1": {
         "smoke": Size(sizes=(1, 2), epochs=1, lr=1e-3, batch_size=50, train_images=100, test_images=50),
-        "small": Size(sizes=(1, 2, 3), epochs=30, drops=(24,), lr=1e-3, batch_size=128, train_images=10_000),
+        "small": Size(
+            sizes=(1, 2, 3),
+            seeds=(0, 1, 2),
+            epochs=30,
+            drops=(24,),
+            lr=1e-3,
+            batch_size=128,
+            train_images=10_000,
+        ),
         "paper": Size(sizes=(1, 2, 3), seeds=(0, 1, 2), epochs=300, drops=(30, 120), lr=1e-3, batch_size=256),
     },
 }
