@@ -52,6 +52,8 @@ def runs(preset: str, _rows: Sequence[Row]) -> list[PaperRun]:
             drops=size.drops,
             lr=size.lr,
             batch_size=size.batch_size,
+            nesterov=size.nesterov,
+            holdout=size.holdout,
             train_images=size.train_images,
             test_images=size.test_images,
             num_samples=size.num_samples,

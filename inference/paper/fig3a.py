@@ -13,21 +13,22 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
+from inference.paper.choice import STRENGTHS, chosen_settings, has_chosen
 from inference.paper.drawing import METHODS, new_figure
 from inference.paper.numbers import common_row, interval, select, sizes_in_words, values_of
 from inference.paper.presets import preset_size
 from inference.paper.run import PaperRun, Place
 
-__all__ = ["TITLE", "chosen_settings", "draw", "measure", "runs"]
+__all__ = ["TITLE", "draw", "measure", "runs"]
 
 TITLE = "test error on MNIST against the width of three hidden layers"
 Row = dict[str, Any]
 
-# What a method's strength is called in a run, and what it may choose from.
-_CHOICES: dict[str, tuple[str, tuple[float, ...]]] = {
-    "information": ("beta_paper", (1.0, 0.3, 3.0)),
-    "binary": ("drop_prob", (0.25, 0.1, 0.5)),
-    "constant": ("alpha", (0.4, 0.2, 0.7)),
+# What each method may choose from; the first ones where a preset allows fewer.
+_CANDIDATES: dict[str, tuple[float, ...]] = {
+    "information": (1.0, 0.3, 3.0),
+    "binary": (0.25, 0.1, 0.5),
+    "constant": (0.4, 0.2, 0.7),
 }
 
 
@@ -35,21 +36,22 @@ def runs(preset: str, rows: Sequence[Row]) -> list[PaperRun]:
     """Fits that choose, then, once these are done, the full ones."""
     size = preset_size("fig3a", preset)
     width = sorted(size.sizes)[len(size.sizes) // 2]
+    candidates = {name: values[: size.candidates] for name, values in _CANDIDATES.items()}
     trials = [
-        _run(preset, dropout, width, 0, {name: value}, trial=True)
-        for dropout, (name, values) in _CHOICES.items()
-        for value in values[: size.candidates]
+        _run(preset, dropout, width, 0, {STRENGTHS[dropout]: value}, trial=True)
+        for dropout, values in candidates.items()
+        for value in values
     ]
-    if len(select(rows, stage="choice")) < len(trials):
+    if not has_chosen(rows, candidates):
         return trials
-    chosen = {name: {_CHOICES[name][0]: value} for name, value in chosen_settings(rows).items()}
+    chosen = {name: {STRENGTHS[name]: value} for name, value in chosen_settings(rows).items()}
     full = [
         _run(preset, dropout, width, seed, chosen.get(dropout, {}))
         for seed in size.seeds
         for width in size.sizes
         for dropout in METHODS
     ]
-    second = _second_beta(chosen["information"]["beta_paper"], size.candidates)
+    second = max(value for value in candidates["information"] if value != chosen["information"]["beta_paper"])
     again = [
         _run(preset, "information", width, seed, {"beta_paper": second}, stage="second beta")
         for seed in size.seeds
@@ -57,17 +59,6 @@ def runs(preset: str, rows: Sequence[Row]) -> list[PaperRun]:
     bare = {"binary": {"drop_prob": 0.5}, "constant": {"alpha": 0.7}, "information": chosen["information"]}
     without = [_run(preset, name, width, 0, setting, batch_norm=False) for name, setting in bare.items()]
     return [*trials, *full, *again, *without]
-
-
-def chosen_settings(rows: Sequence[Row]) -> dict[str, float]:
-    """The strength that each method chose: the one with the smallest held-out error with the noise off."""
-    trials = select(rows, stage="choice")
-    return {
-        dropout: min(select(trials, dropout=dropout), key=lambda row: row["validation_error_deterministic"])[
-            "setting"
-        ]
-        for dropout in _CHOICES
-    }
 
 
 def measure(run: PaperRun, result: Row, _place: Place) -> list[Row]:
@@ -98,11 +89,6 @@ def draw(rows: Sequence[Row]) -> Figure:
     return figure
 
 
-def _second_beta(chosen: float, candidates: int) -> float:
-    """The largest beta that information dropout did not choose: what more pressure does."""
-    return max(value for value in _CHOICES["information"][1][:candidates] if value != chosen)
-
-
 def _run(
     preset: str,
     dropout: str,
@@ -126,6 +112,7 @@ def _run(
         drops=tuple(max(1, round(share * epoch)) for epoch in size.drops),
         lr=size.lr,
         batch_size=size.batch_size,
+        holdout=None if trial else size.holdout,
         train_images=size.train_images,
         validation_images=size.validation_images if trial else 0,
         test_images=size.test_images,

@@ -1,15 +1,18 @@
 """Figure 3b: test error of an All-CNN-32 with softplus on CIFAR-10 against its share of filters, by kind of noise.
 
-Strengths are the authors' (drop probability ½) or the preset's (beta), not chosen on held-out images.
+Every method first chooses its own strength among as many candidates as the others, by its error on held-out images
+with the noise off, in short fits at one share of the filters.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 from matplotlib.figure import Figure
 
+from inference.paper.choice import STRENGTHS, chosen_settings, has_chosen
 from inference.paper.cifar import cifar_run
 from inference.paper.drawing import METHODS, new_figure
 from inference.paper.numbers import common_row, interval, select, sizes_in_words, values_of
@@ -22,30 +25,62 @@ TITLE = "test error on CIFAR-10 against the share of the filters"
 Row = dict[str, Any]
 
 
-def runs(preset: str, _rows: Sequence[Row]) -> list[PaperRun]:
-    """A fit for each kind of noise, share of the filters and seed."""
+# What the baselines may choose from, the authors' own first; information dropout has the preset's betas.
+_CANDIDATES: dict[str, tuple[float, ...]] = {"binary": (0.5, 0.1, 0.25), "constant": (0.7, 0.2, 0.4)}
+
+
+def runs(preset: str, rows: Sequence[Row]) -> list[PaperRun]:
+    """Fits that choose, then a fit for each kind of noise, share of the filters and seed."""
     size = preset_size("fig3b", preset)
-    strengths = {
-        "information": {"beta_paper": size.betas[0]},
-        "binary": {"drop_prob": 0.5},
-        "constant": {"alpha": 0.7},
-        "none": {},
+    middle = sorted(size.sizes)[len(size.sizes) // 2]
+    candidates = {
+        name: values[: size.candidates] for name, values in {"information": size.betas, **_CANDIDATES}.items()
     }
-    return [
-        cifar_run(size, fraction=fraction, seed=seed, dropout=dropout, activation="softplus", **strength)
+    share = size.trial_epochs / size.epochs
+    trials = [
+        cifar_run(
+            replace(
+                size,
+                epochs=size.trial_epochs,
+                drops=tuple(max(1, round(share * epoch)) for epoch in size.drops),
+            ),
+            fraction=middle,
+            dropout=dropout,
+            activation="softplus",
+            validation_images=size.validation_images,
+            stage="choice",
+            **{STRENGTHS[dropout]: value},
+        )
+        for dropout, values in candidates.items()
+        for value in values
+    ]
+    if not has_chosen(rows, candidates):
+        return trials
+    chosen = {name: {STRENGTHS[name]: value} for name, value in chosen_settings(rows).items()}
+    full = [
+        cifar_run(
+            size,
+            fraction=fraction,
+            seed=seed,
+            dropout=dropout,
+            activation="softplus",
+            **chosen.get(dropout, {}),
+        )
         for seed in size.seeds
         for fraction in size.sizes
-        for dropout, strength in strengths.items()
+        for dropout in METHODS
     ]
+    return [*trials, *full]
 
 
 def measure(run: PaperRun, result: Row, _place: Place) -> list[Row]:
     """One row: errors with and without noise."""
-    return [common_row(run, result)]
+    return [{"stage": run.stage or "full", **common_row(run, result)}]
 
 
 def draw(rows: Sequence[Row]) -> Figure:
     """Error against the share of the filters, a line a method, with and without noise in the test."""
+    rows = select(rows, stage="full")
     figure, axes = new_figure(1, 2, width=9.5, height=4.4, sharey=True)
     shares = values_of(rows, "size")
     kinds = (("test_error_deterministic", "noise off (D)"), ("test_error_noisy", "one noise sample (N)"))

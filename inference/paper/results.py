@@ -152,7 +152,7 @@ def _sizes(runs: Sequence[Row]) -> str:
 def _notes(name: str, rows: Sequence[Row]) -> list[str]:
     if name != "fig3a":
         return ["", _REMARKS[name]] if name in _REMARKS else []
-    from inference.paper.fig3a import chosen_settings
+    from inference.paper.choice import chosen_settings
 
     words = {"information": "β × N", "binary": "drop probability", "constant": "scale"}
     chosen = []

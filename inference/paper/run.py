@@ -29,6 +29,7 @@ class PaperRun:
         alpha_max: Largest scale of learned noise.
         batch_norm: Batch norm before each activation of an MLP.
         latent: Latent of a VAE.
+        holdout: Images of the training pool that are kept from the training split; None for the set's own number.
         train_images: Images to fit, of the training split; None for all of it.
         validation_images: Held-out images, which choose settings; None for all, 0 for no such evaluation.
         test_images: Test images; None for all.
@@ -57,6 +58,7 @@ class PaperRun:
     alpha_max: float = 0.7
     batch_norm: bool = True
     latent: str | None = None
+    holdout: int | None = None
     train_images: int | None = None
     validation_images: int | None = 0
     test_images: int | None = None
@@ -76,8 +78,7 @@ class PaperRun:
     def name(self) -> str:
         """Name of the run's folder: readable, and different for different settings."""
         digest = hashlib.sha256(json.dumps(self.settings(), sort_keys=True).encode()).hexdigest()[:8]
-        noise = {"binary": self.drop_prob, "constant": self.alpha, "information": self.beta_paper}
-        strength = noise.get(self.dropout)
+        strength = self.rate_setting
         parts = [self.model, f"{self.size:g}", self.data, self.latent or self.dropout]
         parts += [] if strength is None else [f"{strength:g}"]
         return "-".join([*parts, self.activation, f"seed{self.seed}", digest])
@@ -107,7 +108,7 @@ class Place:
     """Where data come from and runs go to.
 
     Args:
-        out: Folder of the figures; ``runs/`` in it has a folder a run.
+        out: Folder of the figures; ``runs/`` in it (``runs-stand-in/`` without real images) has a folder a run.
         data_root: Folder of the real images; None for small stand-ins made of scikit-learn's digits.
     """
 
@@ -115,5 +116,5 @@ class Place:
     data_root: Path | None = None
 
     def folder(self, run: PaperRun) -> Path:
-        """Folder of a run."""
-        return self.out / "runs" / run.name
+        """Folder of a run; runs on stand-ins have a place of their own."""
+        return self.out / ("runs" if self.data_root else "runs-stand-in") / run.name

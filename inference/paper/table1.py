@@ -38,6 +38,7 @@ def runs(preset: str, _rows: Sequence[Row]) -> list[PaperRun]:
             optimizer="adam",
             lr=size.lr,
             batch_size=size.batch_size,
+            holdout=size.holdout,
             train_images=size.train_images,
             test_images=size.test_images,
             num_samples=1,
