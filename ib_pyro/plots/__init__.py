@@ -6,6 +6,7 @@ from ib_pyro.plots.noise import plot_alpha_by_class, plot_noise
 from ib_pyro.plots.post_noise import plot_post_noise
 from ib_pyro.plots.rate_distortion import plot_rate_distortion
 from ib_pyro.plots.reliability import plot_reliability
+from ib_pyro.plots.samples import plot_samples
 
 __all__ = [
     "plot_alpha_by_class",
@@ -15,4 +16,5 @@ __all__ = [
     "plot_post_noise",
     "plot_rate_distortion",
     "plot_reliability",
+    "plot_samples",
 ]

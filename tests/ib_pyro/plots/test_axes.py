@@ -6,6 +6,7 @@ import pytest
 import torch
 from matplotlib.axes import Axes
 
+from ib_pyro.data import LabelledImages
 from ib_pyro.diagnostics import information_plane, reliability_bins
 from ib_pyro.plots import (
     plot_alpha_by_class,
@@ -15,10 +16,12 @@ from ib_pyro.plots import (
     plot_post_noise,
     plot_rate_distortion,
     plot_reliability,
+    plot_samples,
 )
 from ib_pyro.plots._axes import as_array
 
 ROWS = [{"epoch": 1, "rate": 2.0, "distortion": 1.0}]
+IMAGES = LabelledImages(torch.rand(2, 1, 4, 4), torch.tensor([0, 1]), ("cat", "dog"))
 BINS = reliability_bins(torch.tensor([[0.9, 0.1]]), torch.tensor([0]))
 PLOTS = {
     "rate-distortion": (
@@ -44,6 +47,8 @@ PLOTS = {
         "per unit of log z",
     ),
     "reliability": (partial(plot_reliability, BINS), "probability", "share right"),
+    # Pictures alone, which have no axes to label.
+    "samples": (partial(plot_samples, IMAGES, 2), "", ""),
 }
 
 
