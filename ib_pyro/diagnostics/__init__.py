@@ -4,6 +4,7 @@ from ib_pyro.diagnostics.active_units import ActiveUnits, active_units, active_u
 from ib_pyro.diagnostics.attacks import Attack, Predict, fgsm, gaussian_noise, pgd
 from ib_pyro.diagnostics.calibration import ReliabilityBins, expected_calibration_error, reliability_bins
 from ib_pyro.diagnostics.dci import DCI, dci
+from ib_pyro.diagnostics.elementwise_rates import elementwise_rates
 from ib_pyro.diagnostics.information_plane import InformationPlane, information_plane
 from ib_pyro.diagnostics.mutual_information_gap import MutualInformationGap, mutual_information_gap
 from ib_pyro.diagnostics.out_of_distribution import out_of_distribution_auroc
@@ -39,6 +40,7 @@ __all__ = [
     "active_units_by_rate",
     "brier_score",
     "dci",
+    "elementwise_rates",
     "expected_calibration_error",
     "fgsm",
     "gaussian_noise",

@@ -3,7 +3,7 @@
 import math
 
 import torch
-from pyro.distributions import constraints
+from pyro.distributions import LogNormal, constraints
 from pyro.distributions.torch_distribution import TorchDistribution
 from torch import Tensor
 from torch.distributions.utils import broadcast_all
@@ -77,6 +77,11 @@ class FactorizedLogNormal(TorchDistribution):
         score = (log_z - self.loc) / self.scale
         density = -0.5 * score.square() - self.scale.log() - 0.5 * math.log(2 * math.pi) - log_z
         return self._sum_event(torch.where(positive, density, -math.inf))
+
+    @property
+    def units(self) -> LogNormal:
+        """The laws of single units, with the event's dimensions in the batch."""
+        return LogNormal(self.loc, self.scale, validate_args=False)
 
     @property
     def mean(self) -> Tensor:

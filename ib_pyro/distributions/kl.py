@@ -96,13 +96,13 @@ def _kl_multiplicative_log_normal_factorized(p: MultiplicativeLogNormal, q: Fact
 @register_kl(Independent, FactorizedLogNormal)
 def _kl_independent_factorized(p: Independent, q: FactorizedLogNormal) -> Tensor:
     _require_same_event(p, q)
-    return sum_rightmost(kl_divergence(p.base_dist, _elementwise(q)), len(q.event_shape))
+    return sum_rightmost(kl_divergence(p.base_dist, q.units), len(q.event_shape))
 
 
 @register_kl(FactorizedLogNormal, Independent)
 def _kl_factorized_independent(p: FactorizedLogNormal, q: Independent) -> Tensor:
     _require_same_event(p, q)
-    return sum_rightmost(kl_divergence(_elementwise(p), q.base_dist), len(p.event_shape))
+    return sum_rightmost(kl_divergence(p.units, q.base_dist), len(p.event_shape))
 
 
 @register_kl(FactorizedLogNormal, FactorizedLogNormal)
@@ -117,10 +117,6 @@ def _kl_multiplicative_normal_normal(p: MultiplicativeNormal, q: Normal) -> Tens
     ratio = variance / q.scale.square()
     rate = 0.5 * (ratio + ((p.mean - q.loc) / q.scale).square() - 1 - ratio.log())
     return rate.masked_fill(p.is_atom, math.inf)
-
-
-def _elementwise(q: FactorizedLogNormal) -> LogNormal:
-    return LogNormal(q.loc, q.scale, validate_args=False)
 
 
 def _require_same_event(p: object, q: object) -> None:

@@ -2,16 +2,14 @@
 
 from typing import NamedTuple
 
-from pyro.distributions import Independent, MaskedDistribution, Normal
-from pyro.distributions.torch_distribution import ExpandedDistribution
+from pyro.distributions import Normal
 from torch import Tensor
 from torch.distributions import Distribution
 
 from ib_pyro.distributions import MultiplicativeBernoulli, MultiplicativeLogNormal, MultiplicativeNormal
+from ib_pyro.handlers import unwrap
 
-__all__ = ["NoiseVariable", "elementwise", "noise_variables"]
-
-WRAPPERS = (Independent, MaskedDistribution, ExpandedDistribution)
+__all__ = ["NoiseVariable", "noise_variables"]
 
 
 class NoiseVariable(NamedTuple):
@@ -19,13 +17,6 @@ class NoiseVariable(NamedTuple):
 
     values: Tensor
     long_name: str
-
-
-def elementwise(fn: Distribution) -> Distribution:
-    """Return the distribution of single elements, inside of ``to_event``, ``mask`` and ``expand``."""
-    while isinstance(fn, WRAPPERS):
-        fn = fn.base_dist
-    return fn
 
 
 def noise_variables(fn: Distribution, z: Tensor) -> dict[str, NoiseVariable]:
@@ -48,7 +39,7 @@ def noise_variables(fn: Distribution, z: Tensor) -> dict[str, NoiseVariable]:
     Returns:
         Tensors of the shape of z.
     """
-    base = elementwise(fn)
+    base = unwrap(fn)
     if isinstance(base, MultiplicativeLogNormal):
         # log f is loc without its shift, and -inf on the atom: -inf - (-inf) is the NaN that belongs there.
         log_eps = z.log() - (base.loc - base.shift)

@@ -13,7 +13,8 @@ from ib_pyro.elbo.sites import Site, is_observation, log_prob_of, masked, owner_
 from ib_pyro.elbo.terms import MissingKLError, site_rate
 from ib_pyro.export.dimensions import Dimensions
 from ib_pyro.export.draws import Draw, Sites
-from ib_pyro.export.noise import elementwise, noise_variables
+from ib_pyro.export.noise import noise_variables
+from ib_pyro.handlers import unwrap
 
 __all__ = ["Key", "Quantity", "Reader", "Record"]
 
@@ -72,7 +73,7 @@ class Reader:
         record: Record = {}
         for name in draw.latent:
             if name in self.sites and "prior" in self.groups:
-                is_layer = hasattr(elementwise(draw.guide[name]["fn"]), "noise_free")
+                is_layer = hasattr(unwrap(draw.guide[name]["fn"]), "noise_free")
                 record["prior", name] = self._value(sites[name]["value"], sites[name], is_layer=is_layer)
         for name in [*draw.observed, *draw.predicted]:
             if "prior_predictive" in self.groups:
@@ -86,7 +87,7 @@ class Reader:
                 continue
             # The model's site knows the plates by their names there.
             site, fn = draw.model[name], draw.guide[name]["fn"]
-            is_layer = hasattr(elementwise(fn), "noise_free")
+            is_layer = hasattr(unwrap(fn), "noise_free")
             z = site["value"]
             record["posterior", name] = self._value(z, site, is_layer=is_layer, text="z")
             own = self.dimensions.own(name, fn.event_dim, is_layer=is_layer)
