@@ -40,7 +40,7 @@ def as_arrays(code: Tensor, factors: Tensor, *, least_factors: int = 1) -> tuple
     constant = np.flatnonzero(recoded.max(0) == 0)
     if constant.size:
         raise ValueError(f"factors: factor {constant[0]} is constant, which no code can explain; drop it")
-    return code.detach().double().cpu().numpy(), recoded.astype(np.int64)
+    return code.detach().cpu().double().numpy(), recoded.astype(np.int64)
 
 
 def halves(num_samples: int, seed: int) -> tuple[np.ndarray, np.ndarray]:

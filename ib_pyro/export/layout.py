@@ -127,8 +127,9 @@ def as_numpy(group: str, values: Tensor) -> np.ndarray:
 
     Log densities are stored in double precision: what is done with them, importance weighting, takes exponentials.
     """
+    values = values.detach().cpu()  # not every device has double precision
     if values.dtype == torch.bool:
         values = values.byte()
     if values.is_floating_point() and (group in DOUBLE_GROUPS or values.element_size() < 4):
         values = values.double() if group in DOUBLE_GROUPS else values.float()
-    return values.detach().cpu().numpy()
+    return values.numpy()

@@ -75,6 +75,8 @@ class StochasticLayer(PyroModule):
         self.event_dim = event_dim or _last_event_dim(features)
         self.name = name
         self._name_in_program: str | None = None
+        # What `.to()` moves of a layer without parameters.
+        self._placement = torch.zeros(())
 
     def __setattr__(self, name: str, value: object) -> None:
         if name != "_prior_cache" and "_prior_cache" in self.__dict__:
@@ -83,6 +85,7 @@ class StochasticLayer(PyroModule):
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> "StochasticLayer":
         self._prior_cache.clear()
+        self._placement = fn(self._placement)
         return super()._apply(fn, recurse)
 
     @property
@@ -180,7 +183,7 @@ class StochasticLayer(PyroModule):
 
     def _reference(self) -> Tensor:
         """Return a tensor of the dtype and on the device that the layer computes in."""
-        return next(self.parameters(), torch.empty(()))
+        return next(self.parameters(), self._placement)
 
     def _activation_of(self, x: Tensor) -> Tensor:
         return self._activate(self._submodule("features")(x))

@@ -52,7 +52,7 @@ def plot_post_noise(
     density, edges = np.histogram(log_z, bins=bins, density=True)
     grid = torch.linspace(float(edges[0]), float(edges[-1]), 400, dtype=torch.float64)
     z = grid.exp().to(samples)
-    prior = (log_density(z).detach().double().cpu() + grid).exp().numpy()
+    prior = (log_density(z).detach().cpu().double() + grid).exp().numpy()
     if rescale:
         prior = prior * (1 - zeros) / trapezoid(prior, grid.numpy())
     ax = axes_or_new(ax)
@@ -70,13 +70,13 @@ def plot_post_noise(
 
 def _split(samples: Tensor) -> tuple[np.ndarray, float]:
     """Logarithms of the positive samples, and the share of zeros."""
-    z = samples.detach().flatten().double()
+    z = samples.detach().flatten().cpu().double()
     if z.numel() == 0 or not bool((torch.isfinite(z) & (z >= 0)).all()):
         raise ValueError(f"samples: need finite values >= 0 and at least one, got {list(samples.shape)}")
     positive = z[z > 0]
     if positive.numel() == 0:
         raise ValueError(f"samples: all {z.numel()} are 0: the layer is dead, there is nothing to draw")
-    return positive.log().cpu().numpy(), 1 - positive.numel() / z.numel()
+    return positive.log().numpy(), 1 - positive.numel() / z.numel()
 
 
 def _draw_atom(ax: Axes, edges: np.ndarray, zeros: float, prior_atom: float | None) -> None:

@@ -14,7 +14,7 @@ from pyro.infer import SVI, Trace_ELBO
 from pyro.nn import PyroModule
 from torch import nn
 
-from ib_pyro import Bottleneck, noise_off
+from ib_pyro import Bottleneck, InformationBottleneckELBO, noise_off
 from ib_pyro.nn import (
     AdditiveNormal,
     BinaryDropout,
@@ -305,3 +305,39 @@ class TestAdditiveNormal(LayerContract):
     layer = AdditiveNormal
     proper_prior = True
     non_negative = False
+
+
+PARAMETER_FREE = {
+    "information": lambda: InformationDropout(nn.Identity(), nn.Identity(), gate=0.3),
+    "constant": lambda: ConstantDropout(nn.Identity(), 0.3),
+    "gaussian": lambda: GaussianDropout(nn.Identity(), learn_alpha=False, gate=0.3),
+    "binary": lambda: BinaryDropout(nn.Identity()),
+    "additive": lambda: AdditiveNormal(nn.Identity(), nn.Identity()),
+}
+
+
+class TestWithoutParameters:
+    """A layer of which nothing is learned goes where it is sent, and its prior with it."""
+
+    @pytest.mark.parametrize("kind", PARAMETER_FREE)
+    def test_float64(self, kind):
+        layer = PARAMETER_FREE[kind]()
+        assert not list(layer.parameters())
+        program = Bottleneck(layer, nn.Linear(WIDTH, 2)).double()
+        x = torch.randn(BATCH, WIDTH, dtype=torch.float64)
+        terms = InformationBottleneckELBO().terms(program.model, program.guide, x, torch.zeros(BATCH).long())
+        assert terms.rate["z1"].dtype == terms.loss.dtype == torch.float64
+        if kind == "constant":
+            # In single precision the constant of its prior would be off by some 1e-8.
+            assert terms.rate["z1"].abs().max() < 1e-12
+
+    @pytest.mark.parametrize("kind", PARAMETER_FREE.keys() - {"binary"})
+    def test_the_prior_is_on_the_layers_device(self, kind):
+        layer = PARAMETER_FREE[kind]()
+        with pyro.validation_enabled(False):  # on the device meta there are no values to look at
+            layer.prior_distribution(torch.Size([WIDTH]))
+            prior = layer.to("meta").prior_distribution(torch.Size([WIDTH])).base_dist
+        assert getattr(prior, "loc" if kind == "additive" else "gate").device.type == "meta"
+
+    def test_it_adds_nothing_to_what_is_saved(self):
+        assert list(ConstantDropout(nn.Identity()).state_dict()) == []
