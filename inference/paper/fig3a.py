@@ -14,8 +14,8 @@ from typing import Any
 from matplotlib.figure import Figure
 
 from inference.paper.choice import STRENGTHS, chosen_settings, has_chosen
-from inference.paper.drawing import METHODS, new_figure
-from inference.paper.numbers import common_row, interval, select, sizes_in_words, values_of
+from inference.paper.drawing import METHODS, draw_errors
+from inference.paper.numbers import common_row, select
 from inference.paper.presets import preset_size
 from inference.paper.run import PaperRun, Place
 
@@ -69,24 +69,12 @@ def measure(run: PaperRun, result: Row, _place: Place) -> list[Row]:
 
 def draw(rows: Sequence[Row]) -> Figure:
     """Error against width, a line a method, with and without noise in the test."""
-    full = select(rows, stage="full")
-    figure, axes = new_figure(1, 2, width=9.5, height=4.4, sharey=True)
-    for ax, column, name in (
-        (axes[0], "test_error_deterministic", "noise off (D)"),
-        (axes[1], "test_error_noisy", "one noise sample (N)"),
-    ):
-        for dropout, style in METHODS.items():
-            part = select(full, dropout=dropout)
-            widths = values_of(part, "size")
-            points = [interval([100 * row[column] for row in select(part, size=w)]) for w in widths]
-            means, halves = zip(*points, strict=True)
-            ax.errorbar(range(len(widths)), means, yerr=halves, capsize=3, **style)
-        ax.set_xticks(range(len(widths)), [f"{w:g}" for w in widths])
-        ax.set(xlabel="width of each hidden layer [units]", title=name)
-    axes[0].set_ylabel("test error [%]")
-    axes[0].legend(fontsize="small")
-    figure.suptitle(f"{sizes_in_words(full)}; 95 % intervals of the mean", fontsize="small")
-    return figure
+    return draw_errors(
+        select(rows, stage="full"),
+        xlabel="width of each hidden layer [units]",
+        size_name=lambda width: f"{width:g}",
+        caption="three hidden layers, MNIST",
+    )
 
 
 def _run(

@@ -14,8 +14,8 @@ from matplotlib.figure import Figure
 
 from inference.paper.choice import STRENGTHS, chosen_settings, has_chosen
 from inference.paper.cifar import cifar_run
-from inference.paper.drawing import METHODS, new_figure
-from inference.paper.numbers import common_row, interval, select, sizes_in_words, values_of
+from inference.paper.drawing import METHODS, draw_errors
+from inference.paper.numbers import common_row, select
 from inference.paper.presets import preset_size
 from inference.paper.run import PaperRun, Place
 
@@ -80,24 +80,9 @@ def measure(run: PaperRun, result: Row, _place: Place) -> list[Row]:
 
 def draw(rows: Sequence[Row]) -> Figure:
     """Error against the share of the filters, a line a method, with and without noise in the test."""
-    rows = select(rows, stage="full")
-    figure, axes = new_figure(1, 2, width=9.5, height=4.4, sharey=True)
-    shares = values_of(rows, "size")
-    kinds = (("test_error_deterministic", "noise off (D)"), ("test_error_noisy", "one noise sample (N)"))
-    for ax, (column, name) in zip(axes, kinds, strict=True):
-        for dropout, style in METHODS.items():
-            groups = [
-                [100 * row[column] for row in select(rows, dropout=dropout, size=share)] for share in shares
-            ]
-            means, halves = zip(*[interval(group) for group in groups], strict=True)
-            ax.errorbar(shares, means, yerr=halves, capsize=3, **style)
-        ax.set(xscale="log", xlabel="share of the filters [%]", title=name)
-        ax.set_xticks(shares, [f"{100 * share:.3g}" for share in shares])
-        ax.minorticks_off()
-    axes[0].set_ylabel("test error [%]")
-    axes[0].legend(fontsize="small")
-    figure.suptitle(
-        f"All-CNN-32, softplus, CIFAR-10; {sizes_in_words(rows)}; 95 % intervals where there are several seeds",
-        fontsize="small",
+    return draw_errors(
+        select(rows, stage="full"),
+        xlabel="share of the filters [%]",
+        size_name=lambda share: f"{100 * share:.3g}",
+        caption="All-CNN-32, softplus, CIFAR-10",
     )
-    return figure

@@ -12,9 +12,17 @@ from typing import Any
 from matplotlib.figure import Figure
 
 from inference.paper.cifar import cifar_run
-from inference.paper.drawing import BLUE, VERMILION, new_figure
+from inference.paper.drawing import (
+    BLUE,
+    VERMILION,
+    dodged,
+    draw_means,
+    intervals_in_words,
+    name_ticks,
+    new_figure,
+)
 from inference.paper.execution import load_program
-from inference.paper.numbers import common_row, sizes_in_words, values_of
+from inference.paper.numbers import common_row, select, sizes_in_words, values_of
 from inference.paper.presets import preset_size
 from inference.paper.probe import probe_errors
 from inference.paper.run import PaperRun, Place
@@ -23,6 +31,10 @@ __all__ = ["TITLE", "draw", "measure", "runs"]
 
 TITLE = "main and nuisance error on Occluded CIFAR against beta"
 Row = dict[str, Any]
+
+# Error of a guess among ten digits [%].
+_CHANCE = 90
+_DASHED = {"linestyle": "--", "markerfacecolor": "white"}
 
 
 def runs(preset: str, _rows: Sequence[Row]) -> list[PaperRun]:
@@ -51,22 +63,22 @@ def draw(rows: Sequence[Row]) -> Figure:
     betas = values_of(rows, "setting")
     tasks = (
         ("main task: the image", "test_error", BLUE),
-        ("nuisance: the digit", "nuisance_error", VERMILION),
+        ("nuisance: the digit, read by the probe", "nuisance_error", VERMILION),
     )
     for ax, (title, column, colour) in zip(axes, tasks, strict=True):
-        for kind, line in (("noisy", "-"), ("deterministic", "--")):
-            points = [[100 * row[f"{column}_{kind}"] for row in rows if row["setting"] == b] for b in betas]
-            for shift, values in zip(betas, points, strict=True):
-                ax.plot([shift] * len(values), values, "o", color=colour, markersize=4)
-            means = [sum(values) / len(values) for values in points]
-            ax.plot(betas, means, linestyle=line, color=colour, label=f"{kind} ({kind[0].upper()})")
-        ax.axhline(90, color="black", linewidth=0.8, linestyle=":", label="chance")
-        ax.set(xscale="log", xlabel="β × N (N training images)", ylabel="test error [%]", title=title)
-        ax.set_xticks(betas, [f"{beta:g}" for beta in betas])
-        ax.minorticks_off()
+        for kind, shift, look in (("noisy", -0.005, {}), ("deterministic", 0.005, _DASHED)):
+            groups = [[100 * row[f"{column}_{kind}"] for row in select(rows, setting=b)] for b in betas]
+            name = f"{kind} ({kind[0].upper()})"
+            draw_means(ax, dodged(betas, shift), groups, color=colour, label=name, **look)
+        name_ticks(ax, betas, [f"{beta:g}" for beta in betas])
+        ax.set(xlabel="β × N (N training images)", ylabel="test error [%]", title=title)
+    axes[1].axhline(_CHANCE, color="black", linewidth=0.8, linestyle=":", label="chance")
+    for ax in axes:
+        ax.margins(y=0.15)
         ax.legend(fontsize="small")
     figure.suptitle(
-        f"All-CNN-32, {100 * rows[0]['size']:.3g} % of the filters; {sizes_in_words(rows)}; points: seeds",
+        f"All-CNN-32, {100 * rows[0]['size']:.3g} % of the filters; {sizes_in_words(rows)}"
+        f"{intervals_in_words(rows)}",
         fontsize="small",
     )
     return figure

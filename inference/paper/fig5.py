@@ -9,14 +9,25 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from ib_pyro.diagnostics import total_correlation
 from inference.paper.cifar import cifar_run
-from inference.paper.drawing import BLUE, GREEN, ORANGE, VERMILION, new_figure
+from inference.paper.drawing import (
+    BLUE,
+    GREEN,
+    ORANGE,
+    VERMILION,
+    dodged,
+    draw_means,
+    intervals_in_words,
+    name_ticks,
+    new_figure,
+)
 from inference.paper.execution import load_program
-from inference.paper.numbers import common_row, sizes_in_words, values_of
+from inference.paper.numbers import common_row, interval, select, sizes_in_words, values_of
 from inference.paper.presets import preset_size
 from inference.paper.run import PaperRun, Place
 from inference.paper.sites import sample_sites
@@ -25,6 +36,18 @@ __all__ = ["TITLE", "draw", "measure", "runs"]
 
 TITLE = "test error and total correlation on CIFAR-10 against beta"
 Row = dict[str, Any]
+
+# Nats around zero in which a logarithmic axis is linear.
+_LINEAR = 10.0
+_ERRORS = {
+    "test_error_noisy": (BLUE, "o", "noisy (N)"),
+    "test_error_deterministic": (VERMILION, "s", "deterministic (D)"),
+}
+_CORRELATIONS = {
+    "tc_estimate": (BLUE, "o", "estimate"),
+    "tc_null": (ORANGE, "^", "null: independent units, same sample size"),
+    "tc_corrected": (GREEN, "s", "difference"),
+}
 
 
 def runs(preset: str, _rows: Sequence[Row]) -> list[PaperRun]:
@@ -59,44 +82,38 @@ def measure(run: PaperRun, result: Row, place: Place) -> list[Row]:
 
 def draw(rows: Sequence[Row]) -> Figure:
     """Errors on the left, total correlations on the right."""
-    figure, (left, right) = new_figure(1, 2, width=9.5, height=4)
+    figure, (left, right) = new_figure(1, 2, width=9.5, height=4.2)
     betas = values_of(rows, "setting")
-    for column, colour, label in (
-        ("test_error_noisy", BLUE, "noisy (N)"),
-        ("test_error_deterministic", VERMILION, "deterministic (D)"),
-    ):
-        _line(left, rows, betas, column, colour, label, factor=100)
-    left.set(ylabel="test error [%]")
-    for column, colour, label in (
-        ("tc_estimate", BLUE, "estimate"),
-        ("tc_null", ORANGE, "null: independent units, same sample size"),
-        ("tc_corrected", GREEN, "difference"),
-    ):
-        _line(right, rows, betas, column, colour, label)
-    right.set(ylabel="total correlation of log z [nats]", yscale="log")
-    for ax in (left, right):
-        ax.set(xscale="log", xlabel="β × N (N training images)")
-        ax.set_xticks(betas, [f"{beta:g}" for beta in betas])
-        ax.minorticks_off()
+    for ax, lines, factor in ((left, _ERRORS, 100), (right, _CORRELATIONS, 1)):
+        for place, (column, (colour, marker, label)) in enumerate(lines.items()):
+            groups = [[factor * row[column] for row in select(rows, setting=beta)] for beta in betas]
+            positions = dodged(betas, 0.008 * (place - (len(lines) - 1) / 2))
+            draw_means(ax, positions, groups, color=colour, marker=marker, label=label)
+        name_ticks(ax, betas, [f"{beta:g}" for beta in betas])
+        ax.set_xlabel("β × N (N training images)")
         ax.legend(fontsize="small")
+    left.set_ylabel("test error [%]")
+    _scale_correlations(right, rows, betas)
     figure.suptitle(
-        f"All-CNN-32, softplus, {100 * rows[0]['size']:.3g} % of the filters, {rows[0]['tc_dimensions']} units of the "
-        f"last noisy layer;\n{sizes_in_words(rows)}",
+        f"All-CNN-32, softplus, {100 * rows[0]['size']:.3g} % of the filters, "
+        f"{rows[0]['tc_dimensions']:,} units of the last noisy layer;\n{sizes_in_words(rows)}"
+        f"{intervals_in_words(rows)}",
         fontsize="small",
     )
     return figure
 
 
-def _line(
-    ax: Axes,
-    rows: Sequence[Row],
-    betas: Sequence[float],
-    column: str,
-    colour: str,
-    label: str,
-    factor: float = 1,
-) -> None:
-    groups = [[factor * row[column] for row in rows if row["setting"] == beta] for beta in betas]
-    ax.plot(betas, [sum(group) / len(group) for group in groups], marker="o", color=colour, label=label)
-    for beta, group in zip(betas, groups, strict=True):
-        ax.plot([beta] * len(group), group, "o", color=colour, markersize=3)
+def _scale_correlations(ax: Axes, rows: Sequence[Row], betas: Sequence[float]) -> None:
+    """Make the axis logarithmic; around zero linear, if a difference or its interval reaches it."""
+    differences = [interval([row["tc_corrected"] for row in select(rows, setting=beta)]) for beta in betas]
+    label = "total correlation of log z [nats]"
+    if min(np.nanmin([mean, mean - half]) for mean, half in differences) > 0:
+        ax.set_yscale("log")
+    else:
+        ax.set_yscale("symlog", linthresh=_LINEAR, linscale=0.5)
+        ax.axhline(0, color="black", linewidth=0.6)
+        # Matplotlib's own margin is too narrow for the points on this scale.
+        low, high = ax.get_ylim()
+        ax.set_ylim(1.6 * min(low, -_LINEAR), 1.6 * high)
+        label += f",\nlinear within ± {_LINEAR:g}"
+    ax.set_ylabel(label)

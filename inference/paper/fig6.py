@@ -13,9 +13,17 @@ from torch import Tensor
 
 from ib_pyro import Bottleneck
 from inference.paper.cifar import cifar_run
-from inference.paper.drawing import BLUE, VERMILION, new_figure
+from inference.paper.drawing import (
+    BLUE,
+    VERMILION,
+    dodged,
+    draw_means,
+    intervals_in_words,
+    name_ticks,
+    new_figure,
+)
 from inference.paper.execution import load_program
-from inference.paper.numbers import common_row, sizes_in_words, values_of
+from inference.paper.numbers import common_row, select, sizes_in_words, values_of
 from inference.paper.presets import preset_size
 from inference.paper.run import PaperRun, Place
 from inference.paper.sites import sample_sites
@@ -24,6 +32,8 @@ __all__ = ["TITLE", "draw", "measure", "runs"]
 
 TITLE = "rate of each layer against the share of the filters"
 Row = dict[str, Any]
+
+_LOOKS = ((BLUE, "o"), (VERMILION, "s"))
 
 
 def runs(preset: str, _rows: Sequence[Row]) -> list[PaperRun]:
@@ -56,24 +66,21 @@ def measure(run: PaperRun, result: Row, place: Place) -> list[Row]:
 def draw(rows: Sequence[Row]) -> Figure:
     """Total rate on the left, rate per unit on the right."""
     figure, axes = new_figure(1, 2, width=9, height=4)
-    shares = values_of(rows, "size")
+    shares, sites = values_of(rows, "size"), values_of(rows, "site")
     for ax, column, label in (
         (axes[0], "site_rate", "rate [nats per sample]"),
         (axes[1], "rate_per_unit", "rate per unit [nats]"),
     ):
-        for site, colour in zip(values_of(rows, "site"), (BLUE, VERMILION), strict=False):
-            groups = [
-                [row[column] for row in rows if (row["size"], row["site"]) == (s, site)] for s in shares
-            ]
-            ax.plot(shares, [sum(group) / len(group) for group in groups], "o-", color=colour, label=site)
-            for share, group in zip(shares, groups, strict=True):
-                ax.plot([share] * len(group), group, "o", color=colour, markersize=3)
-        ax.set(xlabel="share of the filters [%]", ylabel=label, xscale="log", ylim=(0, None))
-        ax.set_xticks(shares, [f"{100 * share:.3g}" for share in shares])
-        ax.minorticks_off()
+        for place, (site, (colour, marker)) in enumerate(zip(sites, _LOOKS, strict=False)):
+            groups = [[row[column] for row in select(rows, size=share, site=site)] for share in shares]
+            positions = dodged(shares, 0.01 * (place - (len(sites) - 1) / 2))
+            draw_means(ax, positions, groups, color=colour, marker=marker, label=site)
+        name_ticks(ax, shares, [f"{100 * share:.3g}" for share in shares])
+        ax.set(xlabel="share of the filters [%]", ylabel=label, ylim=(0, None))
         ax.legend(fontsize="small", title="noisy layer")
     figure.suptitle(
-        f"All-CNN-32, softplus, CIFAR-10, β × N = {rows[0]['setting']:g}; {sizes_in_words(rows)}",
+        f"All-CNN-32, softplus, CIFAR-10, β × N = {rows[0]['setting']:g}; {sizes_in_words(rows)}"
+        f"{intervals_in_words(rows)}",
         fontsize="small",
     )
     return figure

@@ -6,7 +6,7 @@ from importlib import import_module
 import pytest
 
 
-@pytest.mark.parametrize("name", ["estimates", "fig2", "numbers"])
+@pytest.mark.parametrize("name", ["drawing", "estimates", "fig2", "numbers"])
 def test_examples_hold(name: str) -> None:
     results = doctest.testmod(import_module(f"inference.paper.{name}"))
     assert results.attempted > 0
