@@ -4,6 +4,7 @@ from typing import Literal
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.colors import Normalize
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import ArrayLike
 from torch import Tensor
@@ -19,6 +20,7 @@ def plot_information_map(
     *,
     style: Literal["over", "beside"] = "over",
     vmax: float | None = None,
+    norm: Normalize | None = None,
     colorbar: bool = True,
     title: str | None = None,
     ax: Axes | None = None,
@@ -26,7 +28,7 @@ def plot_information_map(
     """Draw one sample's rate by position, in absolute nats.
 
     The map is stretched over the image, so each position covers the pixels under its share of the layer
-    (not its receptive field, which is larger). Pass one ``vmax`` to maps that are to be compared.
+    (not its receptive field, which is larger). Pass one ``vmax`` or ``norm`` to maps that are to be compared.
 
     Args:
         rate: Rate by position, [h, w], nats per position: one sample of ``rate_by_position``.
@@ -35,6 +37,9 @@ def plot_information_map(
         style: ``over`` lays the map half transparent on the image in grey, ``beside`` puts the image to its
             left.
         vmax: Upper end of the colours, nats per position; default: the largest rate.
+        norm: How nats become colours, where a linear scale hides small rates, such as
+            ``matplotlib.colors.PowerNorm(0.5, vmin=0, vmax=30)``; the colour bar still counts nats. None: linear
+            from 0 to ``vmax``.
         colorbar: Whether to add the colour bar.
         title: Heading; default: the sum of the map, the sample's rate in nats.
         ax: Axes to draw into; None: those of a new figure.
@@ -43,10 +48,12 @@ def plot_information_map(
         The Axes; the map is the last of its images.
 
     Raises:
-        ValueError: If a shape or ``style`` is wrong.
+        ValueError: If a shape or ``style`` is wrong, or both ``vmax`` and ``norm`` are given.
     """
     if style not in ("over", "beside"):
         raise ValueError(f"style: {style!r}, must be 'over' or 'beside'")
+    if vmax is not None and norm is not None:
+        raise ValueError(f"vmax: {vmax} beside a norm; give the upper end to the norm instead")
     values = as_array(rate, "rate", 2)
     picture = None if image is None else _picture(image)
     height, width = values.shape if picture is None else picture.shape[:2]
@@ -60,8 +67,7 @@ def plot_information_map(
     drawn = ax.imshow(
         values,
         cmap=SEQUENTIAL,
-        vmin=0,
-        vmax=values.max() if vmax is None else vmax,
+        norm=Normalize(0, values.max() if vmax is None else vmax) if norm is None else norm,
         extent=(shift - 0.5, shift + width - 0.5, height - 0.5, -0.5),
         interpolation="nearest",
         alpha=0.6 if picture is not None and style == "over" else 1.0,

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from matplotlib.colors import PowerNorm
 
 from ib_pyro.plots import plot_information_map
 
@@ -49,6 +50,15 @@ def test_alone_it_counts_positions(ax):
     assert ax.get_xlabel() == "column [position]"
 
 
+def test_a_norm_stretches_colours_and_leaves_nats(ax):
+    plot_information_map(RATE, norm=PowerNorm(0.5, vmin=0, vmax=20), ax=ax)
+    drawn = ax.images[-1]
+    np.testing.assert_array_equal(drawn.get_array(), RATE)
+    assert drawn.get_clim() == (0, 20)
+    assert float(drawn.norm(5.0)) == pytest.approx(0.5)
+    assert ax.figure.axes[1].get_ylim() == (0, 20)
+
+
 def test_grey_images_of_either_shape(ax):
     for image in (IMAGE[:1], IMAGE[0]):
         plot_information_map(RATE, image, ax=ax)
@@ -58,6 +68,8 @@ def test_grey_images_of_either_shape(ax):
 def test_refusals(ax):
     with pytest.raises(ValueError, match="style: 'under'"):
         plot_information_map(RATE, style="under", ax=ax)
+    with pytest.raises(ValueError, match="vmax: 3"):
+        plot_information_map(RATE, vmax=3, norm=PowerNorm(0.5), ax=ax)
     with pytest.raises(ValueError, match="image: expected"):
         plot_information_map(RATE, torch.rand(2, 8, 6), ax=ax)
     with pytest.raises(ValueError, match="rate: expected"):
