@@ -46,13 +46,13 @@ def measure(run: PaperRun, result: Row, place: Place) -> list[Row]:
     program, splits = load_program(run, place)
     site, layer = list(program.stochastic_layers.items())[-1]
     z = sample_sites(program, splits.test.x, seed=run.seed)[site].flatten()
-    zeros = float((z == 0).to(torch.float64).mean())
-    log_z = z[z > 0].log().double().numpy()
+    zeros = (z == 0).sum().item() / len(z)
+    log_z = z[z > 0].log().cpu().double().numpy()
     low, high = np.quantile(log_z, _RANGE)
     counts, edges = np.histogram(log_z, bins=_BINS, range=(low, high))
     density = counts / (len(z) * np.diff(edges))
-    centres = torch.from_numpy((edges[:-1] + edges[1:]) / 2).to(z)
-    prior = (scalar_prior(layer).log_prob(centres.exp()).detach() + centres).exp().numpy()
+    centres = torch.from_numpy((edges[:-1] + edges[1:]) / 2).to(next(layer.parameters()))
+    prior = (scalar_prior(layer).log_prob(centres.exp()).detach() + centres).exp().cpu().numpy()
     if run.activation == "relu":
         prior = prior * density.sum() / prior.sum()
     common = common_row(run, result)

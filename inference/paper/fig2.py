@@ -15,15 +15,17 @@ import torch
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from torch import Tensor
+from torch.nn import functional as F
 
-from ib_pyro.diagnostics import rate_by_position
+from ib_pyro import Bottleneck
+from ib_pyro.diagnostics import elementwise_rates, rate_by_position
 from ib_pyro.plots import plot_information_map
 from inference.paper.drawing import BLUE, GREEN, ORANGE, PURPLE, new_figure
 from inference.paper.execution import load_program
 from inference.paper.numbers import common_row, select, sizes_in_words, values_of
 from inference.paper.presets import preset_size
 from inference.paper.run import PaperRun, Place
-from inference.paper.sites import elementwise_rates
+from inference.paper.sites import read_sites
 
 __all__ = ["TITLE", "box_coverage", "draw", "measure", "runs"]
 
@@ -70,9 +72,10 @@ def measure(run: PaperRun, result: Row, place: Place) -> list[Row]:
     program, splits = load_program(run, place)
     test = splits.test
     common = common_row(run, result)
-    rates = elementwise_rates(program, test.x)
-    maps = {site: rate_by_position(rate) for site, rate in rates.items()}
-    rows = [{"kind": "share", **common, **_share(site, rate, test.box)} for site, rate in maps.items()]
+    maps = _rate_maps(program, test.x)
+    rows = [
+        {"kind": "share", **common, **_share(site, rate, test.x, test.box)} for site, rate in maps.items()
+    ]
     for index in range(min(_PICTURES, len(test))):
         label = {"kind": "image", "image": index, "box": _text(test.box[index]), "setting": run.rate_setting}
         lines = (255 * test.x[index, 0]).round().to(torch.int64)
@@ -83,6 +86,15 @@ def measure(run: PaperRun, result: Row, place: Place) -> list[Row]:
                 {**label, "line": line, "values": _text(values)} for line, values in enumerate(rate[index])
             ]
     return rows
+
+
+def _rate_maps(program: Bottleneck, x: Tensor) -> dict[str, Tensor]:
+    """The information map of each image at each site, ``[N, H, W]``, nats per position."""
+
+    def read(part: Tensor) -> dict[str, Tensor]:
+        return {site: rate_by_position(rate) for site, rate in elementwise_rates(program, part).items()}
+
+    return read_sites(program, x, read)
 
 
 def box_coverage(box: Tensor, height: int, width: int, size: int) -> Tensor:
@@ -142,9 +154,14 @@ def draw(rows: Sequence[Row]) -> Figure:
     return figure
 
 
-def _share(site: str, rate: Tensor, box: Tensor) -> Row:
-    """The share of all the images' rate within their boxes, its standard error over images, and its chance level."""
-    inside = box_coverage(box, *rate.shape[1:], size=96)
+def _share(site: str, rate: Tensor, x: Tensor, box: Tensor) -> Row:
+    """The share of all the images' rate within their boxes, its standard error over images, and what to expect.
+
+    ``chance`` is the boxes' share of the area. ``ink_in_box`` is their share of the images' ink, the sum of the
+    pixels: that of a rate which follows the ink, whether it is the digit's or clutter.
+    """
+    inside = box_coverage(box, *rate.shape[1:], size=x.shape[-1])
+    ink = F.adaptive_avg_pool2d(x.sum(1), rate.shape[1:])
     within, total = (rate * inside).sum((1, 2)), rate.sum((1, 2))
     # A ratio of means: a mean of ratios would give images in which nothing gets through a say.
     share = within.mean() / total.mean()
@@ -154,6 +171,7 @@ def _share(site: str, rate: Tensor, box: Tensor) -> Row:
         "share_in_box": share.item(),
         "share_in_box_se": residual.std().item() / math.sqrt(len(residual)),
         "chance": inside.mean((1, 2)).mean().item(),
+        "ink_in_box": ((ink * inside).sum((1, 2)).mean() / ink.sum((1, 2)).mean()).item(),
         "rate_in_box": within.mean().item(),
         "rate_outside": (total - within).mean().item(),
     }

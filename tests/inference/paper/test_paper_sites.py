@@ -3,9 +3,10 @@
 import pytest
 import torch
 
+from ib_pyro.diagnostics import elementwise_rates, rate_by_position
 from ib_pyro.elbo import InformationBottleneckELBO
 from inference.paper.fig2 import _share, box_coverage
-from inference.paper.sites import elementwise_rates, sample_sites, scalar_prior
+from inference.paper.sites import read_sites, sample_sites, scalar_prior
 from models.all_cnn import AllCNN32
 from models.mlp import MLP
 
@@ -16,16 +17,27 @@ def x():
 
 
 @pytest.mark.parametrize("activation", ["relu", "softplus"])
-def test_elementwise_rates_sum_to_the_rates_of_the_objective(activation, x):
+def test_maps_are_those_of_the_whole_rates_under_the_noise_of_each_batch(activation, x):
     program = AllCNN32(1 / 24, activation=activation).double().eval()
-    rates = elementwise_rates(program, x, seed=4)
+    parts = []
+
+    def read(part):
+        parts.append(len(part))
+        return {site: rate_by_position(rate) for site, rate in elementwise_rates(program, part).items()}
+
+    state = torch.get_rng_state()
+    maps = read_sites(program, x, read, seed=4, batch_size=4)
+    assert parts == [4, 2]
+    assert torch.equal(torch.get_rng_state(), state)
     torch.manual_seed(4)
-    y = torch.zeros(6, dtype=torch.int64)
-    terms = InformationBottleneckELBO().terms(program.model, program.guide, x, y)
-    assert set(rates) == set(terms.rate)
-    for site, rate in rates.items():
-        assert rate.shape == sample_sites(program, x)[site].shape
-        torch.testing.assert_close(rate.flatten(1).sum(1), terms.rate[site])
+    rates = [elementwise_rates(program, part) for part in x.split(4)]
+    y = torch.zeros(4, dtype=torch.int64)
+    torch.manual_seed(4)
+    terms = InformationBottleneckELBO().terms(program.model, program.guide, x[:4], y)
+    assert set(maps) == set(terms.rate)
+    for site, rate in maps.items():
+        torch.testing.assert_close(rate, torch.cat([part[site].sum(1) for part in rates]))
+        torch.testing.assert_close(rate[:4].sum((1, 2)), terms.rate[site].detach())
 
 
 def test_batches_of_a_sample_come_in_the_order_of_the_images(x):
@@ -64,12 +76,24 @@ def test_coverage_is_the_boxs_share_of_the_image():
 
 def test_an_even_rate_has_the_share_of_chance_and_a_rate_in_the_box_has_all():
     box = torch.tensor([[24, 48, 48, 72], [0, 0, 48, 48]])
-    even = _share("z1", torch.ones(2, 12, 12), box)
+    x = torch.rand(2, 1, 96, 96)
+    even = _share("z1", torch.ones(2, 12, 12), x, box)
     assert even["share_in_box"] == pytest.approx(even["chance"])
     inside = torch.zeros(2, 12, 12)
     inside[0, 6:9, 3:6] = 1.0
     inside[1, :6, :6] = 1.0
-    full = _share("z1", inside, box)
+    full = _share("z1", inside, x, box)
     assert full["share_in_box"] == pytest.approx(1.0)
     assert full["rate_outside"] == pytest.approx(0.0, abs=1e-6)
     assert full["rate_in_box"] == pytest.approx((9 + 36) / 2)
+
+
+@pytest.mark.parametrize("cells", [48, 24, 12, 6])
+def test_the_boxs_share_of_the_ink_is_that_of_sums_over_the_images(cells):
+    x = torch.zeros(2, 1, 96, 96)
+    x[0, 0, 16:32, 32:64] = 0.5  # a digit of 256 in its box,
+    x[0, 0, 64:80, 64:80] = 1.0  # and clutter of 256 outside
+    x[1, 0, :32, :48] = 1.0  # a digit of 1536, all of the ink
+    box = torch.tensor([[32, 16, 64, 32], [0, 0, 48, 32]])
+    row = _share("z1", torch.rand(2, cells, cells), x, box)
+    assert row["ink_in_box"] == pytest.approx((256 + 1536) / (2 * 256 + 1536))
