@@ -10,9 +10,11 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
+import matplotlib.pyplot as plt
 import numpy as np
 import torch
 from matplotlib.axes import Axes
+from matplotlib.colors import PowerNorm
 from matplotlib.figure import Figure
 from torch import Tensor
 from torch.nn import functional as F
@@ -20,9 +22,9 @@ from torch.nn import functional as F
 from ib_pyro import Bottleneck
 from ib_pyro.diagnostics import elementwise_rates, rate_by_position
 from ib_pyro.plots import plot_information_map
-from inference.paper.drawing import BLUE, GREEN, ORANGE, PURPLE, new_figure
+from inference.paper.drawing import BLUE, GREEN, ORANGE, PURPLE, dodged, name_ticks
 from inference.paper.execution import load_program
-from inference.paper.numbers import common_row, select, sizes_in_words, values_of
+from inference.paper.numbers import common_row, interval, select, sizes_in_words, values_of
 from inference.paper.presets import preset_size
 from inference.paper.run import PaperRun, Place
 from inference.paper.sites import read_sites
@@ -35,7 +37,8 @@ Row = dict[str, Any]
 _PICTURES = 3
 # Nats below which a rate is drawn at the bottom of a logarithmic axis.
 _FLOOR = 0.1
-_MAPPED_SITES = ("z1", "z2", "z3")
+# Height and width of the images.
+_PIXELS = 96
 _COLOURS = {"z1": BLUE, "z2": ORANGE, "z3": GREEN, "z4": PURPLE}
 
 
@@ -125,30 +128,31 @@ def box_coverage(box: Tensor, height: int, width: int, size: int) -> Tensor:
 
 
 def draw(rows: Sequence[Row]) -> Figure:
-    """Images with their maps, a row a beta; to the right the share within the box against beta."""
+    """Two images, each with its maps, a row a beta; below, shares within the box and rates outside against beta."""
     shares = select(rows, kind="share")
-    betas = values_of(shares, "setting")
+    betas, sites = values_of(shares, "setting"), values_of(shares, "site")
     images = values_of(select(rows, kind="image"), "image")[:2]
-    columns = len(images) * (1 + len(_MAPPED_SITES))
-    figure, axes = new_figure(len(betas) + 1, columns, width=1.75 * columns, height=1.75 * len(betas) + 3)
-    grid = axes[-1, 0].get_gridspec()
-    grid.set_height_ratios([1.0] * len(betas) + [1.6])
-    for ax in axes[-1]:
-        ax.remove()
-    for line, beta in enumerate(betas):
-        for position, image in enumerate(images):
-            start = position * (1 + len(_MAPPED_SITES))
-            _draw_image(axes[line, start], rows, image, beta)
-            for column, site in enumerate(_MAPPED_SITES, start=start + 1):
-                _draw_map(axes[line, column], rows, image, site, beta, betas)
-    left = figure.add_subplot(grid[-1, : columns // 2])
-    right = figure.add_subplot(grid[-1, columns // 2 :])
+    lines = len(betas) * len(images)
+    heights = (1.3 * lines + 0.8, 3.3)
+    figure = plt.figure(figsize=(8.5, sum(heights)), layout="constrained")
+    top, bottom = figure.subfigures(2, 1, height_ratios=heights)
+    grid = top.add_gridspec(lines, 1 + len(sites), width_ratios=[1.5] + [1] * len(sites))
+    for block, image in enumerate(images):
+        start, stop = block * len(betas), (block + 1) * len(betas)
+        _draw_image(top.add_subplot(grid[start:stop, 0]), rows, image)
+    for column, site in enumerate(sites, start=1):
+        axes = [top.add_subplot(grid[line, column]) for line in range(lines)]
+        _draw_maps(axes, rows, site, images, betas)
+        if column == 1:
+            for ax, beta in zip(axes, betas * len(images), strict=True):
+                ax.set_ylabel(f"β × N = {beta:g}", fontsize="small")
+    left, right = bottom.subplots(1, 2)
     _draw_shares(left, shares, betas)
     _draw_rates(right, shares, betas)
     figure.suptitle(
-        "rate by position of three of the four noisy layers [nats per position, one scale a column]; "
-        f"{sizes_in_words(shares)}, "
-        f"{100 * shares[0]['size']:.3g} % of the filters",
+        "rate by position in the noisy layers, one scale a column, colours by its square root;\n"
+        f"box: the digit's; bars: 95 % intervals over the {_basis(shares)}; "
+        f"{100 * shares[0]['size']:.3g} % of the filters;\n{sizes_in_words(shares)}",
         fontsize="small",
     )
     return figure
@@ -177,64 +181,106 @@ def _share(site: str, rate: Tensor, x: Tensor, box: Tensor) -> Row:
     }
 
 
-def _draw_image(ax: Axes, rows: Sequence[Row], image: int, beta: float) -> None:
-    lines = select(rows, kind="image", image=image)
-    lines = [row for row in lines if row["setting"] == lines[0]["setting"]]
-    ax.imshow(_matrix(lines), cmap="gray", vmin=0, vmax=255)
-    x0, y0, x1, y1 = map(int, lines[0]["box"].split())
-    ax.plot([x0, x1, x1, x0, x0], [y0, y0, y1, y1, y0], color=ORANGE, linewidth=1)
-    ax.set(xticks=[], yticks=[], ylabel=f"β × N = {beta:g}")
+def _draw_image(ax: Axes, rows: Sequence[Row], image: int) -> None:
+    ax.imshow(_matrix(_image_lines(rows, image)), cmap="gray", vmin=0, vmax=255)
+    _draw_box(ax, rows, image, scale=1.0)
+    ax.set(xticks=[], yticks=[])
+    ax.set_title("a test image", fontsize="small")
 
 
-def _draw_map(
-    ax: Axes, rows: Sequence[Row], image: int, site: str, beta: float, betas: Sequence[float]
+def _draw_maps(
+    axes: Sequence[Axes], rows: Sequence[Row], site: str, images: Sequence[int], betas: Sequence[float]
 ) -> None:
-    maps = {b: _matrix(select(rows, kind="map", image=image, site=site, setting=b)) for b in betas}
-    # One scale for the betas of a layer, so that a darker map is a smaller rate.
-    top = max(values.max() for values in maps.values())
-    total = maps[beta].sum()
-    plot_information_map(maps[beta], vmax=top, colorbar=False, title=f"{site}: {total:,.0f} nats", ax=ax)
-    ax.set(xticks=[], yticks=[], xlabel="", ylabel="")
-    ax.title.set_fontsize("small")
-    bar = ax.figure.colorbar(ax.images[-1], ax=ax, shrink=0.72)
+    """A site's maps, image by image and beta by beta, on one scale: a darker map is a smaller rate."""
+    cases = [(image, beta) for image in images for beta in betas]
+    maps = [_matrix(select(rows, kind="map", image=i, site=site, setting=b)) for i, b in cases]
+    # Colours by the square root, or the smallest rates could not be told from none.
+    norm = PowerNorm(0.5, vmin=0, vmax=max(values.max() for values in maps) or 1.0)
+    for line, (ax, values, (image, _)) in enumerate(zip(axes, maps, cases, strict=True)):
+        name = "" if line % len(betas) else f"{site}: "
+        plot_information_map(
+            values, norm=norm, colorbar=False, title=f"{name}{values.sum():,.0f} nats", ax=ax
+        )
+        _draw_box(ax, rows, image, scale=values.shape[0] / _PIXELS)
+        ax.set(xticks=[], yticks=[], xlabel="", ylabel="")
+        ax.title.set_fontsize("small")
+    bar = axes[0].figure.colorbar(
+        axes[-1].images[-1], ax=list(axes), location="bottom", shrink=0.8, aspect=12
+    )
     bar.ax.tick_params(labelsize="x-small")
+    bar.set_label("nats per position", fontsize="x-small")
+
+
+def _draw_box(ax: Axes, rows: Sequence[Row], image: int, *, scale: float) -> None:
+    x0, y0, x1, y1 = (scale * int(edge) - 0.5 for edge in _image_lines(rows, image)[0]["box"].split())
+    ax.plot([x0, x1, x1, x0, x0], [y0, y0, y1, y1, y0], color=ORANGE, linewidth=1)
+
+
+def _image_lines(rows: Sequence[Row], image: int) -> list[Row]:
+    """The image's lines, which stand there once for each beta."""
+    lines = select(rows, kind="image", image=image)
+    return [row for row in lines if row["setting"] == lines[0]["setting"]]
 
 
 def _draw_shares(ax: Axes, shares: Sequence[Row], betas: Sequence[float]) -> None:
-    for site in values_of(shares, "site"):
-        part = [select(shares, site=site, setting=beta) for beta in betas]
+    sites = values_of(shares, "site")
+    for place, site in enumerate(sites):
+        groups = [select(shares, site=site, setting=beta) for beta in betas]
         # Of a layer that lets less than a nat through, no share is drawn.
-        means = [
-            100 * np.mean([row["share_in_box"] for row in group]) if _rate(group) >= 1 else np.nan
-            for group in part
-        ]
-        errors = [196 * group[0]["share_in_box_se"] for group in part]
-        ax.errorbar(betas, means, yerr=errors, marker="o", capsize=2, color=_COLOURS[site], label=site)
-    ax.axhline(
-        100 * shares[0]["chance"], color="black", linestyle="--", linewidth=1, label="even spread (chance)"
-    )
-    ax.set(xscale="log", xlabel="β × N", ylabel="share of the rate in the digit's box [%]", ylim=(0, None))
-    ax.set_xticks(betas, [f"{beta:g}" for beta in betas])
-    ax.minorticks_off()
-    ax.legend(fontsize="x-small")
+        points = [_percent(group) if _rate(group) >= 1 else (np.nan, np.nan) for group in groups]
+        means, halves = zip(*points, strict=True)
+        positions = dodged(betas, 0.006 * (place - (len(sites) - 1) / 2))
+        ax.errorbar(
+            positions,
+            means,
+            yerr=halves,
+            marker="o",
+            markersize=5,
+            capsize=3,
+            color=_COLOURS[site],
+            label=site,
+        )
+        if all("ink_in_box" in row for row in groups[-1]):
+            ink = 100 * np.mean([row["ink_in_box"] for row in groups[-1]])
+            edge = ax.get_yaxis_transform()
+            ax.plot([1.02], [ink], "<", transform=edge, clip_on=False, color=_COLOURS[site], markersize=7)
+    chance = 100 * shares[0]["chance"]
+    ax.axhline(chance, color="black", linestyle="--", linewidth=1, label="the box's share of the area")
+    if any("ink_in_box" in row for row in shares):
+        ax.plot([], [], "<", color="grey", markersize=7, label="the box's share of the ink")
+    ax.set(xlabel="β × N", ylabel="share of the rate in the box [%]", ylim=(0, None))
+    name_ticks(ax, betas, [f"{beta:g}" for beta in betas])
+    low, high = ax.get_ylim()
+    # Room for the legend above the lines.
+    ax.set_ylim(low, 1.45 * high)
+    ax.legend(fontsize="x-small", ncols=2, loc="upper left")
 
 
 def _draw_rates(ax: Axes, shares: Sequence[Row], betas: Sequence[float]) -> None:
     for site in values_of(shares, "site"):
-        outside = [
-            np.mean([row["rate_outside"] for row in select(shares, site=site, setting=b)]) for b in betas
-        ]
-        ax.plot(betas, np.maximum(outside, _FLOOR), marker="o", color=_COLOURS[site], label=site)
-    errors = [100 * select(shares, setting=beta)[0]["test_error_deterministic"] for beta in betas]
-    labels = [f"{beta:g}\n({error:.0f} %)" for beta, error in zip(betas, errors, strict=True)]
+        groups = [[r["rate_outside"] for r in select(shares, site=site, setting=b)] for b in betas]
+        outside = np.maximum([np.mean(group) for group in groups], _FLOOR)
+        ax.plot(betas, outside, marker="o", markersize=5, color=_COLOURS[site], label=site)
+    errors = [
+        100 * np.mean([row["test_error_deterministic"] for row in select(shares, setting=beta)])
+        for beta in betas
+    ]
+    name_ticks(ax, betas, [f"{beta:g}\n({error:.0f} %)" for beta, error in zip(betas, errors, strict=True)])
     ax.set(
-        xscale="log",
         yscale="log",
         xlabel="β × N (test error, noise off)",
-        ylabel=f"rate outside of the box, at least {_FLOOR:g} [nats]",
+        ylabel=f"rate outside of the box [nats],\nat least {_FLOOR:g}",
     )
-    ax.set_xticks(betas, labels)
-    ax.minorticks_off()
+
+
+def _percent(group: Sequence[Row]) -> tuple[float, float]:
+    """Share within the box and half of its interval: over the seeds, or, of a single fit, over the images."""
+    mean, half = interval([100 * row["share_in_box"] for row in group])
+    return (mean, half) if len(group) > 1 else (mean, 196 * group[0]["share_in_box_se"])
+
+
+def _basis(shares: Sequence[Row]) -> str:
+    return "seeds" if len(values_of(shares, "seed")) > 1 else "test images"
 
 
 def _matrix(lines: Sequence[Row]) -> np.ndarray:
