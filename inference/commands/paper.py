@@ -1,4 +1,4 @@
-"""``python -m inference paper``: the paper's figures and its table, at three sizes."""
+"""``python -m inference paper``: the paper's figures and its table, at several sizes."""
 
 from __future__ import annotations
 
@@ -14,9 +14,14 @@ SUMMARY = "run and draw the paper's figures and its table, resumably, and write 
 def add_arguments(parser: ArgumentParser) -> None:
     """Add the options."""
     parser.add_argument(
-        "what", help="fig1, fig2, fig3a, fig3b, fig4, fig5, fig6, table1, all, draw or results"
+        "what", help="fig1, fig2, fig3a, fig3b, fig4, fig5, fig6, table1, all, samples, draw or results"
     )
-    parser.add_argument("--preset", type=str, default="small", help="size: smoke, small or paper")
+    parser.add_argument(
+        "--preset",
+        type=str,
+        default="small",
+        help="smoke, small, paper, or code: paper with the optimiser of the authors' code",
+    )
     parser.add_argument(
         "--data-root",
         type=Path | None,
@@ -31,12 +36,12 @@ def add_arguments(parser: ArgumentParser) -> None:
         "--numbers",
         type=Path,
         default=Path("inference/figures"),
-        help="folder of the CSVs that `results` reads",
+        help="folder of the CSVs that `results` and `draw` read",
     )
 
 
 def run(options: Namespace) -> int:
-    """Run a figure, all of them, or write the page."""
+    """Run a figure or all of them, draw, or write the page."""
     from inference.paper.command import run_paper
 
     run_paper(

@@ -7,10 +7,12 @@ import statistics
 from collections.abc import Sequence
 from typing import Any
 
+from inference.paper.numbers import size_name
+
 __all__ = ["error_table"]
 
 Row = dict[str, Any]
-_HEAD = ("noise", "strength", "units", "seeds", "N [%]", "D [%]", "rate [nats per image]")
+_HEAD = ("noise", "strength", "size", "seeds", "N [%]", "D [%]", "rate [nats per image]")
 _STRENGTHS = {"information": "β × N = ", "binary": "drop ", "constant": "scale "}
 
 
@@ -34,7 +36,7 @@ def error_table(rows: Sequence[Row]) -> list[str]:
         cells = [
             dropout,
             "" if setting is None else f"{_STRENGTHS.get(dropout, '')}{setting:g}",
-            f"{size:g}",
+            size_name(size),
             str(len(runs)),
             _with_error(noisy),
             _with_error(quiet),

@@ -84,9 +84,9 @@ def size_name(size: float) -> str:
 def sizes_in_words(rows: Sequence[Row]) -> str:
     """Preset and sizes of the runs behind a figure, for its caption."""
     first = rows[0]
-    seeds = len(values_of(rows, "seed"))
+    seeds, epochs = len(values_of(rows, "seed")), max(values_of(rows, "epochs"))
     source = "" if first.get("source") == "real" else ", STAND-IN images"
     return (
         f"preset {first.get('preset', '?')}{source}: {first['num_train']:,} training and {first['num_test']:,} test "
-        f"images, {max(values_of(rows, 'epochs'))} epochs, {seeds} seed{'s' if seeds > 1 else ''}"
+        f"images, {epochs} epoch{'s' if epochs > 1 else ''}, {seeds} seed{'s' if seeds > 1 else ''}"
     )

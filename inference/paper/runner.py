@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import csv
 import multiprocessing
-import time
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType
@@ -16,11 +15,22 @@ from rich.console import Console
 
 from inference.files import read_json, write_csv, write_json
 from inference.names import require_known
+from inference.paper.clock import RunClock
 from inference.paper.run import PaperRun, Place
 
-__all__ = ["FIGURES", "draw_figure", "read_rows", "run_figure"]
+__all__ = [
+    "FIGURES",
+    "draw_figure",
+    "figure_module",
+    "measure_run",
+    "read_rows",
+    "run_figure",
+    "with_numbers",
+]
 
 Row = dict[str, Any]
+
+_SECONDS_BETWEEN_LOOKS = 30.0
 
 # A figure is a module with TITLE, runs(preset, rows) -> runs, measure(run, result, place) -> rows and
 # draw(rows) -> a Matplotlib figure. `runs` is asked again with the rows so far until it names nothing new, so that
@@ -93,6 +103,20 @@ def read_rows(path: Path) -> list[Row]:
         ]
 
 
+def with_numbers(folder: Path) -> list[str]:
+    """Figures whose CSV lies in a folder.
+
+    Raises:
+        ValueError: If there is none.
+    """
+    found = [name for name in FIGURES if (folder / f"{name}.csv").exists()]
+    if not found:
+        raise ValueError(
+            f"{folder} has no CSV of a figure; run `python -m inference paper fig3a --out ...` first"
+        )
+    return found
+
+
 def figure_module(name: str) -> ModuleType:
     """Import the module of a figure.
 
@@ -112,14 +136,14 @@ def _measured(
             yield run, read_json(path)["rows"]
         else:
             waiting.append(run)
-    clock = _Clock(name, waiting, len(runs), console)
-    for run, rows in _in_turn(name, waiting, place, jobs):
+    clock = RunClock(name, waiting, len(runs) - len(waiting), place, console)
+    for run, rows in _in_turn(name, waiting, place, jobs, clock):
         clock.finished(run)
         yield run, rows
 
 
 def _in_turn(
-    name: str, runs: Sequence[PaperRun], place: Place, jobs: int
+    name: str, runs: Sequence[PaperRun], place: Place, jobs: int, clock: RunClock
 ) -> Iterator[tuple[PaperRun, list[Row]]]:
     if jobs == 1 or len(runs) <= 1:
         for run in runs:
@@ -129,9 +153,14 @@ def _in_turn(
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(min(jobs, len(runs)), mp_context=context, initializer=_one_thread) as pool:
         futures = {pool.submit(measure_run, name, run, place): run for run in runs}
+        waiting = set(futures)
         try:
-            for future in as_completed(futures):
-                yield futures[future], future.result()
+            while waiting:
+                done, waiting = wait(waiting, timeout=_SECONDS_BETWEEN_LOOKS, return_when=FIRST_COMPLETED)
+                for future in done:
+                    yield futures[future], future.result()
+                if not done:
+                    clock.going_on()
         finally:
             pool.shutdown(cancel_futures=True)
 
@@ -163,33 +192,3 @@ def _number(text: str) -> Any:  # noqa: ANN401 - a cell
         except ValueError:
             continue
     return {"True": True, "False": False}.get(text, text)
-
-
-class _Clock:
-    """Says how many runs are done and how long the others will take, at the pace so far."""
-
-    def __init__(self, name: str, waiting: Sequence[PaperRun], total: int, console: Console) -> None:
-        self._name, self._total, self._console = name, total, console
-        self._left = {run.name: _work(run) for run in waiting}
-        self._all = sum(self._left.values())
-        self._start = time.perf_counter()
-        done = total - len(waiting)
-        if total > 1 or done:
-            console.print(f"{name}: {done} of {total} runs were done before", highlight=False)
-
-    def finished(self, run: PaperRun) -> None:
-        """Report after a run."""
-        del self._left[run.name]
-        left = sum(self._left.values())
-        seconds = (time.perf_counter() - self._start) * left / (self._all - left)
-        done = self._total - len(self._left)
-        about = f", about {seconds / 60:.1f} minutes left" if self._left else ""
-        self._console.print(
-            f"{self._name}: {done} of {self._total} runs done{about} ({run.name})", highlight=False
-        )
-
-
-def _work(run: PaperRun) -> float:
-    """Cost of a run, up to a factor: a fixed part of a step, and one that grows with the network."""
-    layer = 1 + run.size / 64 if run.model == "mlp" else 0.05 + run.size**1.7
-    return run.epochs * (run.train_images or 50_000) * layer
