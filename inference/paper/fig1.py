@@ -67,7 +67,7 @@ def measure(run: PaperRun, result: Row, place: Place) -> list[Row]:
 
 def draw(rows: Sequence[Row]) -> Figure:
     """A histogram and the prior's line for each activation."""
-    figure, axes = new_figure(1, 2, width=9.5, height=4)
+    figure, axes = new_figure(1, 2, width=9.5, height=4.2)
     names = {"relu": "ReLU, log-uniform prior", "softplus": "softplus, log-normal prior"}
     for ax, (activation, name) in zip(axes, names.items(), strict=True):
         part = sorted(select(rows, activation=activation), key=lambda row: row["left"])
@@ -76,7 +76,7 @@ def draw(rows: Sequence[Row]) -> Figure:
             [row["density"] for row in part], edges, fill=True, color=BLUE, alpha=0.6, label="activations"
         )
         centres = [(row["left"] + row["right"]) / 2 for row in part]
-        label = "prior (improper: its height is set to fit)" if activation == "relu" else "prior, learned"
+        label = "prior (improper:\nheight set to fit)" if activation == "relu" else "prior, learned"
         ax.plot(centres, [row["prior"] for row in part], color=VERMILION, linewidth=2, label=label)
         zeros = f"; {100 * part[0]['zeros']:.0f} % are exactly 0 (not shown)" if part[0]["zeros"] > 0 else ""
         ax.set(xlabel="log z", ylabel="probability per unit of log z", ylim=(0, None))
@@ -85,8 +85,7 @@ def draw(rows: Sequence[Row]) -> Figure:
     first = rows[0]
     figure.suptitle(
         f"All-CNN-32, {100 * first['size']:.3g} % of the filters, β × N = {first['setting']:g}, "
-        f"layer {first['site']}; "
-        f"{sizes_in_words(rows)}",
+        f"layer {first['site']}; {sizes_in_words(rows)}\n",
         fontsize="small",
     )
     return figure

@@ -5,12 +5,13 @@ MNIST, each pixel binarised anew at every step, and once for the test. Beta is 1
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
 from matplotlib.figure import Figure
 
-from inference.paper.drawing import BLUE, VERMILION, new_figure
+from inference.paper.drawing import BLUE, VERMILION, draw_means, intervals_in_words, new_figure
 from inference.paper.numbers import common_row, interval, select, sizes_in_words, values_of
 from inference.paper.presets import preset_size
 from inference.paper.run import PaperRun, Place
@@ -20,7 +21,12 @@ __all__ = ["TITLE", "draw", "measure", "runs"]
 TITLE = "variational lower bound of a VAE on MNIST"
 Row = dict[str, Any]
 
-_LATENTS = {"gaussian": ("Gaussian", VERMILION), "information": ("information dropout", BLUE)}
+_LOOKS: dict[str, dict[str, Any]] = {
+    "gaussian": {"label": "Gaussian", "color": VERMILION, "marker": "s"},
+    "information": {"label": "information dropout", "color": BLUE, "marker": "o"},
+}
+# The bounds that the paper prints for k = 1.
+_PAPER = {"gaussian": -98.8, "information": -100.0}
 
 
 def runs(preset: str, _rows: Sequence[Row]) -> list[PaperRun]:
@@ -46,7 +52,7 @@ def runs(preset: str, _rows: Sequence[Row]) -> list[PaperRun]:
         )
         for seed in size.seeds
         for k in size.sizes
-        for latent in _LATENTS
+        for latent in _LOOKS
     ]
 
 
@@ -58,36 +64,42 @@ def measure(run: PaperRun, result: Row, _place: Place) -> list[Row]:
 
 
 def draw(rows: Sequence[Row]) -> Figure:
-    """The table, and the same as bars."""
-    figure, (left, right) = new_figure(1, 2, width=10, height=3.6)
+    """The table, and the same as points on an axis that shows the differences."""
+    figure, (left, right) = new_figure(1, 2, width=10, height=3.8, width_ratios=[1.1, 1])
     sizes = values_of(rows, "size")
     cells = []
-    for shift, (latent, (name, colour)) in enumerate(_LATENTS.items()):
+    for shift, (latent, look) in zip((-0.06, 0.06), _LOOKS.items(), strict=True):
         groups = [[row["bound"] for row in select(rows, size=k, latent=latent)] for k in sizes]
-        means, halves = zip(*[interval(group) for group in groups], strict=True)
-        right.bar(
-            [position + 0.36 * (shift - 0.5) for position in range(len(sizes))],
-            [-mean for mean in means],
-            0.34,
-            yerr=halves,
-            capsize=3,
-            color=colour,
-            label=name,
-        )
-        cells.append(
-            [f"{m:.2f}" + (f" ± {h:.2f}" if h == h else "") for m, h in zip(means, halves, strict=True)]
-        )
+        draw_means(right, [k + shift for k in sizes], groups, **look)
+        printed = {"color": look["color"], "marker": look["marker"], "markerfacecolor": "white"}
+        label = f"{look['label']}, paper"
+        right.plot([1 + shift], [_PAPER[latent]], linestyle="none", label=label, **printed)
+        paper = {1: f"{_PAPER[latent]:.1f}"}
+        cells += [[_cell(group) for group in groups], [paper.get(k, "–") for k in sizes]]
     left.axis("off")
+    names = [name for look in _LOOKS.values() for name in (look["label"], "   paper")]
     table = left.table(
-        cells,
-        rowLabels=[name for name, _ in _LATENTS.values()],
-        colLabels=[f"k = {k:g}" for k in sizes],
-        loc="center",
+        cells, rowLabels=names, colLabels=[f"k = {k:g}" for k in sizes], loc="center", cellLoc="center"
     )
-    table.scale(1, 1.8)
-    left.set_title("lower bound of log p(x) [nats per test image]", fontsize="small")
-    right.set_xticks(range(len(sizes)), [f"{k:g}" for k in sizes])
-    right.set(xlabel="size k (256 k latents, 512 k hidden units)", ylabel="−bound [nats per image]")
-    right.legend(fontsize="small", loc="lower right")
-    figure.suptitle(f"VAE, MNIST, binarised; {sizes_in_words(rows)}; ±: 95 % interval", fontsize="small")
+    table.scale(1, 1.6)
+    left.set_title("lower bound of log p(x) [nats per test image]", fontsize="small", y=0.8)
+    right.set_xticks(sizes, [f"{k:g}" for k in sizes])
+    right.set(
+        xlabel="size k (256 k latents, 512 k hidden units)", ylabel="bound [nats per image], higher is better"
+    )
+    right.margins(x=0.12)
+    right.legend(fontsize="x-small")
+    figure.suptitle(
+        f"VAE, MNIST, binarised; {sizes_in_words(rows)}{_spread_in_words(rows)}", fontsize="small"
+    )
     return figure
+
+
+def _cell(bounds: Sequence[float]) -> str:
+    mean, half = interval(bounds)
+    return f"{mean:.2f}" if math.isnan(half) else f"{mean:.2f} ± {half:.2f}"
+
+
+def _spread_in_words(rows: Sequence[Row]) -> str:
+    words = intervals_in_words(rows)
+    return words and words.replace("bars", "bars and ±")

@@ -6,7 +6,7 @@ import pytest
 from matplotlib.container import ErrorbarContainer
 from matplotlib.figure import Figure
 
-from inference.paper import fig4, fig5, fig6
+from inference.paper import fig4, fig5, fig6, table1
 from inference.paper.drawing import METHODS, dodged, draw_errors, draw_means, intervals_in_words
 from inference.paper.numbers import interval
 
@@ -123,3 +123,22 @@ def test_methods_stand_side_by_side():
     np.testing.assert_allclose(np.exp(np.log(places).mean(0)), sizes)
     assert [text.get_text() for text in left.get_xticklabels()] == ["16", "32"]
     assert figure.get_suptitle().startswith("a network; preset small")
+
+
+@pytest.mark.parametrize("num_seeds", [1, 3])
+def test_the_table_has_means_and_the_papers_bounds_beside_them(num_seeds):
+    rows = [
+        {**row, "latent": latent, "bound": bound - row["size"] - row["seed"]}
+        for latent, bound in (("gaussian", -105.0), ("information", -110.0))
+        for row in rows_of(num_seeds, size=[1, 2])
+    ]
+    left, right = table1.draw(rows).axes
+    cells = {place: cell.get_text().get_text() for place, cell in left.tables[0].get_celld().items()}
+    assert [cells[2, 0], cells[2, 1], cells[4, 0]] == ["-98.8", "–", "-100.0"]
+    mean, half = interval([-112.0 - seed for seed in range(num_seeds)])
+    assert cells[3, 1] == (f"{mean:.2f}" if num_seeds == 1 else f"{mean:.2f} ± {half:.2f}")
+    low, high = right.get_ylim()
+    # Zoomed in: the axis leaves out zero, and holds the points and the paper's.
+    assert low < mean < -98.8 < high < 0
+    assert len(bars(right)) == (0 if num_seeds == 1 else 2)
+    assert "higher is better" in right.get_ylabel()
