@@ -71,12 +71,16 @@ def execute(run: PaperRun, place: Place, *, progress: bool = False) -> dict[str,
 
 
 def load_program(run: PaperRun, place: Place) -> tuple[Bottleneck, Splits]:
-    """Load the fitted program of a run, in evaluation mode on the CPU, with its data."""
+    """Load the fitted program of a run, in evaluation mode on the device that fits use, with its data on the CPU."""
     splits = load_splits(run, place)
     with seeded(run.seed):
         program = build(run, splits.train.image_shape, splits.train.num_classes)
     restore_program(RunFolder(place.folder(run)).checkpoint_file, program)
-    return program.eval(), splits
+    return program.eval().to(_fabric().device), splits
+
+
+def _fabric() -> Fabric:
+    return Fabric(accelerator="auto", devices=1)
 
 
 def _beta(run: PaperRun, splits: Splits) -> float:
@@ -95,7 +99,7 @@ def _fit(
         elbo=InformationBottleneckELBO(beta=_beta(run, splits)),
         optimizer=optimizer,
         scheduler=MultiStepLR(optimizer, run.drops, gamma=0.1),
-        fabric=Fabric(accelerator="auto", devices=1),
+        fabric=_fabric(),
         order=torch.Generator().manual_seed(run.seed),
         transform=_binarised if run.model == "vae" else None,
         checkpoint=folder.checkpoint_file,
