@@ -25,6 +25,19 @@ _OPTIMIZERS = ("adam", "sgd")
 _PRECISIONS = ("16-mixed", "32-true", "64-true", "bf16-mixed", "bf16-true")
 _TOTAL_CORRELATIONS = ("gaussian", "minibatch-stratified", "minibatch-weighted")
 
+# Settings that mean something with some values of another one only.
+_GOES_WITH = {
+    "dropout": ("model", ("all-cnn-32", "all-cnn-96", "mlp")),
+    "hidden": ("model", ("mlp",)),
+    "latent": ("model", ("vae",)),
+    "k": ("model", ("vae",)),
+    "num_importance_samples": ("model", ("vae",)),
+    "drop_prob": ("dropout", ("binary",)),
+    "alpha": ("dropout", ("constant",)),
+    "momentum": ("optimizer", ("sgd",)),
+    "nesterov": ("optimizer", ("sgd",)),
+}
+
 
 def _setting(default: Any, text: str) -> Any:  # noqa: ANN401 - dataclasses.field is typed by its default
     return field(default=default, metadata={"help": text})
@@ -123,6 +136,7 @@ class FitConfig:
         require_known("total correlation", self.total_correlation, _TOTAL_CORRELATIONS)
         self._check_counts()
         self._check_ranges()
+        self._check_effects()
         self._check_beta()
         self._check_beta_schedule()
         self._check_site_values()
@@ -190,6 +204,16 @@ class FitConfig:
         if self.lr is None:
             object.__setattr__(self, "lr", 1e-3 if self.optimizer == "adam" else 0.07)
 
+    def _check_effects(self) -> None:
+        defaults = {entry.name: entry.default for entry in dataclasses.fields(self)}
+        for name, (other, values) in _GOES_WITH.items():
+            value, chosen = getattr(self, name), getattr(self, other)
+            if value != defaults[name] and chosen not in values:
+                raise ValueError(
+                    f"{_option(name)} {value} has no effect with {_option(other)} {chosen}; it goes with "
+                    f"{_option(other)} {' or '.join(values)}"
+                )
+
     def _check_counts(self) -> None:
         counts = ("hidden", "k", "epochs", "batch_size", "eval_batch_size", "checkpoint_every")
         for name in (*counts, "num_samples", "num_importance_samples"):
@@ -231,7 +255,7 @@ class FitConfig:
     def _check_beta_schedule(self) -> None:
         lengths = {"beta_warm_up": ("linear", "cosine"), "beta_period": ("cyclical",)}
         for name, schedules in lengths.items():
-            value, option = getattr(self, name), f"--{name.replace('_', '-')}"
+            value, option = getattr(self, name), _option(name)
             if self.beta_schedule in schedules and value is None:
                 raise ValueError(f"--beta-schedule {self.beta_schedule} needs its length: {option} EPOCHS")
             if self.beta_schedule not in schedules and value is not None:
@@ -273,7 +297,11 @@ class FitConfig:
 
 def _require(holds: bool, name: str, value: object, wanted: str) -> None:
     if not holds:
-        raise ValueError(f"--{name.replace('_', '-')} must be {wanted}; got {value}")
+        raise ValueError(f"{_option(name)} must be {wanted}; got {value}")
+
+
+def _option(name: str) -> str:
+    return f"--{name.replace('_', '-')}"
 
 
 def _plain(value: object) -> object:

@@ -211,9 +211,8 @@ def _fit(setup: _Setup, folder: RunFolder, *, resume: bool, progress: bool) -> F
 
 def _finish(setup: _Setup, folder: RunFolder, history: FitResult) -> dict[str, Any]:
     facts = _facts(setup)
-    result: dict[str, Any] = {
-        name: getattr(setup.config, name) for name in ("model", "dropout", "data", "seed")
-    }
+    noise = "latent" if setup.config.model in AUTOENCODERS else "dropout"
+    result: dict[str, Any] = {name: getattr(setup.config, name) for name in ("model", noise, "data", "seed")}
     result |= {name: facts[name] for name in ("beta", "beta_paper", "num_train", "num_parameters")}
     result |= {"epochs": history.epochs, "seconds": history.seconds}
     result |= {"objective": describe(setup.config), **reached(setup.config, setup.elbo, history.history[-1])}
@@ -241,7 +240,6 @@ def _bounds(setup: _Setup) -> dict[str, Any]:
         setup.program, test, num_samples=1, batch_size=config.eval_batch_size, seed=config.seed
     )
     return {
-        "latent": config.latent,
         "k": config.k,
         "test_elbo": found.elbo,
         "test_importance_weighted": found.importance_weighted,

@@ -118,3 +118,26 @@ def test_default_optimiser_suits_the_program(options: dict[str, object], chosen:
     config = FitConfig(out=OUT, **options)
     assert (config.optimizer, config.lr) == chosen
     assert FitConfig.from_settings(config.settings()) == config
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"model": "vae", "hidden": 128}, "--hidden 128 has no effect with --model vae"),
+        ({"model": "vae", "dropout": "binary"}, "--dropout binary has no effect with --model vae"),
+        ({"latent": "gaussian"}, "it goes with --model vae"),
+        ({"k": 2}, "it goes with --model vae"),
+        ({"drop_prob": 0.2}, "--drop-prob 0.2 has no effect with --dropout information"),
+        ({"dropout": "binary", "alpha": 0.2}, "--alpha 0.2 has no effect with --dropout binary"),
+        ({"optimizer": "adam", "momentum": 0.5}, "--momentum 0.5 has no effect with --optimizer adam"),
+    ],
+)
+def test_a_setting_without_effect_is_refused(settings, message, tmp_path):
+    with pytest.raises(ValueError, match=message):
+        FitConfig(out=tmp_path, **{"beta": 1e-3, **settings})
+
+
+def test_settings_that_go_with_each_other_are_taken(tmp_path):
+    FitConfig(out=tmp_path, model="vae", latent="gaussian", k=2, num_importance_samples=8)
+    FitConfig(out=tmp_path, dropout="binary", drop_prob=0.2, hidden=8)
+    FitConfig(out=tmp_path, dropout="constant", alpha=0.2, momentum=0.5, nesterov=True)

@@ -179,7 +179,7 @@ def test_tensorboard_reads_the_metrics_of_an_interrupted_run_too(
 
 @pytest.mark.parametrize("latent", ["gaussian", "information"])
 def test_autoencoder_fits_with_the_default_options(quick: Quick, latent: str) -> None:
-    config = quick(model="vae", latent=latent, beta_paper=None, limit=None, epochs=2)
+    config = quick(model="vae", latent=latent, hidden=64, beta_paper=None, limit=None, epochs=2)
     result = run(config, progress=False)
     first, last = rows(config)
     assert float(last["loss"]) < float(first["loss"])
