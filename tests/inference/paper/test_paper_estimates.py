@@ -114,3 +114,8 @@ def test_one_fit_has_no_interval():
     assert math.isnan(estimate.half)
     assert estimate.text() == "+3.00"
     assert mean_estimate([1.0, 2.0, 3.0]).text(1) == "+2.0 ± 2.5"
+
+
+def test_the_more_parts_a_claim_has_the_wider_is_the_interval_of_each():
+    # Student's t with two degrees of freedom, 0.9875.
+    assert mean_estimate([1.0, 2.0, 3.0], parts=2).half == pytest.approx(6.2054 / math.sqrt(3), rel=1e-4)
