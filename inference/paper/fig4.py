@@ -51,8 +51,9 @@ def runs(preset: str, _rows: Sequence[Row]) -> list[PaperRun]:
 def measure(run: PaperRun, result: Row, place: Place) -> list[Row]:
     """One row: the errors of the network, and of the probe on its noisy and its deterministic representation."""
     program, splits = load_program(run, place)
-    passes = 4 * max(1, run.epochs // 2)
-    errors = probe_errors(program, splits, passes=passes, batch_size=run.batch_size, seed=run.seed)
+    errors = probe_errors(
+        program, splits, epochs=max(1, run.epochs // 2), batch_size=run.batch_size, seed=run.seed
+    )
     return [{**common_row(run, result), **errors}]
 
 
