@@ -80,11 +80,12 @@ def measure(run: PaperRun, result: Row, place: Place) -> list[Row]:
         {"kind": "share", **common, **_share(site, rate, test.x, test.box)} for site, rate in maps.items()
     ]
     for index in range(min(_PICTURES, len(test))):
-        label = {"kind": "image", "image": index, "box": _text(test.box[index]), "setting": run.rate_setting}
+        at = {"setting": run.rate_setting, "seed": run.seed, "image": index}
+        label = {"kind": "image", **at, "box": _text(test.box[index])}
         lines = (255 * test.x[index, 0]).round().to(torch.int64)
         rows += [{**label, "line": line, "values": _text(values)} for line, values in enumerate(lines)]
         for site, rate in maps.items():
-            label = {"kind": "map", "image": index, "site": site, "setting": run.rate_setting}
+            label = {"kind": "map", **at, "site": site}
             rows += [
                 {**label, "line": line, "values": _text(values)} for line, values in enumerate(rate[index])
             ]
@@ -128,8 +129,12 @@ def box_coverage(box: Tensor, height: int, width: int, size: int) -> Tensor:
 
 
 def draw(rows: Sequence[Row]) -> Figure:
-    """Two images, each with its maps, a row a beta; below, shares within the box and rates outside against beta."""
+    """Two images, each with its maps, a row a beta; below, shares within the box and rates outside against beta.
+
+    The maps are those of the first seed.
+    """
     shares = select(rows, kind="share")
+    rows = select(rows, seed=min(values_of(shares, "seed")))
     betas, sites = values_of(shares, "setting"), values_of(shares, "site")
     images = values_of(select(rows, kind="image"), "image")[:2]
     lines = len(betas) * len(images)

@@ -1,5 +1,7 @@
 """Figure 2 draws every noisy layer, from rows with and without the ink, of one seed and of several."""
 
+from itertools import product
+
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
@@ -33,19 +35,18 @@ def made_up_rows(num_seeds: int = 1, *, ink: bool = True) -> list[dict]:
         for beta in BETAS
         for site in SITES
     ]
-    for image in range(2):
-        for beta in BETAS:
-            case = {"image": image, "setting": beta}
+    for seed, image, beta in product(range(num_seeds), range(2), BETAS):
+        case = {"seed": seed, "image": image, "setting": beta}
+        rows += [
+            {**case, "kind": "image", "box": "24 48 48 96", "line": line, "values": "0 255"}
+            for line in range(2)
+        ]
+        for site in SITES:
+            values = PATTERN * (1 + image) * (1 + seed) / beta
             rows += [
-                {**case, "kind": "image", "box": "24 48 48 96", "line": line, "values": "0 255"}
-                for line in range(2)
+                {**case, "kind": "map", "site": site, "line": line, "values": " ".join(map(str, part))}
+                for line, part in enumerate(values.tolist())
             ]
-            for site in SITES:
-                values = PATTERN * (1 + image) / beta
-                rows += [
-                    {**case, "kind": "map", "site": site, "line": line, "values": " ".join(map(str, part))}
-                    for line, part in enumerate(values.tolist())
-                ]
     return rows
 
 
@@ -59,8 +60,9 @@ def maps_of(figure) -> list:
     return [ax for ax in figure.axes if ax.images and ax.get_title().endswith("nats")]
 
 
-def test_every_layer_beta_and_image_has_a_map_in_nats():
-    maps = maps_of(fig2.draw(made_up_rows()))
+@pytest.mark.parametrize("num_seeds", [1, 2])
+def test_every_layer_beta_and_image_has_a_map_in_nats_of_the_first_seed(num_seeds):
+    maps = maps_of(fig2.draw(made_up_rows(num_seeds)))
     assert len(maps) == 2 * len(BETAS) * len(SITES)
     for site in SITES:
         assert sum(ax.get_title().startswith(f"{site}: ") for ax in maps) == 2
