@@ -50,9 +50,7 @@ class Claim:
 
 
 _EVERY_SIZE = "at every size the interval of the difference lies above zero"
-_FALL_AND_RISE = (
-    "a larger beta errs less than the smallest, and a still larger one more than that; Tukey's intervals"
-)
+_FALL_AND_RISE = "a larger beta errs less than the smallest, and a still larger one more than that; Games and Howell's intervals"
 CLAIMS = (
     Claim(
         "fig1",
@@ -123,7 +121,7 @@ CLAIMS = (
         "A larger beta makes the representation more invariant to the nuisance.",
         "the nuisance error rises with beta",
         nuisance_error_rises,
-        "it is larger at the largest beta than at the smallest, and falls nowhere; Tukey's intervals",
+        "it is larger at the largest beta than at the smallest, and falls nowhere; Games and Howell's intervals",
     ),
     Claim(
         "fig4",

@@ -98,7 +98,8 @@ def error_gap(more: Sequence[Row], less: Sequence[Row], column: str, *, parts: i
 def all_gaps(groups: Sequence[Sequence[Row]], column: str) -> dict[tuple[int, int], Estimate]:
     """How much larger the error of each group is than that of each other, in percentage points.
 
-    The intervals hold jointly: Tukey's over the seeds, or, of single fits, Bonferroni's over the test images.
+    The intervals hold jointly: those of Games and Howell over the seeds, whose spread may differ from group to group,
+    or, of single fits, Bonferroni's over the test images.
 
     Args:
         groups: Rows of each group, a row a seed.
@@ -108,7 +109,7 @@ def all_gaps(groups: Sequence[Sequence[Row]], column: str) -> dict[tuple[int, in
     if min(map(len, groups)) == 1:
         return {(i, j): error_gap(groups[i], groups[j], column, parts=len(pairs) // 2 or 1) for i, j in pairs}
     errors = [[100 * row[column] for row in rows] for rows in groups]
-    found = tukey_hsd(*errors).confidence_interval(0.95)
+    found = tukey_hsd(*errors, equal_var=False).confidence_interval(0.95)
     seeds = f"{min(map(len, errors))} seeds"
     return {
         (i, j): Estimate(

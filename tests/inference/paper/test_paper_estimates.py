@@ -83,14 +83,21 @@ def test_gaps_of_seeds_that_agree_to_the_digit_have_no_width():
     assert (gap.value, gap.half) == (pytest.approx(2.0), 0.0)
 
 
-def test_all_gaps_have_their_sign_and_tukeys_width():
+def test_all_gaps_have_their_sign_and_the_width_of_games_and_howell():
     groups = [errors(0.30, 0.31, 0.32), errors(0.20, 0.21, 0.22), errors(0.10, 0.11, 0.12)]
     gaps = all_gaps(groups, D)
     assert gaps[0, 2].value == pytest.approx(20.0)
     assert gaps[2, 0].value == pytest.approx(-20.0)
-    # The studentised range of three means of three at 5 %, six degrees of freedom: 4.339.
+    # Of equal spread each pair has four degrees of freedom: the studentised range of three means at 5 % is 5.040.
     for gap in gaps.values():
-        assert gap.half == pytest.approx(4.339 / math.sqrt(3), rel=1e-3)
+        assert gap.half == pytest.approx(5.040 / math.sqrt(3), rel=1e-3)
+
+
+def test_the_spread_of_one_group_widens_no_gap_of_others():
+    still, wild = errors(0.300, 0.301, 0.302), errors(0.1, 0.2, 0.3)
+    calm = all_gaps([still, errors(0.310, 0.311, 0.312), still], D)[0, 1]
+    beside = all_gaps([still, errors(0.310, 0.311, 0.312), wild], D)[0, 1]
+    assert beside.half == pytest.approx(calm.half)
 
 
 def test_all_gaps_of_single_fits_are_wider_than_those_of_one_pair():
