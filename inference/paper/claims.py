@@ -50,7 +50,10 @@ class Claim:
 
 
 _EVERY_SIZE = "at every size the interval of the difference lies above zero"
-_FALL_AND_RISE = "a larger beta errs less than the smallest, and a still larger one more than that; Games and Howell's intervals"
+_JOINTLY = "Games and Howell's intervals"
+_FALL_AND_RISE = (
+    f"a larger beta errs less than the smallest, and a still larger one more than that; {_JOINTLY}"
+)
 CLAIMS = (
     Claim(
         "fig1",
@@ -121,7 +124,7 @@ CLAIMS = (
         "A larger beta makes the representation more invariant to the nuisance.",
         "the nuisance error rises with beta",
         nuisance_error_rises,
-        "it is larger at the largest beta than at the smallest, and falls nowhere; Games and Howell's intervals",
+        f"it is larger at the largest beta than at the smallest, and falls nowhere; {_JOINTLY}",
     ),
     Claim(
         "fig4",
