@@ -161,7 +161,6 @@ _SIZES: dict[str, dict[str, Size]] = {
             sizes=(0.0625, 0.125, 0.25),
             # Candidates: per image those of 3, 0.1 and 0.5 with all of the images.
             betas=(0.3, 0.01, 0.05),
-            seeds=_THREE,
             validation_images=None,
             trial_epochs=8,
             **_SMALL_CNN,
@@ -201,7 +200,6 @@ _SIZES: dict[str, dict[str, Size]] = {
         "smoke": Size(sizes=(1, 2), epochs=1, lr=1e-3, batch_size=50, train_images=100, test_images=50),
         "small": Size(
             sizes=(1, 2, 3),
-            seeds=_THREE,
             epochs=30,
             drops=(24,),
             lr=1e-3,
