@@ -185,3 +185,7 @@ def test_autoencoder_fits_with_the_default_options(quick: Quick, latent: str) ->
     assert float(last["loss"]) < float(first["loss"])
     assert result["test_gap"] == pytest.approx(result["test_importance_weighted"] - result["test_elbo"])
     assert 0 < result["test_gap"] < 50
+    # The closed-form rate and the weights of single draws estimate the same bound.
+    error = result["test_importance_weighted_standard_error"]
+    assert 0.1 < error < 10
+    assert -(result["distortion"] + result["rate"]) == pytest.approx(result["test_elbo"], abs=error)
