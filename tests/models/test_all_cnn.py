@@ -48,6 +48,36 @@ def test_all_cnn_32_has_the_layers_of_table_2():
     assert [c.stride for c in convolutions(program)].count((2, 2)) == 4
 
 
+# Width, kernel and stride of each line of Table 2, but for the last convolution's classes.
+TABLE_2 = {
+    AllCNN32: [
+        (96, 3, 1),
+        (96, 3, 1),
+        (96, 3, 2),
+        (192, 3, 1),
+        (192, 3, 1),
+        (192, 3, 2),
+        (192, 3, 1),
+        (192, 1, 1),
+    ],
+    AllCNN96: [
+        *[(32, 3, 1), (32, 3, 1), (32, 3, 2), (64, 3, 1), (64, 3, 1), (64, 3, 2)],
+        *[(96, 3, 1), (96, 3, 1), (96, 3, 2), (192, 3, 1), (192, 3, 1), (192, 3, 2)],
+        *[(192, 3, 1), (192, 1, 1)],
+    ],
+}
+
+
+@pytest.mark.parametrize("fraction", [1.0, 0.5])
+def test_every_convolution_is_a_line_of_table_2_at_its_share_of_the_filters(network, fraction):
+    build, (channels, *_) = network
+    found = convolutions(build(fraction, "constant"))
+    lines = [(int(fraction * width), kernel, stride) for width, kernel, stride in TABLE_2[build]]
+    lines.append((10, 1, 1))
+    assert [(c.out_channels, c.kernel_size[0], c.stride[0]) for c in found] == lines
+    assert [c.in_channels for c in found] == [channels, *(width for width, *_ in lines[:-1])]
+
+
 def test_all_cnn_96_has_four_noisy_layers_that_halve_the_map():
     program = AllCNN96(fraction=1 / 32)
     shapes = {name: tuple(z.shape[1:]) for name, z in sites_of(program, torch.rand(2, 1, 96, 96)).items()}
@@ -131,6 +161,23 @@ def test_input_dropout_is_on_in_training_with_noise_only():
     with noise_off():
         assert torch.equal(layer(x), x)
     assert torch.equal(layer.eval()(x), x)
+
+
+@pytest.mark.parametrize(
+    ("build", "shape", "dropped"), [(*NETWORKS[0], 0.2), (*NETWORKS[1], 0.0)], ids=["32", "96"]
+)
+def test_the_first_convolution_sees_the_input_with_the_authors_share_dropped(build, shape, dropped):
+    program, seen = build(SMALL), []
+    convolutions(program)[0].register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
+    x = torch.ones(4, *shape)
+    with torch.no_grad():
+        program.encoder(x)
+        program.eval().encoder(x)
+    training, evaluation = seen
+    assert (training == 0).float().mean().item() == pytest.approx(dropped, abs=0.02)
+    kept = training[training != 0]
+    torch.testing.assert_close(kept, torch.full_like(kept, 1 / (1 - dropped)))
+    assert torch.equal(evaluation, x)
 
 
 def test_without_noise_in_training_mode_nothing_is_drawn():

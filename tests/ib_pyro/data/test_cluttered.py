@@ -38,6 +38,13 @@ def test_every_pixel_is_as_painted_by_hand(digits, options):
         assert torch.equal(images[n, 0].long(), _painted_by_hand(clutter, digits, n))
 
 
+def test_the_ink_is_that_of_a_digit_and_of_21_squares_of_8_pixels():
+    """Mnih et al. (2014). Digits of ones, which overlap to far less than white: no ink is lost."""
+    digits = torch.ones(3, 28, 28, dtype=torch.uint8)
+    ink = _draw(digits).paint(digits).sum((1, 2, 3), dtype=torch.int64)
+    assert ink.tolist() == [28 * 28 + 21 * 8 * 8] * 25
+
+
 def test_the_box_holds_the_digits_ink_exactly(digits):
     clutter = _draw(digits, num_distractors=0)
     images = clutter.paint(digits).squeeze(1)

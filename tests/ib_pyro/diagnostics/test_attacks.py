@@ -97,6 +97,24 @@ def test_both_find_the_corner_of_a_linear_problem():
     torch.testing.assert_close(fgsm(linear, x, y, 0.1), corner.clamp(0, 1))
 
 
+@pytest.mark.parametrize("steps", [5, 20])
+def test_pgd_crosses_the_ball_within_its_steps_and_with_some_to_spare(steps):
+    size = 0.1
+    x, y = torch.full((2000, 1), 0.5, dtype=torch.float64), torch.zeros(2000, dtype=torch.int64)
+    path = []
+
+    def downhill(x):
+        path.append(x.detach())
+        return torch.cat([-x, x], -1).log_softmax(-1)
+
+    found = pgd(downhill, x, y, size, steps=steps, keep="last", generator=torch.Generator().manual_seed(0))
+    # Some start next to the far side, twice the radius away.
+    assert (x - path[0]).max() > 0.99 * size
+    torch.testing.assert_close(found, x + size)
+    # The default: half a radius more than the longest way.
+    assert steps * (path[1] - path[0]).max().item() == pytest.approx(2.5 * size)
+
+
 def test_averages_the_gradient_over_the_noise():
     # The weight is 1 + 4n: a single draw has the wrong sign two times in five, the mean of many has not.
     x, y = torch.full((400, 1), 0.5, dtype=torch.float64), torch.zeros(400, dtype=torch.int64)

@@ -136,6 +136,18 @@ def test_quantile_bins_survive_an_atom():
     assert mutual_information_gap(code, factor, binning="quantile").score == pytest.approx(1.0)
 
 
+@pytest.mark.parametrize("rare", [200, 2000])
+def test_the_accuracy_of_a_threshold_does_not_depend_on_how_frequent_the_values_are(rare):
+    """The best threshold between N(0, 1) and N(2, 1) is halfway for balanced accuracy, whatever their shares."""
+    factor = torch.cat([torch.zeros(4000), torch.ones(rare)]).long()
+    code = torch.randn(len(factor), 2, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    code[:, 0] += 2 * factor
+    found = separated_predictability(code, factor)
+    # The normal distribution function at 1. Where frequent values weigh more, rare ones are seldom found: 0.6.
+    assert found.accuracy[0, 0].item() == pytest.approx(0.841, abs=0.04)
+    assert found.accuracy[1, 0].item() == pytest.approx(0.5, abs=0.06)
+
+
 def test_scores_repeat_and_leave_the_global_generators_alone(codes, factors):
     before, torch_before = np.random.get_state()[1].copy(), torch.get_rng_state()  # noqa: NPY002
     first, second = (separated_predictability(codes["rotated"], factors, seed=3) for _ in range(2))

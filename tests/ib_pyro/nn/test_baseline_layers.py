@@ -10,7 +10,7 @@ from torch.distributions import Normal, kl_divergence
 from torch.nn import functional as F
 
 from ib_pyro import Bottleneck, InformationBottleneckELBO, noise_off
-from ib_pyro.nn import AdditiveNormal, BinaryDropout, ConstantDropout, GaussianDropout
+from ib_pyro.nn import AdditiveNormal, BinaryDropout, ConstantDropout, GaussianDropout, InformationDropout
 from ib_pyro.rates import gaussian_log_uniform_rate
 
 BATCH, WIDTH_IN, WIDTH = 6, 4, 5
@@ -122,6 +122,16 @@ class TestConstantDropout:
         posterior = layer.posterior(x)
         assert (posterior.alpha == 0.4).all()
         torch.testing.assert_close(posterior.mean, F.softplus(layer.features(x)))
+
+    def test_unless_told_its_noise_is_the_largest_that_information_dropout_has_unless_told(self, x):
+        layer, learned = self.make(activation="softplus"), InformationDropout.linear(WIDTH_IN, WIDTH).double()
+        nn.init.constant_(learned.noise.bias, 1e4)
+        torch.testing.assert_close(layer.posterior(x).alpha.expand(BATCH, WIDTH), learned.alpha(x))
+        with torch.no_grad():
+            log_noise = (
+                torch.stack([layer(x) for _ in range(400)]).log() - F.softplus(layer.features(x)).log()
+            )
+        assert log_noise.std().item() == pytest.approx(0.7, rel=0.03)
 
     @pytest.mark.parametrize("alpha", [0.0, -0.3, math.nan])
     def test_alpha_out_of_range(self, alpha):
