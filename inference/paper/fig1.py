@@ -92,7 +92,7 @@ def draw(rows: Sequence[Row]) -> Figure:
 
 
 def _distance(log_z: np.ndarray, edges: np.ndarray, prior: np.ndarray) -> float:
-    """Wasserstein distance of log z > -inf from the prior over the range shown, in standard deviations of log z."""
+    """Wasserstein distance of log z > -inf from the prior, both over the range shown, in deviations there."""
     inside = log_z[(log_z >= edges[0]) & (log_z <= edges[-1])]
     centres = (edges[:-1] + edges[1:]) / 2
     return float(wasserstein_distance(inside, centres, v_weights=prior) / inside.std())
