@@ -152,7 +152,7 @@ CLAIMS = (
         "The information that a layer lets through hardly depends on the number of filters.",
         "nearly flat",
         total_rate_is_flat,
-        f"rate ∝ filters to the a with |a| at most {FLATNESS:g} in both layers (0: flat, 1: in proportion)",
+        f"rate ∝ filters to an exponent within ±{FLATNESS:g} in both layers (0: flat, 1: in proportion)",
     ),
     Claim(
         "fig6",

@@ -45,3 +45,14 @@ def test_samples_are_drawn_without_real_images_as_what_they_are(tmp_path, monkey
     assert len(list(tmp_path.glob("samples-*.png"))) == 2
     assert main(["paper", "samples", "--out", str(tmp_path)]) == 2
     assert "--data-root" in capsys.readouterr().err
+
+
+def test_every_line_of_a_table_has_the_cells_of_its_head(page):
+    cells = 0
+    for line in page.splitlines():
+        if line.startswith("|---"):
+            cells = line.count("|")
+        elif not line.startswith("|"):
+            cells = 0
+        elif cells:
+            assert line.count("|") == cells, line
