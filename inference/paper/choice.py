@@ -7,7 +7,7 @@ from typing import Any
 
 from inference.paper.numbers import select
 
-__all__ = ["STRENGTHS", "chosen_settings", "has_chosen"]
+__all__ = ["STRENGTHS", "chosen_options", "chosen_settings", "has_chosen"]
 
 Row = dict[str, Any]
 
@@ -18,6 +18,11 @@ STRENGTHS = {"information": "beta_paper", "binary": "drop_prob", "constant": "al
 def has_chosen(rows: Sequence[Row], candidates: Mapping[str, Sequence[float]]) -> bool:
     """Whether the rows hold a trial of every candidate."""
     return len(select(rows, stage="choice")) >= sum(len(values) for values in candidates.values())
+
+
+def chosen_options(rows: Sequence[Row]) -> dict[str, dict[str, float]]:
+    """What each method chose, as an option of a run."""
+    return {name: {STRENGTHS[name]: value} for name, value in chosen_settings(rows).items()}
 
 
 def chosen_settings(rows: Sequence[Row]) -> dict[str, float]:

@@ -33,7 +33,7 @@ def cifar_run(
         batch_size=size.batch_size,
         nesterov=size.nesterov,
         weight_decay=1e-3,
-        holdout=None if settings.get("validation_images", 0) != 0 else size.holdout,
+        holdout=size.holdout,
         train_images=size.train_images,
         test_images=size.test_images,
         num_samples=size.num_samples,

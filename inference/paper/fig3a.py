@@ -13,7 +13,7 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
-from inference.paper.choice import STRENGTHS, chosen_settings, has_chosen
+from inference.paper.choice import STRENGTHS, chosen_options, has_chosen
 from inference.paper.drawing import METHODS, draw_errors
 from inference.paper.numbers import common_row, select
 from inference.paper.presets import preset_size
@@ -44,7 +44,7 @@ def runs(preset: str, rows: Sequence[Row]) -> list[PaperRun]:
     ]
     if not has_chosen(rows, candidates):
         return trials
-    chosen = {name: {STRENGTHS[name]: value} for name, value in chosen_settings(rows).items()}
+    chosen = chosen_options(rows)
     full = [
         _run(preset, dropout, width, seed, chosen.get(dropout, {}))
         for seed in size.seeds
@@ -89,18 +89,18 @@ def _run(
     stage: str | None = None,
 ) -> PaperRun:
     size = preset_size("fig3a", preset)
-    share = size.trial_epochs / size.epochs if trial else 1
+    size = size.trial if trial else size
     return PaperRun(
         model="mlp",
         data="mnist",
         size=width,
         dropout=dropout,
         batch_norm=batch_norm,
-        epochs=size.trial_epochs if trial else size.epochs,
-        drops=tuple(max(1, round(share * epoch)) for epoch in size.drops),
+        epochs=size.epochs,
+        drops=size.drops,
         lr=size.lr,
         batch_size=size.batch_size,
-        holdout=None if trial else size.holdout,
+        holdout=size.holdout,
         train_images=size.train_images,
         validation_images=size.validation_images if trial else 0,
         test_images=size.test_images,

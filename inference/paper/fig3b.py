@@ -7,12 +7,11 @@ with the noise off, in short fits at one share of the filters.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Any
 
 from matplotlib.figure import Figure
 
-from inference.paper.choice import STRENGTHS, chosen_settings, has_chosen
+from inference.paper.choice import STRENGTHS, chosen_options, has_chosen
 from inference.paper.cifar import cifar_run
 from inference.paper.drawing import METHODS, draw_errors
 from inference.paper.numbers import common_row, select
@@ -23,7 +22,6 @@ __all__ = ["TITLE", "draw", "measure", "runs"]
 
 TITLE = "test error on CIFAR-10 against the share of the filters"
 Row = dict[str, Any]
-
 
 # What the baselines may choose from, the authors' own first; information dropout has the preset's betas.
 _CANDIDATES: dict[str, tuple[float, ...]] = {"binary": (0.5, 0.1, 0.25), "constant": (0.7, 0.2, 0.4)}
@@ -36,14 +34,9 @@ def runs(preset: str, rows: Sequence[Row]) -> list[PaperRun]:
     candidates = {
         name: values[: size.candidates] for name, values in {"information": size.betas, **_CANDIDATES}.items()
     }
-    share = size.trial_epochs / size.epochs
     trials = [
         cifar_run(
-            replace(
-                size,
-                epochs=size.trial_epochs,
-                drops=tuple(max(1, round(share * epoch)) for epoch in size.drops),
-            ),
+            size.trial,
             fraction=middle,
             dropout=dropout,
             activation="softplus",
@@ -56,7 +49,7 @@ def runs(preset: str, rows: Sequence[Row]) -> list[PaperRun]:
     ]
     if not has_chosen(rows, candidates):
         return trials
-    chosen = {name: {STRENGTHS[name]: value} for name, value in chosen_settings(rows).items()}
+    chosen = chosen_options(rows)
     full = [
         cifar_run(
             size,

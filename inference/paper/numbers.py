@@ -65,11 +65,16 @@ def values_of(rows: Sequence[Row], column: str) -> list[Any]:
 def interval(values: Sequence[float], confidence: float = 0.95) -> tuple[float, float]:
     """Mean and half-width of its Student-t interval; the half-width of a single value is NaN.
 
+    Raises:
+        ValueError: If there is no value.
+
     >>> mean, half = interval([1.0, 2.0, 3.0])
     >>> round(mean, 3), round(half, 3)
     (2.0, 2.484)
     """
     data = np.asarray(values, dtype=float)
+    if len(data) == 0:
+        raise ValueError("values: empty; the CSV lacks the rows of a method, size or beta that others have")
     if len(data) == 1:
         return float(data[0]), math.nan
     half = student_t.ppf(0.5 + confidence / 2, len(data) - 1) * data.std(ddof=1) / math.sqrt(len(data))

@@ -61,6 +61,13 @@ class Size:
     candidates: int = 3
     num_samples: int = 1
 
+    @property
+    def trial(self) -> Size:
+        """Size of the fits that choose: shorter, with the learning rate dropping at the same shares of them."""
+        share = self.trial_epochs / self.epochs
+        drops = tuple(max(1, round(share * epoch)) for epoch in self.drops)
+        return replace(self, epochs=self.trial_epochs, drops=drops, holdout=None)
+
 
 _SMOKE_CNN: dict[str, Any] = {
     "epochs": 1,

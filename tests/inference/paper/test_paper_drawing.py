@@ -142,3 +142,9 @@ def test_the_table_has_means_and_the_papers_bounds_beside_them(num_seeds):
     assert low < mean < -98.8 < high < 0
     assert len(bars(right)) == (0 if num_seeds == 1 else 2)
     assert "higher is better" in right.get_ylabel()
+
+
+def test_a_method_without_rows_is_an_error_and_no_missing_line():
+    _, ax = plt.subplots()
+    with pytest.raises(ValueError, match="lacks the rows"):
+        draw_means(ax, [1, 2], [[1.0], []])
