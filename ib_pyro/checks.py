@@ -1,0 +1,32 @@
+"""Checks of values: made where there are values to look at, and passed over where a program is only traced."""
+
+import torch
+from pyro.infer.util import is_validation_enabled
+from torch import Tensor
+
+__all__ = ["checks_values", "fails"]
+
+
+def checks_values() -> bool:
+    """Whether values are to be checked: Pyro's validation is on, and nobody is tracing the program.
+
+    ``torch.compile``, ``torch.export`` and ``torch.jit.trace`` run a program without values to look at.
+    """
+    return is_validation_enabled() and not torch.compiler.is_compiling() and not torch.jit.is_tracing()
+
+
+def fails(condition: Tensor) -> bool:
+    """Whether a condition is known to be false for some element.
+
+    Under ``torch.func.vmap``, in a fake mode and on the meta device no element can be looked at, and nothing is known.
+    It waits for the device: ask :func:`checks_values` first.
+
+    >>> fails(torch.tensor([True, False])), fails(torch.tensor([True, True]))
+    (True, False)
+    >>> fails(torch.zeros(2, device="meta") == 0)
+    False
+    """
+    try:
+        return not bool(condition.all())
+    except RuntimeError:
+        return False
