@@ -35,7 +35,8 @@ class AdditiveNormal(StochasticLayer):
         name: Name of the site.
     """
 
-    _has_noise_branch = True
+    has_noise_branch = True
+    has_fixed_prior = True
 
     def __init__(
         self, loc: nn.Module, scale: nn.Module, *, event_dim: int | None = None, name: str | None = None
@@ -45,9 +46,9 @@ class AdditiveNormal(StochasticLayer):
 
     def posterior(self, x: Tensor) -> Normal:
         """Return ``p(z|x)``, elementwise: its batch shape is that of loc(x)."""
-        scale = F.softplus(self._submodule("noise")(x))
+        scale = F.softplus(self.noise(x))
         tiny = torch.finfo(scale.dtype).tiny
-        return _GaussianNoise(self._activation_of(x), scale.clamp_min(tiny), validate_args=False)
+        return _GaussianNoise(self.activation_of(x), scale.clamp_min(tiny), validate_args=False)
 
     def prior_distribution(self, event_shape: torch.Size) -> TorchDistributionMixin:
         """Return the standard normal prior."""
