@@ -14,7 +14,7 @@ from torch.nn.modules.batchnorm import _NormBase
 
 from ib_pyro.handlers import noise_off, unwrap
 
-__all__ = ["Evaluation", "require_particles_fit"]
+__all__ = ["Evaluation", "random_state_kept", "require_particles_fit"]
 
 # What takes dimensions counted from the left for its own, whatever numbers come out.
 COUNTS_FROM_THE_LEFT = (_NormBase, nn.GroupNorm, nn.RNNBase)
@@ -43,7 +43,7 @@ def require_particles_fit(program: nn.Module, evaluate: Callable[[], Evaluation]
     Raises:
         ValueError: If a part is given the dimension of the particles and does not leave it alone; names the part.
     """
-    with torch.no_grad(), _random_state_kept(program), _in_evaluation_mode(program), poutine.block():
+    with torch.no_grad(), random_state_kept(program), _in_evaluation_mode(program), poutine.block():
         # Checks of shapes would take the plates outside into account, which do not matter here.
         with pyro.validation_enabled(False):
             with noise_off(), _dimensions_of_inputs(program) as alone:
@@ -116,7 +116,8 @@ def _in_evaluation_mode(program: nn.Module) -> Iterator[None]:
 
 
 @contextmanager
-def _random_state_kept(program: nn.Module) -> Iterator[None]:
+def random_state_kept(program: nn.Module) -> Iterator[None]:
+    """Put the random generators of a program's devices back afterwards."""
     devices = {p.device for p in program.parameters() if p.device.type == "cuda"}
     with torch.random.fork_rng(devices):
         yield

@@ -50,9 +50,10 @@ class ConstantDropout(StochasticLayer):
     def check_option(self, name: str, value: Any) -> None:
         """Keep alpha a positive number."""
         super().check_option(name, value)
-        if name == "alpha" and (isinstance(value, Tensor) or not value > 0):
-            learn = "; to learn it, use InformationDropout" if isinstance(value, Tensor) else ""
-            raise ValueError(f"alpha must be positive, and one fixed number; got {value}{learn}")
+        if name == "alpha" and isinstance(value, Tensor):
+            raise ValueError("alpha is one fixed number; to learn it, or for one a unit, use InformationDropout")
+        if name == "alpha" and not value > 0:
+            raise ValueError(f"alpha must be positive; got {value}")
 
     def posterior(self, x: Tensor) -> MultiplicativeLogNormal:
         """Return ``p(z|x)``, elementwise: its batch shape is that of f(x)."""
