@@ -48,8 +48,8 @@ class _Sites:
     own_names: tuple[str | None, ...]
     layers: dict[str, StochasticLayer]
     names: dict[nn.Module, str]
-    structures: dict[torch.Size, _Structure] = field(default_factory=dict)
-    fit_particles: set[torch.Size] = field(default_factory=set)
+    structures: dict[tuple[int, ...], _Structure] = field(default_factory=dict)
+    fit_particles: set[tuple[int, ...]] = field(default_factory=set)
 
     def are_of(self, tree: tuple[nn.Module, ...]) -> bool:
         own_names = tuple(layer.name for layer in self.layers.values())
@@ -294,7 +294,7 @@ class Bottleneck(nn.Module):
         if not self._sites().layers:
             return
         encoded, calls = self._encode(x, once=True)
-        self._sites().structures[x.shape[1:]] = _structure_of(self._sites(), encoded, calls)
+        self._sites().structures[_shape_of(x)] = _structure_of(self._sites(), encoded, calls)
 
     def _sample_priors(self, x: Tensor) -> Encoded:
         """Sample every site as a model does, and return the values of the encoder's output."""
@@ -309,17 +309,17 @@ class Bottleneck(nn.Module):
 
     def _structure(self, x: Tensor) -> _Structure:
         sites = self._sites()
-        if x.shape[1:] not in sites.structures:
+        if _shape_of(x) not in sites.structures:
             with torch.no_grad(), random_state_kept(self), poutine.block(), noise_off():
                 with LayerCalls(sites.names, once=True) as calls:
                     encoded = _without_side_effects(self.encoder, x)
-            sites.structures[x.shape[1:]] = _structure_of(sites, encoded, calls)
-        return sites.structures[x.shape[1:]]
+            sites.structures[_shape_of(x)] = _structure_of(sites, encoded, calls)
+        return sites.structures[_shape_of(x)]
 
     def _require_particles_fit(self, x: Tensor) -> None:
         """Look once whether the modules leave the dimension alone that plates in front of the data's give to z."""
         sites = self._sites()
-        if not sites.layers or x.shape[1:] in sites.fit_particles or torch.compiler.is_compiling():
+        if not sites.layers or _shape_of(x) in sites.fit_particles or torch.compiler.is_compiling():
             return
 
         def evaluate() -> Evaluation:
@@ -327,7 +327,7 @@ class Bottleneck(nn.Module):
             return Evaluation(calls.values, calls.laws, self._decode(encoded))
 
         require_particles_fit(self, evaluate)
-        sites.fit_particles.add(x.shape[1:])
+        sites.fit_particles.add(_shape_of(x))
 
 
 class _View(nn.Module):
@@ -394,6 +394,11 @@ def _tree_of(*roots: nn.Module) -> tuple[nn.Module, ...]:
     for module in found:  # it grows while it is read
         found.extend(child for child in module._modules.values() if child is not None)
     return tuple(found)
+
+
+def _shape_of(x: Tensor) -> tuple[int, ...]:
+    # The tracer of torch.jit has tensors for sizes, which are no keys.
+    return tuple(map(int, x.shape[1:]))
 
 
 def _name_layers(encoder: nn.Module) -> dict[str, StochasticLayer]:

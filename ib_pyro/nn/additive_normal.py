@@ -22,6 +22,11 @@ class _GaussianNoise(Normal):
     def noise_free(self) -> Tensor:
         return self.loc
 
+    def rsample(self, sample_shape: _size = torch.Size()) -> Tensor:  # noqa: B008
+        # PyTorch draws into a tensor of zeros, which torch.func.vmap does not take; the numbers are the same.
+        shape = self._extended_shape(sample_shape)
+        return self.loc + self.scale * torch.randn(shape, dtype=self.loc.dtype, device=self.loc.device)
+
 
 class AdditiveNormal(StochasticLayer):
     """The noisy representation ``z = loc(x) + scale(x) * n`` with ``n ~ N(0, 1)``, prior ``N(0, 1)``.

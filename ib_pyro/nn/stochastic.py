@@ -127,6 +127,13 @@ class StochasticLayer(PyroModule):
         if name in ("features", "event_dim") and not self.__dict__.get("_has_own_event_dim"):
             object.__setattr__(self, "event_dim", _last_event_dim(self._modules["features"]))
 
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:  # noqa: ANN401  (as nn.Module's)
+        """Call the layer, in a ``PyroModule``'s context only where that has something to say: dynamo cannot enter it."""
+        is_plain = not self._pyro_samples and not any(isinstance(m, PyroModule) for m in self._modules.values())
+        if is_plain and not self._announces_parameters:
+            return nn.Module.__call__(self, *args, **kwargs)
+        return super().__call__(*args, **kwargs)
+
     def __getattr__(self, name: str) -> Any:  # noqa: ANN401  (as nn.Module's)
         # A PyroModule tells Pyro's store of each parameter that is looked at, by the layer's name. A program does so
         # once a step, under names that cannot clash; without a name, those of two layers would be the same.
