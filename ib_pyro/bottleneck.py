@@ -44,14 +44,14 @@ class _Structure:
 class _Sites:
     """The sites of a program's present modules, and what is known of them from passes of the encoder."""
 
-    tree: tuple[nn.Module, ...]
+    tree: tuple[nn.Module | None, ...]
     own_names: tuple[str | None, ...]
     layers: dict[str, StochasticLayer]
     names: dict[nn.Module, str]
     structures: dict[tuple[int, ...], _Structure] = field(default_factory=dict)
     fit_particles: set[tuple[int, ...]] = field(default_factory=set)
 
-    def are_of(self, tree: tuple[nn.Module, ...]) -> bool:
+    def are_of(self, tree: tuple[nn.Module | None, ...]) -> bool:
         own_names = tuple(layer.name for layer in self.layers.values())
         return tree == self.tree and own_names == self.own_names
 
@@ -244,9 +244,11 @@ class Bottleneck(nn.Module):
                 hold(layer, self)
         return self._known
 
-    def _encode(self, x: Tensor, *, once: bool = False) -> tuple[Any, LayerCalls]:
+    def _encode(
+        self, x: Tensor, sites: _Sites | None = None, *, once: bool = False
+    ) -> tuple[Any, LayerCalls]:
         """Run the encoder, and note what its layers emit under the program's names."""
-        with LayerCalls(self._sites().names, once=once) as calls:
+        with LayerCalls((sites or self._sites()).names, once=once) as calls:
             try:
                 encoded = self.encoder(x)
             except ValueError as error:
@@ -291,14 +293,18 @@ class Bottleneck(nn.Module):
 
     def _sample_posteriors(self, x: Tensor) -> None:
         """Run a noisy encoder as a guide does, and note the shapes of its sites."""
-        if not self._sites().layers:
-            return
-        encoded, calls = self._encode(x, once=True)
-        self._sites().structures[_shape_of(x)] = _structure_of(self._sites(), encoded, calls)
+        sites = self._sites()
+        if sites.layers:
+            encoded, calls = self._encode(x, sites, once=True)
+            sites.structures[_shape_of(x)] = _structure_of(sites, encoded, calls)
 
     def _sample_priors(self, x: Tensor) -> Encoded:
         """Sample every site as a model does, and return the values of the encoder's output."""
-        sites, structure = self._sites(), self._structure(x)
+        sites = self._sites()
+        if not sites.layers:
+            encoded: Encoded = self._encode(x, sites)[0]
+            return encoded
+        structure = self._structure(x, sites)
         with LayerCalls(sites.names):
             batch_shape = torch.Size((len(x),))
             values = {
@@ -307,8 +313,8 @@ class Bottleneck(nn.Module):
             }
         return tuple(values[name] for name in structure.output_sites)
 
-    def _structure(self, x: Tensor) -> _Structure:
-        sites = self._sites()
+    def _structure(self, x: Tensor, sites: _Sites | None = None) -> _Structure:
+        sites = sites or self._sites()
         if _shape_of(x) not in sites.structures:
             with torch.no_grad(), random_state_kept(self), poutine.block(), noise_off():
                 with LayerCalls(sites.names, once=True) as calls:
@@ -361,8 +367,7 @@ class _Model(_View):
         if particles_are_vectorised():
             program._require_particles_fit(x)
         with plate:
-            encoded = program._sample_priors(x) if program._sites().layers else program._encode(x)[0]
-            likelihood = program._law(encoded, x)
+            likelihood = program._law(program._sample_priors(x), x)
             if y is None:
                 y = pyro.sample("y", likelihood, infer={"hint": "y was not given, so it is sampled; pass y"})
                 # A handler such as poutine.condition may have set it.
@@ -388,11 +393,12 @@ class _Guide(_View):
             program._sample_posteriors(x)
 
 
-def _tree_of(*roots: nn.Module) -> tuple[nn.Module, ...]:
+def _tree_of(*roots: nn.Module) -> tuple[nn.Module | None, ...]:
     """Return all modules, a shared one as often as it is there: a cheap way to see whether one was exchanged."""
-    found = list(roots)
+    found: list[nn.Module | None] = list(roots)
     for module in found:  # it grows while it is read
-        found.extend(child for child in module._modules.values() if child is not None)
+        if module is not None:
+            found.extend(module._modules.values())
     return tuple(found)
 
 

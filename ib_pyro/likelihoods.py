@@ -6,7 +6,7 @@ from difflib import get_close_matches
 from typing import Any
 
 import torch
-from pyro.distributions import Bernoulli, Normal
+from pyro.distributions import Bernoulli, Normal, ProjectedNormal
 from pyro.distributions import Categorical as PyroCategorical
 from pyro.distributions.torch_distribution import TorchDistributionMixin
 from torch import Tensor
@@ -156,11 +156,14 @@ def predictive_mean(likelihood: TorchDistributionMixin) -> Tensor:
     name = type(law).__name__
     instead = "program.predictive(x) returns the distributions themselves, for quantities that they have"
     try:
-        mean: Tensor = likelihood.mean
-    except (NotImplementedError, AttributeError) as error:
+        # What Pyro calls the mean of a projected normal is a direction, not an expectation.
+        mean: Tensor | None = None if isinstance(law, ProjectedNormal) else likelihood.mean
+    except (NotImplementedError, AttributeError):
+        mean = None
+    if mean is None:
         raise NotImplementedError(
             f"site 'y': no mean of {name} is known, so that predict(x) has nothing to return; {instead}"
-        ) from error
+        )
     if checks_values() and fails(~mean.isnan()):
         raise ValueError(
             f"site 'y': the mean of {name} is NaN for {int(mean.isnan().sum())} of {mean.numel()} values: the law has "

@@ -129,10 +129,12 @@ class StochasticLayer(PyroModule):
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:  # noqa: ANN401  (as nn.Module's)
         """Call the layer, in a ``PyroModule``'s context only where that has something to say: dynamo cannot enter it."""
-        is_plain = not self._pyro_samples and not any(isinstance(m, PyroModule) for m in self._modules.values())
-        if is_plain and not self._announces_parameters:
-            return nn.Module.__call__(self, *args, **kwargs)
-        return super().__call__(*args, **kwargs)
+        if self._pyro_samples or self._announces_parameters:
+            return super().__call__(*args, **kwargs)
+        for module in self._modules.values():
+            if isinstance(module, PyroModule):
+                return super().__call__(*args, **kwargs)
+        return nn.Module.__call__(self, *args, **kwargs)
 
     def __getattr__(self, name: str) -> Any:  # noqa: ANN401  (as nn.Module's)
         # A PyroModule tells Pyro's store of each parameter that is looked at, by the layer's name. A program does so
