@@ -264,7 +264,9 @@ class Bottleneck(nn.Module):
             return self._likelihood(output)
         except ValueError as error:
             text = str(error)
-            where = "" if "site 'y'" in text else "site 'y': the likelihood does not take the decoder's output: "
+            where = (
+                "" if "site 'y'" in text else "site 'y': the likelihood does not take the decoder's output: "
+            )
             raise _naming_nan(ValueError(where + text), x) from error
 
     def _model_and_guide(self) -> "tuple[_Model, _Guide]":
@@ -369,7 +371,9 @@ class _Model(_View):
         with plate:
             likelihood = program._law(program._sample_priors(x), x)
             if y is None:
-                y = pyro.sample("y", likelihood, infer={"hint": "y was not given, so it is sampled; pass y"})
+                # For whoever finds that the guide lacks the site.
+                hint: Any = {"hint": "y was not given, so it is sampled; pass y"}
+                y = pyro.sample("y", likelihood, infer=hint)
                 # A handler such as poutine.condition may have set it.
                 if checks_values():
                     check_values(y, likelihood)
@@ -429,8 +433,8 @@ def _require_no_layers(decoder: nn.Module) -> None:
     for path, module in decoder.named_modules():
         if isinstance(module, StochasticLayer):
             raise ValueError(
-                f"decoder{'.' * bool(path)}{path}: a noisy layer is in the decoder, which has no guide to sample it in; "
-                "move it, and what is before it, into the encoder"
+                f"decoder{'.' * bool(path)}{path}: a noisy layer is in the decoder, which has no guide to sample it "
+                "in; move it, and what is before it, into the encoder"
             )
 
 
@@ -470,7 +474,9 @@ def _make_plate(num_data: int | None, batch_size: int) -> pyro.plate:
 def _naming_nan(error: ValueError, x: object) -> ValueError:
     """Return the error, with x named as its cause if x holds NaN."""
     if isinstance(x, Tensor) and x.is_floating_point() and checks_values() and bool(x.isnan().any()):
-        return ValueError(f"{error}; x itself has {int(x.isnan().sum())} NaN of {x.numel()} values: mend the data")
+        return ValueError(
+            f"{error}; x itself has {int(x.isnan().sum())} NaN of {x.numel()} values: mend the data"
+        )
     return error
 
 

@@ -231,8 +231,13 @@ def check_data(program: nn.Module, data: Dataset, *, batch_size: int) -> None:
             f"batch_size={batch_size} leaves a batch of a single sample out of {size}, which batch norm cannot "
             "normalise; choose another size"
         )
-    if getattr(program, "likelihood", None) == "categorical":
+    likelihood = getattr(program, "likelihood", None)
+    if likelihood == "categorical":
         _check_labels(program, data)
+    if likelihood == "bernoulli" and not bool(((data.y >= 0) & (data.y <= 1)).all()):
+        # The steps do not look: only the first of an epoch has Pyro's checks. Grey values may still be drawn as 0 or 1.
+        low, high = data.y.min().item(), data.y.max().item()
+        raise ValueError(f"binary y is 0 or 1, but y goes from {low:.4g} to {high:.4g}; rescale it")
 
 
 @torch.no_grad()

@@ -47,11 +47,13 @@ class ConstantDropout(StochasticLayer):
         super().__init__(features, activation=activation, event_dim=event_dim, name=name)
         self.alpha, self.unit_mean = alpha, unit_mean
 
-    def check_option(self, name: str, value: Any) -> None:
+    def check_option(self, name: str, value: Any) -> None:  # noqa: ANN401  (whatever is set)
         """Keep alpha a positive number."""
         super().check_option(name, value)
         if name == "alpha" and isinstance(value, Tensor):
-            raise ValueError("alpha is one fixed number; to learn it, or for one a unit, use InformationDropout")
+            raise ValueError(
+                "alpha is one fixed number; to learn it, or for one a unit, use InformationDropout"
+            )
         if name == "alpha" and not value > 0:
             raise ValueError(f"alpha must be positive; got {value}")
 

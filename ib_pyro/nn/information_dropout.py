@@ -86,7 +86,7 @@ class InformationDropout(StochasticLayer):
             self.prior_log_scale = nn.Parameter(torch.zeros(()))
         self.prior = prior
 
-    def check_option(self, name: str, value: Any) -> None:
+    def check_option(self, name: str, value: Any) -> None:  # noqa: ANN401  (whatever is set)
         """Keep every option in its range, and prior and activation fit for each other."""
         super().check_option(name, value)
         options = {option: self.__dict__[option] for option in OPTIONS if option in self.__dict__}
@@ -97,7 +97,9 @@ class InformationDropout(StochasticLayer):
         if name == "prior":
             self._check_prior(value)
         if name in ("activation", "atom", "activation_floor", "prior"):
-            fitting = {key: getattr(self, key, None) for key in ("activation", "atom", "activation_floor", "prior")}
+            fitting = {
+                key: getattr(self, key, None) for key in ("activation", "atom", "activation_floor", "prior")
+            }
             _check_prior_fits(**{**fitting, name: value})
 
     @property
@@ -194,7 +196,9 @@ def _floor(activation_floor: float, atom: str) -> float:
     return max(activation_floor, SMALLEST_ACTIVATION if atom == "ignore" else 0.0)
 
 
-def _check_prior_fits(activation: object, atom: str | None, activation_floor: float | None, prior: object) -> None:
+def _check_prior_fits(
+    activation: object, atom: str | None, activation_floor: float | None, prior: object
+) -> None:
     if not isinstance(prior, str) or prior != "log-normal" or atom is None or activation_floor is None:
         return
     is_relu = activation in ("relu", F.relu, torch.relu) or isinstance(activation, nn.ReLU)

@@ -145,7 +145,9 @@ def test_the_samples_dimensions_follow_the_features():
 
 
 def test_another_event_dim_is_in_effect_in_a_program_that_was_used():
-    program = Bottleneck(AdditiveNormal.linear(4, 3, event_dim=2), nn.Sequential(nn.Flatten(), nn.Linear(15, 2)))
+    program = Bottleneck(
+        AdditiveNormal.linear(4, 3, event_dim=2), nn.Sequential(nn.Flatten(), nn.Linear(15, 2))
+    )
     x, y = torch.rand(6, 5, 4), torch.zeros(6).long()
     elbo = InformationBottleneckELBO()
     assert elbo.terms(program.model, program.guide, x, y).rate["z1"].shape == (6,)

@@ -50,7 +50,9 @@ def test_compiled_program(program):
     assert torch.equal(seeded(torch.compile(program, backend="eager"), X), seeded(program, X))
 
 
-@pytest.mark.parametrize("kind", ["information", *(pytest.param(k, marks=pytest.mark.slow) for k in list(LAYERS)[1:])])
+@pytest.mark.parametrize(
+    "kind", ["information", *(pytest.param(k, marks=pytest.mark.slow) for k in list(LAYERS)[1:])]
+)
 def test_compiled_objective(kind):
     program = Bottleneck(LAYERS[kind](), nn.Linear(WIDTH, 3))
     loss = InformationBottleneckELBO(0.1)(program.model, program.guide)
@@ -61,7 +63,9 @@ def test_compiled_objective(kind):
     assert all(p.grad is not None for p in program.parameters())
     # Nothing of the tracer's is kept.
     twin = Bottleneck(program.encoder, program.decoder)
-    assert torch.equal(seeded(loss, X, Y), seeded(InformationBottleneckELBO(0.1)(twin.model, twin.guide), X, Y))
+    assert torch.equal(
+        seeded(loss, X, Y), seeded(InformationBottleneckELBO(0.1)(twin.model, twin.guide), X, Y)
+    )
 
 
 @pytest.mark.parametrize("strict", [False, True])
