@@ -58,17 +58,24 @@ def report_rates(
             parts.setdefault(owner, []).append(name)
     values, estimator = {}, {}
     for owner, names in parts.items():
-        shared = set.intersection(*(plates_of(guide_sites[name]) for name in names))
-        # A sum over plates that the others are not in is scaled, as in the loss; an index of a plate is not.
-        scaled = len(names) > 1 and not shared
-        summed = []
-        for name in names:
-            site = guide_sites[name]
-            scale = site["scale"] if scaled else 1.0
-            summed.append(per_plate(scale_and_mask(rates[name].values, scale, site["mask"]), site, shared))
-        values[owner] = sum(summed[1:], start=summed[0])
         estimator[owner] = rates[names[0]].estimator if len(names) == 1 else "monte-carlo"
+        if len(names) == 1:
+            site = guide_sites[names[0]]
+            values[owner] = per_plate(masked(rates[names[0]].values, site), site)
+        else:
+            values[owner] = _sum_of_parts([(rates[name].values, guide_sites[name]) for name in names])
     return {"rate": values, "estimator": estimator, "auxiliary": auxiliary, "joint": dict(attribution.joint)}
+
+
+def _sum_of_parts(parts: list[tuple[Tensor, Site]]) -> Tensor:
+    """Return one value for each index of the plates that all parts of a rate share, and the whole if there is none."""
+    shared = set.intersection(*(plates_of(site) for _, site in parts))
+    total: Tensor | float = 0.0
+    for values, site in parts:
+        # A sum over plates that the others are not in is scaled, as in the loss; an index of a plate is not.
+        scale = 1.0 if shared else site["scale"]
+        total = total + per_plate(scale_and_mask(values, scale, site["mask"]), site, shared)
+    return torch.as_tensor(total)
 
 
 def average_terms(particles: list[Terms]) -> Terms:

@@ -106,8 +106,7 @@ class SiteTrace(Messenger):
 
     def _note_order(self, msg: dict[str, Any]) -> None:
         name, place = msg["name"], self._places[msg["name"]]
-        in_any_order = name in self._in_any_order or is_point(self._replayed[name]["fn"])
-        if place < self._farthest and not in_any_order:
+        if place < self._farthest and not self._is_taken_at_draw(name):
             later = frozenset(n for n in self.nodes if self._places.get(n, -1) > place)
             if self._tracker is not None:
                 later &= _latents_behind(msg, self._tracker)
@@ -116,6 +115,9 @@ class SiteTrace(Messenger):
         self._farthest = max(self._farthest, place)
         if self._tracker is not None:
             msg["value"] = self._tracker.mark(msg["value"], name)
+
+    def _is_taken_at_draw(self, name: str) -> bool:
+        return name in self._in_any_order or is_point(self._replayed[name]["fn"])
 
 
 def trace_pair(
