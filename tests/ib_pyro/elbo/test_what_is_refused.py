@@ -261,6 +261,20 @@ class TestInfiniteRates:
         guide = side(lambda: MultiplicativeLogNormal(torch.tensor(0.5), 0.1))
         assert InformationBottleneckELBO().loss(model, guide) == 0
 
+    def test_the_site_that_is_named_is_the_one_that_is_charged(self):
+        def side(make):
+            def run():
+                with poutine.mask(mask=False):
+                    pyro.sample("masked", make())
+                pyro.sample("charged", make())
+
+            return run
+
+        model = side(lambda: ZeroInflatedLogUniform(torch.tensor(0.5), 0.1, 1.0))
+        guide = side(lambda: MultiplicativeLogNormal(torch.tensor(0.5), 0.1))
+        with pytest.raises(ValueError, match="site 'charged'"):
+            InformationBottleneckELBO().loss(model, guide)
+
 
 class TestTheModuleOfALoss:
     def test_holds_each_parameter_once(self):
