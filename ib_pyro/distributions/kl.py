@@ -87,9 +87,11 @@ def _kl_log_uniform_log_uniform(p: ZeroInflatedLogUniform, q: ZeroInflatedLogUni
 def _kl_multiplicative_log_normal_multiplicative_log_normal(
     p: MultiplicativeLogNormal, q: MultiplicativeLogNormal
 ) -> Tensor:
-    rate = log_normal_log_normal_rate(p.finite_loc, p.alpha, q.finite_loc, q.alpha)
+    dtype, (p_alpha, q_alpha) = raised(p.alpha, q.alpha)
+    compute = p_alpha.dtype
+    rate = log_normal_log_normal_rate(p.finite_loc(compute), p_alpha, q.finite_loc(compute), q_alpha)
     both, either = p.is_atom & q.is_atom, p.is_atom | q.is_atom
-    return rate.masked_fill(either, math.inf).masked_fill(both, 0.0).to(promoted(p.alpha, q.alpha))
+    return rate.masked_fill(either, math.inf).masked_fill(both, 0.0).to(dtype)
 
 
 @register_kl(MultiplicativeLogNormal, LogNormal)
@@ -133,8 +135,9 @@ def _kl_multiplicative_normal_normal(p: MultiplicativeNormal, q: Normal) -> Tens
 
 
 def _log_normal_rate(p: MultiplicativeLogNormal, q: LogNormal | FactorizedLogNormal) -> Tensor:
-    rate = log_normal_log_normal_rate(p.finite_loc, p.alpha, q.loc, q.scale)
-    return rate.masked_fill(p.is_atom, math.inf).to(promoted(p.alpha, q.loc, q.scale))
+    dtype, (alpha, loc, scale) = raised(p.alpha, q.loc, q.scale)
+    rate = log_normal_log_normal_rate(p.finite_loc(alpha.dtype), alpha, loc, scale)
+    return rate.masked_fill(p.is_atom, math.inf).to(dtype)
 
 
 def _require_same_event(p: object, q: object) -> None:

@@ -15,8 +15,8 @@ from ib_pyro.distributions.log_normal import (
     log_normal_icdf,
     relative_spread,
 )
-from ib_pyro.distributions.supports import WithAtoms
-from ib_pyro.precision import broadcast_floats, promoted, raised, single_or_wider
+from ib_pyro.distributions.supports import WithAtoms, cdf_of_zero
+from ib_pyro.precision import broadcast_floats, raised, single_or_wider
 
 __all__ = ["MultiplicativeLogNormal"]
 
@@ -103,12 +103,16 @@ class MultiplicativeLogNormal(TorchDistribution):
     @property
     def loc(self) -> Tensor:
         """Mean of log z, ``log f + m``, and -inf on the atom."""
-        return self.finite_loc.masked_fill(self.is_atom, -math.inf).to(self.alpha.dtype)
+        return self.finite_loc().masked_fill(self.is_atom, -math.inf).to(self.alpha.dtype)
 
-    @property
-    def finite_loc(self) -> Tensor:
-        """Mean of log z in float32 at least, and on the atom a number, so that gradients are finite too."""
-        return self._log_f + self._shift_of(single_or_wider(self.alpha)) if self.unit_mean else self._log_f
+    def finite_loc(self, dtype: torch.dtype | None = None) -> Tensor:
+        """Mean of log z, and on the atom a number, so that gradients are finite too.
+
+        Args:
+            dtype: The type to compute it in; by default that of the parameters, and float32 for the half types.
+        """
+        log_f = self._log_f(dtype)
+        return log_f + self._shift_of(self.alpha.to(log_f.dtype)) if self.unit_mean else log_f
 
     @property
     def noise_free(self) -> Tensor:
@@ -121,7 +125,7 @@ class MultiplicativeLogNormal(TorchDistribution):
         noise = torch.randn(shape, dtype=self.alpha.dtype, device=self.alpha.device)
         log_eps = self.alpha * noise + self.shift if self.unit_mean else self.alpha * noise
         if self._log_activation is not None:
-            z = (self._log_f + log_eps).exp().to(noise.dtype)
+            z = (self._log_f() + log_eps).exp().to(noise.dtype)
         elif noise.dtype != torch.float16:
             return self.activation * log_eps.exp()
         else:
@@ -133,24 +137,23 @@ class MultiplicativeLogNormal(TorchDistribution):
         """Log density against Lebesgue measure plus a unit mass at zero."""
         if self._validate_args:
             self._validate_sample(value)
-        atom, dtype = self.is_atom, promoted(value, self.alpha)
-        _, (value, loc, alpha) = raised(value, self.finite_loc, self.alpha)
+        dtype, (value, alpha) = raised(value, self.alpha)
+        atom, loc = self.is_atom, self.finite_loc(alpha.dtype)
         density = log_normal_density(value, loc, alpha).masked_fill(atom, -math.inf)
         return density.masked_fill(atom & (value == 0), 0.0).to(dtype)
 
     def cdf(self, value: Tensor) -> Tensor:
         """``Phi((log z - log f - m) / alpha)``; on the atom a step at zero."""
-        dtype = promoted(value, self.alpha)
-        _, (value, loc, alpha) = raised(value, self.finite_loc, self.alpha)
-        step = torch.heaviside(value, torch.ones_like(value))
-        return torch.where(self.is_atom, step, log_normal_cdf(value, loc, alpha)).to(dtype)
+        dtype, (value, alpha) = raised(value, self.alpha)
+        mass = log_normal_cdf(value, self.finite_loc(alpha.dtype), alpha)
+        return torch.where(self.is_atom, cdf_of_zero(value), mass).to(dtype)
 
     def icdf(self, value: Tensor) -> Tensor:
         """Quantile ``f exp(m + alpha Phi⁻¹(u))``, which is zero on the atom; NaN outside of [0, 1]."""
-        dtype = promoted(value, self.alpha)
-        _, (value, loc, alpha) = raised(value, self.finite_loc, self.alpha)
+        dtype, (value, alpha) = raised(value, self.alpha)
         inside = (value >= 0) & (value <= 1)
-        return log_normal_icdf(value, loc, alpha).masked_fill(self.is_atom & inside, 0.0).to(dtype)
+        quantile = log_normal_icdf(value, self.finite_loc(alpha.dtype), alpha)
+        return quantile.masked_fill(self.is_atom & inside, 0.0).to(dtype)
 
     @property
     def mean(self) -> Tensor:
@@ -178,15 +181,16 @@ class MultiplicativeLogNormal(TorchDistribution):
     def entropy(self) -> Tensor:
         """``log f + m + ½ log(2 pi e alpha²)`` nats, and zero on the atom."""
         alpha = single_or_wider(self.alpha)
-        entropy = self.finite_loc + alpha.log() + 0.5 * math.log(2 * math.pi * math.e)
+        entropy = self.finite_loc() + alpha.log() + 0.5 * math.log(2 * math.pi * math.e)
         return entropy.masked_fill(self.is_atom, 0.0).to(self.alpha.dtype)
 
-    @property
-    def _log_f(self) -> Tensor:
+    def _log_f(self, dtype: torch.dtype | None = None) -> Tensor:
+        given = self.activation if self._log_activation is None else self._log_activation
+        value = single_or_wider(given) if dtype is None else given.to(dtype)
         # Filling before the logarithm keeps the gradient at the atom zero instead of NaN.
         if self._log_activation is None:
-            return single_or_wider(self.activation).masked_fill(self.is_atom, 1.0).log()
-        return single_or_wider(self._log_activation).masked_fill(self.is_atom, 0.0)
+            return value.masked_fill(self.is_atom, 1.0).log()
+        return value.masked_fill(self.is_atom, 0.0)
 
     def _shift_of(self, alpha: Tensor) -> Tensor | float:
         return -0.5 * alpha.square() if self.unit_mean else 0.0
@@ -195,7 +199,7 @@ class MultiplicativeLogNormal(TorchDistribution):
         """``f`` times the exponential of a number, in float32 at least."""
         if self._log_activation is None:
             return single_or_wider(self.activation) * log_factor.exp()
-        return (self._log_f + log_factor).exp().masked_fill(self.is_atom, 0.0)
+        return (self._log_f() + log_factor).exp().masked_fill(self.is_atom, 0.0)
 
     def _spread(self) -> Tensor:
         alpha = single_or_wider(self.alpha)

@@ -10,7 +10,7 @@ from torch.types import _size
 
 from ib_pyro.checks import fails
 from ib_pyro.distributions.flags import copy_flags
-from ib_pyro.distributions.supports import WithAtoms
+from ib_pyro.distributions.supports import WithAtoms, cdf_of_zero
 from ib_pyro.precision import broadcast_floats, raised
 
 __all__ = ["MultiplicativeNormal"]
@@ -108,7 +108,7 @@ class MultiplicativeNormal(TorchDistribution):
         dtype, (value, f, alpha) = raised(value, self.activation, self.alpha)
         f = f.masked_fill(atom, 1.0)
         mass = torch.special.ndtr((value - f) / f.abs() / alpha.sqrt())
-        return torch.where(atom, torch.heaviside(value, torch.ones_like(value)), mass).to(dtype)
+        return torch.where(atom, cdf_of_zero(value), mass).to(dtype)
 
     def icdf(self, value: Tensor) -> Tensor:
         """Quantile ``f + |f| sqrt(alpha) Phi⁻¹(u)``, which is zero on the atom; NaN outside of [0, 1]."""

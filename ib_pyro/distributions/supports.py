@@ -11,12 +11,17 @@ from torch.distributions.transforms import Transform
 
 from ib_pyro.precision import promoted
 
-__all__ = ["Atoms", "WithAtoms", "ZeroOrInterval"]
+__all__ = ["Atoms", "WithAtoms", "ZeroOrInterval", "cdf_of_zero"]
 
 INSTEAD = (
     "AutoNormal, AutoDelta, NUTS and HMC move z through a continuum and never meet the atom. Take "
     "FactorizedLogNormal or LogNormal as the prior, or a guide that draws z with the layer's own noise"
 )
+
+
+def cdf_of_zero(value: Tensor) -> Tensor:
+    """Mass of the atom at zero up to each value; NaN stays NaN."""
+    return (value >= 0).to(value.dtype).masked_fill(value.isnan(), math.nan)
 
 
 class ZeroOrInterval(constraints.Constraint):

@@ -74,16 +74,22 @@ class ZeroInflatedLogUniform(TorchDistribution):
             )
         if log_c is None:
             log_c = LOG_UNIFORM_GAUSSIAN_LOG_C if two_sided else log_uniform_log_c(DEFAULT_ALPHA_MAX)
-        self.gate, self.low, self.high, self.log_c = broadcast_floats(gate, low, high, log_c)
+        # A number is not rounded to the type of the gate: in bfloat16 the rate of each unit would be off alike.
+        given = (log_c,) if isinstance(log_c, Tensor) else ()
+        self.gate, self.low, self.high, *constant = broadcast_floats(gate, low, high, *given)
         low, high = _rounded("low", low, self.gate.dtype), _rounded("high", high, self.gate.dtype)
         if not _all(low < high):
             raise ValueError(f"low must be below high; got low={low}, high={high}")
         self.is_proper = _is_proper(low, high)
-        # What is derived is kept in float32 at least: a constant rounded to bfloat16 is wrong in each unit alike.
-        self.log_c, self.log_gate = single_or_wider(self.log_c), _log(single_or_wider(self.gate))
+        wide_gate = single_or_wider(self.gate)
+        self.log_gate = _log(wide_gate)
         if self.is_proper:
             sides = math.log(2) if two_sided else 0.0
-            self.log_c = _log(1 - single_or_wider(self.gate)) - self._log_span().log() - sides
+            self.log_c = _log(1 - wide_gate) - self._log_span().log() - sides
+        else:
+            self.log_c = (
+                single_or_wider(constant[0]) if constant else torch.full_like(wide_gate, float(log_c))
+            )
         self.two_sided = two_sided
         self.covers_line = _all(low == 0) and _all(high == math.inf)
         super().__init__(self.gate.shape, validate_args=validate_args)
@@ -158,7 +164,9 @@ class ZeroInflatedLogUniform(TorchDistribution):
         dtype, (value, gate) = raised(value, self.gate)
         below = 0.5 * (1 - gate) if self.two_sided else torch.zeros_like(gate)
         side = (1 - gate - below).masked_fill(gate == 1, 1.0)
-        quantile = self._at((value - below - gate) / side).masked_fill((value <= below + gate) & (gate > 0), 0.0)
+        quantile = self._at((value - gate - below) / side).masked_fill(
+            (value <= below + gate) & (gate > 0), 0.0
+        )
         if self.two_sided:
             quantile = torch.where((value <= below) & (gate < 1), -self._at(1 - value / side), quantile)
         return quantile.masked_fill(~((value >= 0) & (value <= 1)), math.nan).to(dtype)
@@ -207,8 +215,10 @@ class ZeroInflatedLogUniform(TorchDistribution):
         """The size below which is a share of the continuous part."""
         low, high = single_or_wider(self.low), single_or_wider(self.high)
         size = (low.log() + share.clamp(0.0, 1.0) * self._log_span()).exp()
-        # The logarithm of a bound and its exponential may round to just outside.
-        return torch.minimum(torch.maximum(size, low), high)
+        # The logarithm of a bound and its exponential may round to either side.
+        return torch.where(
+            share >= 1, high, torch.where(share <= 0, low, torch.minimum(size.maximum(low), high))
+        )
 
     def _moment(self, order: int) -> Tensor:
         """``E[z^k] / high^k``, whose parts cannot leave the range of the type."""
