@@ -215,9 +215,20 @@ def test_bernoulli_noise_of_a_large_activation():
     f = torch.tensor(1e20)
     d = MultiplicativeBernoulli(f, 1e-10)
     assert d.variance.item() == pytest.approx(1e30, rel=1e-5)
-    assert MultiplicativeBernoulli(torch.tensor(300.0, dtype=HALF), 0.1).variance.item() == pytest.approx(
-        1e4, rel=2e-3
-    )
+    large = MultiplicativeBernoulli(torch.tensor(300.0, dtype=HALF), 0.1)
+    assert large.variance.item() == pytest.approx(1e4, rel=2e-3)
+    small = MultiplicativeBernoulli(torch.full((100,), 3e-7, dtype=HALF), 0.3, validate_args=False)
+    assert small.log_prob(small.activation.float() / 0.7).isfinite().all()
+
+
+def test_a_variance_that_the_type_holds_though_the_square_of_f_is_beyond_it():
+    assert MultiplicativeNormal(torch.tensor(1e20), 1e-10).variance.item() == pytest.approx(1e30, rel=1e-5)
+
+
+def test_the_spread_of_a_small_scale_has_a_gradient():
+    scale = torch.tensor(1e-23, requires_grad=True)
+    (gradient,) = torch.autograd.grad(FactorizedLogNormal(0.0, scale).stddev, scale)
+    assert gradient.item() == pytest.approx(1.0)
 
 
 PRIOR_OPTIONS = [{}, {"log_c": 0.3}, {"two_sided": True}]
@@ -278,5 +289,7 @@ def test_near_and_far_bounds_keep_their_digits():
         for name in ("mean", "stddev"):
             assert getattr(d, name).item() == pytest.approx(getattr(exact, name).item(), rel=1e-5)
         assert d.log_c.item() == pytest.approx(exact.log_c.item(), rel=1e-5)
+    near = ZeroInflatedLogUniform(0.0, 3.0, 3.0 + 2.0**-20)
+    assert near.log_c.item() == pytest.approx(-math.log(math.log1p(2.0**-20 / 3)), rel=1e-6)
     narrow = ZeroInflatedLogUniform(0.0, 1.0, 1.001)
     assert narrow.stddev.item() == pytest.approx(1e-3 / math.sqrt(12), rel=1e-2)
