@@ -1,13 +1,14 @@
 """Which type a result has and which it is computed in: never the half types, whose range and digits do not suffice."""
 
 from collections.abc import Iterable
+from contextlib import AbstractContextManager, nullcontext
 from functools import reduce
 
 import torch
 from torch import Tensor
 from torch.distributions.utils import broadcast_all
 
-__all__ = ["broadcast_floats", "promoted", "raised", "single_or_wider", "widest"]
+__all__ = ["broadcast_floats", "promoted", "raised", "single_or_wider", "widest", "without_autocast"]
 
 HALF = frozenset({torch.float16, torch.bfloat16})
 
@@ -48,6 +49,13 @@ def single_or_wider(value: Tensor) -> Tensor:
 def widest(device: torch.device) -> torch.dtype:
     """Return the widest floating type of a device: float64, but float32 on MPS, which has no float64."""
     return torch.float32 if device.type == "mps" else torch.float64
+
+
+def without_autocast(device: torch.device) -> AbstractContextManager[object]:
+    """Compute on a device in the types of the tensors, whatever automatic casting there is around."""
+    if torch.amp.is_autocast_available(device.type):
+        return torch.autocast(device.type, enabled=False)
+    return nullcontext()
 
 
 def broadcast_floats(*values: Tensor | float) -> tuple[Tensor, ...]:
