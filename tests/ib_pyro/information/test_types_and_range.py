@@ -158,3 +158,16 @@ def test_a_critic_without_parameters():
     assert (
         critic_total_correlation(nn.Flatten(0), torch.ones(5, 1, dtype=torch.bfloat16)).dtype == torch.float32
     )
+
+
+@pytest.mark.usefixtures("around")
+def test_a_device_without_float64_keeps_the_digits_of_float32(monkeypatch):
+    """As on MPS: offsets cancel before anything is squared, and autocast does not reach the product."""
+    monkeypatch.setattr("ib_pyro.information.gaussian.widest", lambda device: torch.float32)
+    z = correlated(2000)
+    rounded = (1e4 + 1e-1 * z).float()
+    expected = gaussian_total_correlation(rounded.double()).item()
+    assert gaussian_total_correlation(rounded).item() == pytest.approx(expected, rel=1e-4)
+    dead = torch.full((2000, 3), 1e4 / 3)
+    dead[:, :2] = z
+    torch.testing.assert_close(gaussian_total_correlation(dead), gaussian_total_correlation(z.float()))
