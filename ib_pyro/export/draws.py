@@ -15,7 +15,7 @@ from ib_pyro.export.program import Program
 
 __all__ = ["Draw", "Sampler", "Sites"]
 
-Arguments = tuple[Tensor, ...]
+Arguments = tuple[Any, ...]
 Sites = dict[str, Site]
 
 
@@ -44,9 +44,14 @@ class Draw:
         return {name: site for name, site in self.guide.items() if name not in self.model}
 
     @property
+    def with_density(self) -> Sites:
+        """The model's observed sites and its bare factors."""
+        return {name: s for name, s in self.model.items() if is_observation(s)}
+
+    @property
     def observed(self) -> Sites:
         """The model's observed sites, without the bare factors."""
-        return {name: s for name, s in self.model.items() if is_observation(s) and s["value"].numel()}
+        return {name: s for name, s in self.with_density.items() if s["value"].numel()}
 
     @property
     def predicted(self) -> Sites:

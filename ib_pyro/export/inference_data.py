@@ -7,9 +7,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ib_pyro.buffers import buffers_kept
 from ib_pyro.elbo.weights import Weight
-from ib_pyro.export.prepare import Wishes, check_data, prepare
-from ib_pyro.export.program import buffers_kept, resolve_program, seeded, warn_if_batch_norm_trains
+from ib_pyro.export.inputs import Argument, Rows, resolve_inputs
+from ib_pyro.export.prepare import Wishes, check_wishes, prepare
+from ib_pyro.export.program import resolve_program, seeded, warn_if_batch_norm_trains
 from ib_pyro.export.provenance import beta_attributes, version_attributes
 from ib_pyro.export.types import InferenceTree, ProgramLike
 
@@ -18,8 +20,8 @@ __all__ = ["to_arviz"]
 
 def to_arviz(
     program: ProgramLike,
-    x: Tensor,
-    y: Tensor | None = None,
+    x: Rows,
+    y: Argument | None = None,
     *,
     num_samples: int = 100,
     sites: Iterable[str] | None = None,
@@ -127,13 +129,14 @@ def to_arviz(
     from ib_pyro.export.file import announce_size, check_path
     from ib_pyro.export.write import to_file, to_memory
 
-    resolved, data = resolve_program(program), (x,) if y is None else (x, y)
+    resolved = resolve_program(program)
+    inputs = resolve_inputs(x, y, one_argument=resolved.takes_one_argument)
     wishes = Wishes(num_samples, sites, groups, batch_size, constant_data or {}, dims or {}, data_dim, plate)
-    check_data(x, y, wishes)
+    check_wishes(wishes, inputs.num_rows)
     target = None if path is None else check_path(Path(path), overwrite=overwrite)
     warn_if_batch_norm_trains(resolved.modules)
-    with torch.no_grad(), buffers_kept(resolved.modules), seeded(seed, x.device):
-        export, specs, batch_size = prepare(resolved, data, wishes)
+    with torch.no_grad(), buffers_kept(resolved.modules), seeded(seed, inputs.device):
+        export, specs, batch_size = prepare(resolved, inputs, wishes)
         announce_size(sum(spec.stored_bytes for spec in specs), target)
         facts = {"program": resolved.name, "num_draws": num_samples, "batch_size": batch_size}
         attrs = (
