@@ -6,7 +6,8 @@ from typing import Literal, Protocol
 import torch
 from torch import Tensor
 
-from ib_pyro.diagnostics._checks import check_labels, check_probabilities
+from ib_pyro.buffers import buffers_kept, modules_behind
+from ib_pyro.diagnostics._checks import check_labels, check_probabilities, single
 
 __all__ = ["Attack", "Predict", "fgsm", "gaussian_noise", "pgd"]
 
@@ -79,6 +80,7 @@ def fgsm(
         predict: Class probabilities or log-probabilities of inputs, [N, K] or [S, N, K], differentiable in
             x, without dependence between samples (batch norm in evaluation mode). Prefer log-probabilities:
             the gradient of a probability that has rounded to 1 is zero, and the attack then finds nothing.
+            Its noise is that of PyTorch's ambient generator; buffers of the modules that it calls stay as they are.
         x: Inputs, [N, ...].
         y: True classes, integer [N].
         size: Radius of the ball, in units of x.
@@ -151,7 +153,7 @@ def pgd(
         )
     x = x.detach()
     step = 2.5 * size / steps if step_size is None else step_size
-    best_x, best_loss = x, torch.full((len(x),), -torch.inf, dtype=x.dtype, device=x.device)
+    best_x, best_loss = x, single(x.new_full((len(x),), -torch.inf))
     for _ in range(restarts):
         current = x
         if random_start:
@@ -192,6 +194,7 @@ def log_probabilities(output: Tensor) -> Tensor:
             f"predict: must return probabilities or log-probabilities, [N, K] or [S, N, K] ({error}); "
             "for logits return `logits.log_softmax(-1)`"
         ) from error
+    draws = single(draws)
     # A floor keeps the loss finite where a probability has rounded to 0.
     return draws if is_log else draws.clamp_min(torch.finfo(draws.dtype).tiny).log()
 
@@ -200,14 +203,14 @@ def _loss_and_gradient(predict: Predict, x: Tensor, y: Tensor, samples: int) -> 
     """Mean loss of each sample over draws, [N], nats, and its gradient in x."""
     if samples < 1:
         raise ValueError(f"samples: {samples}, must be >= 1")
-    loss = x.new_zeros(len(x))
+    loss = single(x.new_zeros(len(x)))
     gradient = torch.zeros_like(x)
-    with torch.enable_grad():
+    with buffers_kept(modules_behind(predict)), torch.enable_grad():
         for _ in range(samples):
             point = x.detach().requires_grad_()
             log_p = log_probabilities(predict(point))
-            check_labels(y, *log_p.shape[1:])
-            one = -log_p.gather(-1, y.expand(len(log_p), -1)[..., None])[..., 0].mean(0)
+            labels = check_labels(y, *log_p.shape[1:])
+            one = -log_p.gather(-1, labels.expand(len(log_p), -1)[..., None])[..., 0].mean(0)
             if not one.requires_grad:
                 raise ValueError(
                     "predict: its output does not depend differentiably on x; drop torch.no_grad(), .detach() or "

@@ -98,7 +98,9 @@ class Reader:
         parts: dict[str, list[Tensor]] = {}
         for name, site in draw.with_density.items():
             keep = {name for name in plates_of(site) if name == plate}
-            log_prob = per_plate(masked(log_prob_of(name, site), site), site, keep)
+            log_prob = masked(log_prob_of(name, site), site)
+            # A sum over plates in half precision would stop counting.
+            log_prob = per_plate(log_prob.to(torch.promote_types(log_prob.dtype, torch.float32)), site, keep)
             parts.setdefault("distortion" if keep or plate is None else "distortion_global", []).append(
                 log_prob
             )
