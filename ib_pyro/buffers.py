@@ -35,7 +35,7 @@ def buffers_kept(modules: Iterable[nn.Module]) -> Iterator[None]:
     own = [
         (owner, name, b)
         for owner in owners
-        for name, b in owner.named_buffers(recurse=False)
+        for name, b in owner.named_buffers(recurse=False, remove_duplicate=False)
         if not is_lazy(b)
     ]
     # One copy of a buffer that several modules share.

@@ -105,7 +105,7 @@ class Sampler:
         # A later observation may depend on the value of an earlier one: the model runs again.
         model = _ObservationsSampled()(poutine.replay(self.program.model, trace=draw.trace))
         sites = sample_sites(poutine.trace(model).get_trace(*args).nodes)
-        return {name: (sites[name]["value"], sites[name]) for name in draw.observed}
+        return {name: (sites[name]["value"], sites[name]) for name in draw.observed if name in sites}
 
     def _run(self, kind: str, program: Callable[..., Any], index: int | None, args: Arguments) -> Trace:
         """Trace a program; sites outside of the plate over x take the values of their first batch."""

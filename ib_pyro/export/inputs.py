@@ -54,7 +54,7 @@ def resolve_inputs(x: Rows, y: Argument | None, *, one_argument: bool) -> Inputs
     inputs = {f"x[{i}]": arg for i, arg in enumerate(x)} if several else {"x": x}
     named = inputs if y is None else inputs | {"y": y}
     tensors = [leaf for name, argument in named.items() for leaf in _leaves(name, argument)]
-    if not inputs or not tensors:
+    if not any(True for name, argument in inputs.items() for _ in _leaves(name, argument)):
         raise ValueError("x: expected at least one tensor [N, ...]; got none")
     first, rows_of = tensors[0]
     for name, tensor in tensors:

@@ -31,9 +31,7 @@ def check_name(name: object, claimant: str) -> None:
         wrong = "has characters that cannot be printed"
     else:
         return
-    raise ValueError(
-        f"{claimant}: the name {name!r} {wrong}; a result in memory and in files needs another: rename it"
-    )
+    raise ValueError(f"{claimant}: the name {name!r} {wrong}; no file holds it: rename it")
 
 
 def check_dimensions(
@@ -85,12 +83,10 @@ def check_variables(record: Record, dims: Iterable[str]) -> None:
     for (group, name), quantity in record.items():
         check_name(name, f"group {group!r}: {quantity.claimant}")
         if name in known:
-            way_out = {"chain": "", "draw": ""}.get(
-                name, ", or the dimension with data_dim= or dims=, or its plate"
-            )
+            way_out = "" if name in DRAW_DIMS else ", or the dimension: with data_dim= or dims=, or its plate"
             raise ValueError(
                 f"group {group!r}: {quantity.claimant} would be called {name!r}, as a dimension of the result is, "
-                f"whose labels would replace it; rename the first{way_out}"
+                f"whose labels would replace it; rename it{way_out}"
             )
 
 

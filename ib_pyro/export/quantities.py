@@ -58,11 +58,11 @@ class Reader:
     def prior(self, sites: Sites, draw: Draw) -> Items:
         """Return a draw from the prior, and from the prior predictive."""
         for name in draw.latent:
-            if name in self.sites and "prior" in self.groups:
+            if name in self.sites and name in sites and "prior" in self.groups:
                 is_layer = hasattr(unwrap(draw.guide[name]["fn"]), "noise_free")
                 yield ("prior", name), self._value(sites[name]["value"], sites[name], is_layer=is_layer)
         for name in [*draw.observed, *draw.predicted]:
-            if "prior_predictive" in self.groups:
+            if name in sites and "prior_predictive" in self.groups:
                 yield ("prior_predictive", name), self._value(sites[name]["value"], sites[name])
 
     def _posterior(self, draw: Draw) -> Items:
