@@ -6,12 +6,15 @@ from torch import Tensor
 __all__ = ["check_labels", "check_probabilities", "single"]
 
 
-def check_probabilities(probabilities: Tensor, dims: tuple[str, ...]) -> None:
+def check_probabilities(
+    probabilities: Tensor, dims: tuple[str, ...], *, rounding: float | None = None
+) -> None:
     """Raise unless the tensor has the named dimensions and its last one holds distributions.
 
     Args:
         probabilities: A floating-point tensor.
         dims: Names of the dimensions expected, for the message, as ``("N", "K")``.
+        rounding: How far a sum may be from 1 by the rounding of its entries; by default that of their type.
 
     Raises:
         ValueError: If the shape, the sign or a sum is wrong, or a value is NaN.
@@ -28,7 +31,8 @@ def check_probabilities(probabilities: Tensor, dims: tuple[str, ...]) -> None:
         )
     deviation = (single(probabilities).sum(-1) - 1).abs().max()
     # Each entry is rounded by half an eps of itself, so that all together are by half an eps.
-    if not bool(deviation <= max(1.2e-5, torch.finfo(probabilities.dtype).eps)):
+    rounding = torch.finfo(probabilities.dtype).eps if rounding is None else rounding
+    if not bool(deviation <= max(1.2e-5, rounding)):
         raise ValueError(
             f"probabilities: the last dimension sums to 1 only within {deviation.item():.3g}; "
             "normalise it, for example by `logits.softmax(-1)`"

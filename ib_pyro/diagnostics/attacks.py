@@ -1,5 +1,6 @@
 """Perturbations of inputs: Gaussian noise and adversarial examples, through a stochastic predictor."""
 
+import math
 from collections.abc import Callable
 from typing import Literal, Protocol
 
@@ -187,14 +188,17 @@ def log_probabilities(output: Tensor) -> Tensor:
     """
     draws = output[None] if output.ndim == 2 else output
     is_log = bool((draws < 0).any())
+    # Rounding log p by a share of itself moves the sum of p by that share of the entropy, at most log K.
+    rounding = torch.finfo(draws.dtype).eps * (1 + is_log * math.log(draws.shape[-1] or 1))
+    draws = single(draws)
     try:
-        check_probabilities(draws.detach().exp() if is_log else draws.detach(), ("S", "N", "K"))
+        looked_at = draws.detach().exp() if is_log else draws.detach()
+        check_probabilities(looked_at, ("S", "N", "K"), rounding=rounding)
     except ValueError as error:
         raise ValueError(
             f"predict: must return probabilities or log-probabilities, [N, K] or [S, N, K] ({error}); "
             "for logits return `logits.log_softmax(-1)`"
         ) from error
-    draws = single(draws)
     # A floor keeps the loss finite where a probability has rounded to 0.
     return draws if is_log else draws.clamp_min(torch.finfo(draws.dtype).tiny).log()
 

@@ -192,6 +192,22 @@ def test_sites_that_come_and_go_are_refused():
         to_arviz((model, flip), X, num_samples=50)
 
 
+@pytest.mark.parametrize("appears", [True, False])
+def test_a_site_that_comes_or_goes_after_the_first_look_is_refused(appears):
+    calls = []
+
+    def model(x):
+        calls.append(len(x))
+        pyro.sample("y", dist.Normal(prior(), 1.0), obs=x[0])
+        if (len(calls) > 10) == appears:
+            pyro.deterministic("late", x.sum())
+
+    with pytest.raises(
+        ValueError, match="group 'posterior': variable 'late' is in some draws and not in others"
+    ):
+        to_arviz((model, guide), X, num_samples=20, groups=["posterior"])
+
+
 def test_shapes_that_change_are_refused():
     def model(x):
         n = int(pyro.sample("n", dist.Categorical(torch.ones(3))))
