@@ -151,8 +151,8 @@ def require_same_variables(record: Record, expected: Iterable[Key]) -> None:
     if other:
         group, name = min(other)
         raise ValueError(
-            f"group {group!r}: variable {name!r} is in some draws and not in others, since the program's sites "
-            "change from draw to draw; sample the same ones always, and mask what does not count"
+            f"group {group!r}: variable {name!r} is in some draws and not in others; an export needs the same "
+            "sites in all: sample each always, and mask what does not count"
         )
 
 
