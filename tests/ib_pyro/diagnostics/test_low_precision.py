@@ -111,3 +111,10 @@ def test_an_attack_takes_half_precision_predictions(log, classes):
     assert (moved != x).any()
     with pytest.raises(ValueError, match="predict: must return probabilities or log-probabilities"):
         fgsm(lambda x: predict(x) - 0.2 if log else predict(x) * 0.9, x, LABELS[:50] % 2, 0.1)
+
+
+def test_log_probabilities_that_round_alike_are_still_a_distribution():
+    # log 700 rounds to bfloat16 by 0.011, so that 700 equal classes sum to 0.989.
+    x = torch.zeros(2, 700)
+    moved = fgsm(lambda x: x.log_softmax(-1).bfloat16(), x, torch.tensor([0, 1]), 0.1, clip=None)
+    assert (moved[:, 2:] > 0).all()
