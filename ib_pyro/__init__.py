@@ -14,6 +14,8 @@ __all__ = ["Bottleneck", "InformationBottleneckELBO", "__version__", "noise_off"
 SUBMODULES = frozenset(
     {
         "bounds",
+        "buffers",
+        "checks",
         "data",
         "diagnostics",
         "distributions",

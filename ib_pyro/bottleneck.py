@@ -264,7 +264,9 @@ class Bottleneck(nn.Module):
             return self._likelihood(output)
         except ValueError as error:
             text = str(error)
-            where = "" if "site 'y'" in text else "site 'y': the likelihood does not take the decoder's output: "
+            where = (
+                "" if "site 'y'" in text else "site 'y': the likelihood does not take the decoder's output: "
+            )
             raise _naming_nan(ValueError(where + text), x) from error
 
     def _model_and_guide(self) -> "tuple[_Model, _Guide]":
@@ -470,7 +472,9 @@ def _make_plate(num_data: int | None, batch_size: int) -> pyro.plate:
 def _naming_nan(error: ValueError, x: object) -> ValueError:
     """Return the error, with x named as its cause if x holds NaN."""
     if isinstance(x, Tensor) and x.is_floating_point() and checks_values() and bool(x.isnan().any()):
-        return ValueError(f"{error}; x itself has {int(x.isnan().sum())} NaN of {x.numel()} values: mend the data")
+        return ValueError(
+            f"{error}; x itself has {int(x.isnan().sum())} NaN of {x.numel()} values: mend the data"
+        )
     return error
 
 

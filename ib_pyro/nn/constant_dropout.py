@@ -51,7 +51,9 @@ class ConstantDropout(StochasticLayer):
         """Keep alpha a positive number."""
         super().check_option(name, value)
         if name == "alpha" and isinstance(value, Tensor):
-            raise ValueError("alpha is one fixed number; to learn it, or for one a unit, use InformationDropout")
+            raise ValueError(
+                "alpha is one fixed number; to learn it, or for one a unit, use InformationDropout"
+            )
         if name == "alpha" and not value > 0:
             raise ValueError(f"alpha must be positive; got {value}")
 

@@ -97,7 +97,9 @@ class InformationDropout(StochasticLayer):
         if name == "prior":
             self._check_prior(value)
         if name in ("activation", "atom", "activation_floor", "prior"):
-            fitting = {key: getattr(self, key, None) for key in ("activation", "atom", "activation_floor", "prior")}
+            fitting = {
+                key: getattr(self, key, None) for key in ("activation", "atom", "activation_floor", "prior")
+            }
             _check_prior_fits(**{**fitting, name: value})
 
     @property
@@ -194,7 +196,9 @@ def _floor(activation_floor: float, atom: str) -> float:
     return max(activation_floor, SMALLEST_ACTIVATION if atom == "ignore" else 0.0)
 
 
-def _check_prior_fits(activation: object, atom: str | None, activation_floor: float | None, prior: object) -> None:
+def _check_prior_fits(
+    activation: object, atom: str | None, activation_floor: float | None, prior: object
+) -> None:
     if not isinstance(prior, str) or prior != "log-normal" or atom is None or activation_floor is None:
         return
     is_relu = activation in ("relu", F.relu, torch.relu) or isinstance(activation, nn.ReLU)

@@ -76,8 +76,10 @@ class StochasticLayer(PyroModule):
     ...     def __init__(self, features):
     ...         super().__init__(features, activation="identity")
     ...         self.log_scale = nn.Parameter(torch.zeros(()))
+    ...
     ...     def posterior(self, x):
     ...         return Normal(self.activation_of(x), 0.5)
+    ...
     ...     def prior_distribution(self, event_shape):
     ...         return Normal(0.0, self.log_scale.exp()).expand(event_shape).to_event(len(event_shape))
     >>> LearnedScale.linear(4, 3)(torch.rand(5, 4)).shape

@@ -76,9 +76,7 @@ def _support_of(posterior: TorchDistributionMixin) -> constraints.Constraint:
 def _look_for(x: object) -> str:
     if isinstance(x, Tensor) and x.isnan().any():
         return f"the layer's input has {_count(x.isnan())} NaN of {x.numel()}: look where they come from"
-    return (
-        "the layer's input has none, so look for NaN in its parameters (a lower learning rate often helps)"
-    )
+    return "the layer's input has none, so look for NaN in its parameters (a lower learning rate often helps)"
 
 
 def _count(condition: Tensor) -> int:

@@ -59,7 +59,9 @@ def test_one_encoder_in_two_programs():
 
 
 def test_the_encoder_called_outside_of_its_program_has_the_programs_names():
-    program = Bottleneck(nn.Sequential(OrderedDict(low=layer(), high=InformationDropout.linear(5, 3))), nn.Linear(3, 2))
+    program = Bottleneck(
+        nn.Sequential(OrderedDict(low=layer(), high=InformationDropout.linear(5, 3))), nn.Linear(3, 2)
+    )
     with SiteRecorder() as recorder:
         program.encoder(X)
     assert list(recorder) == ["low", "high"]

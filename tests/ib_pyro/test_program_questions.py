@@ -181,7 +181,9 @@ class TestMessages:
 
     def test_a_function_that_refuses_the_output(self, x, two_layers):
         program = Bottleneck(two_layers(), nn.Identity(), lambda o: dist.Normal(o, -1.0).to_event(1))
-        with pytest.raises(ValueError, match="site 'y': the likelihood does not take the decoder's output: .*scale"):
+        with pytest.raises(
+            ValueError, match="site 'y': the likelihood does not take the decoder's output: .*scale"
+        ):
             program.predict(x)
 
     @pytest.mark.parametrize("noisy", [True, False])
@@ -194,11 +196,17 @@ class TestMessages:
     def test_nan_in_the_parameters_is_not_blamed_on_x(self, x, make):
         program = make()
         nn.init.constant_(program.encoder.z1.features.weight, float("nan"))
-        with pytest.raises(ValueError, match="site 'z1'.*input has none, so look for NaN in its parameters") as error:
+        with pytest.raises(
+            ValueError, match="site 'z1'.*input has none, so look for NaN in its parameters"
+        ) as error:
             program(x)
         assert "x itself" not in str(error.value)
 
-    @pytest.mark.parametrize("x", [{"a": torch.rand(6, 4)}, [torch.rand(6, 4)], torch.tensor(1.0)], ids=str)
+    @pytest.mark.parametrize(
+        "x",
+        [{"a": torch.rand(6, 4)}, [torch.rand(6, 4)], torch.tensor(1.0)],
+        ids=["a dict", "a list", "a scalar"],
+    )
     def test_an_input_that_is_not_a_batch(self, x, make):
         with pytest.raises(TypeError, match=r"a program takes one tensor \[batch, ...\]"):
             make().guide(x)
@@ -241,14 +249,18 @@ class TestBinaryTargets:
     @pytest.mark.parametrize(
         "likelihood", ["bernoulli", lambda o: dist.Bernoulli(logits=o).to_event(1)], ids=["named", "function"]
     )
-    @pytest.mark.parametrize("elbo", [InformationBottleneckELBO(), Trace_ELBO()], ids=lambda e: type(e).__name__)
+    @pytest.mark.parametrize(
+        "elbo", [InformationBottleneckELBO(), Trace_ELBO()], ids=lambda e: type(e).__name__
+    )
     def test_any_type_will_do(self, x, dtype, likelihood, elbo, two_layers):
         program = Bottleneck(two_layers(), nn.Linear(2, 3), likelihood)
         y = torch.tensor([[0, 1, 1]] * 6)
         expected = seeded(elbo.loss, program.model, program.guide, x, y.float())
         assert seeded(elbo.loss, program.model, program.guide, x, y.to(dtype)) == pytest.approx(expected)
 
-    @pytest.mark.parametrize(("value", "message"), [(7.0, "0 to 7"), (0.5, "0 to 0.5"), (float("nan"), "1 NaN of 18")])
+    @pytest.mark.parametrize(
+        ("value", "message"), [(7.0, "0 to 7"), (0.5, "0 to 0.5"), (float("nan"), "1 NaN of 18")]
+    )
     def test_other_values_are_refused(self, x, value, message, two_layers):
         program = Bottleneck(two_layers(), nn.Linear(2, 3), "bernoulli")
         y = torch.zeros(6, 3)

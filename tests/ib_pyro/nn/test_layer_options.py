@@ -108,7 +108,9 @@ def test_what_the_constructor_refuses_is_refused_later(build, option, value, mes
     assert all(layer.__dict__[name] is before[name] for name in before)
 
 
-@pytest.mark.parametrize("relu", ["relu", F.relu, torch.relu, nn.ReLU()], ids=str)
+@pytest.mark.parametrize(
+    "relu", ["relu", F.relu, torch.relu, nn.ReLU()], ids=["by name", "of functional", "of torch", "a module"]
+)
 def test_a_log_normal_prior_and_an_activation_with_zeros_do_not_meet(relu):
     layer = information(activation="softplus", prior="log-normal")
     with pytest.raises(ValueError, match="no mass at zero"):
@@ -145,7 +147,9 @@ def test_the_samples_dimensions_follow_the_features():
 
 
 def test_another_event_dim_is_in_effect_in_a_program_that_was_used():
-    program = Bottleneck(AdditiveNormal.linear(4, 3, event_dim=2), nn.Sequential(nn.Flatten(), nn.Linear(15, 2)))
+    program = Bottleneck(
+        AdditiveNormal.linear(4, 3, event_dim=2), nn.Sequential(nn.Flatten(), nn.Linear(15, 2))
+    )
     x, y = torch.rand(6, 5, 4), torch.zeros(6).long()
     elbo = InformationBottleneckELBO()
     assert elbo.terms(program.model, program.guide, x, y).rate["z1"].shape == (6,)

@@ -91,7 +91,9 @@ def stepped(layer):
 
 
 @pytest.mark.parametrize(
-    "change", [in_place, loaded, frozen, replaced, buffer, constrained, data, stepped], ids=lambda f: f.__name__
+    "change",
+    [in_place, loaded, frozen, replaced, buffer, constrained, data, stepped],
+    ids=lambda f: f.__name__,
 )
 def test_the_rate_follows_whatever_the_prior_is_made_of(program, batch, change):
     before = rate(program, batch)
@@ -177,7 +179,9 @@ def test_a_layer_that_lacks_a_hook_says_which(hook):
     Incomplete = type("Incomplete", (WholeEvent,), {hook: getattr(StochasticLayer, hook)})  # noqa: N806
     program = Bottleneck(Incomplete(), nn.Linear(WIDTH, 2))
     with pytest.raises(NotImplementedError, match=f"Incomplete must define {hook}"):
-        InformationBottleneckELBO().loss(program.model, program.guide, torch.randn(2, WIDTH_IN), torch.zeros(2).long())
+        InformationBottleneckELBO().loss(
+            program.model, program.guide, torch.randn(2, WIDTH_IN), torch.zeros(2).long()
+        )
 
 
 def test_another_prior_for_a_built_in_layer_is_not_kept():
