@@ -17,6 +17,7 @@ SUBMODULES = frozenset(
         "buffers",
         "checks",
         "data",
+        "dependence",
         "diagnostics",
         "distributions",
         "elbo",
@@ -28,6 +29,8 @@ SUBMODULES = frozenset(
         "oracle",
         "plots",
         "rates",
+        "sites",
+        "traces",
     }
 )
 

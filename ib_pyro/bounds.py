@@ -8,9 +8,9 @@ import torch
 from torch import Tensor
 
 from ib_pyro.buffers import buffers_kept, modules_behind
-from ib_pyro.elbo.sites import Site, log_prob_of, masked, per_plate, plates_of, sample_sites
-from ib_pyro.elbo.traces import EVERY_SITE, trace_pair
 from ib_pyro.information import importance_weighted_bound
+from ib_pyro.sites import Site, log_prob_of, masked, per_plate, plates_of, sample_sites
+from ib_pyro.traces import EVERY_SITE, trace_pair
 
 __all__ = ["importance_log_weights", "importance_weighted_log_likelihood"]
 

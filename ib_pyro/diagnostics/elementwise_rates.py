@@ -9,8 +9,8 @@ from torch.distributions import Distribution, kl_divergence
 from ib_pyro.bottleneck import Bottleneck
 from ib_pyro.buffers import buffers_kept
 from ib_pyro.distributions import FactorizedLogNormal
-from ib_pyro.elbo.sites import sample_sites
 from ib_pyro.handlers import unwrap
+from ib_pyro.sites import sample_sites
 
 __all__ = ["elementwise_rates"]
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from torch import Tensor
 
-from ib_pyro.elbo.sites import Site
+from ib_pyro.sites import Site
 
 __all__ = ["Dimensions", "find_plate"]
 

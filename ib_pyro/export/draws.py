@@ -10,9 +10,9 @@ from pyro.poutine.trace_struct import Trace
 from pyro.poutine.uncondition_messenger import UnconditionMessenger
 from torch import Tensor
 
-from ib_pyro.elbo.sites import Site, is_observation, plates_of, sample_sites
-from ib_pyro.elbo.traces import later_latents
 from ib_pyro.export.program import Program
+from ib_pyro.sites import Site, is_observation, plates_of, sample_sites
+from ib_pyro.traces import later_latents
 
 __all__ = ["Draw", "Sampler", "Sites"]
 

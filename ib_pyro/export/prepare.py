@@ -7,7 +7,6 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ib_pyro.elbo.sites import plates_of
 from ib_pyro.export.dimensions import Dimensions, find_plate
 from ib_pyro.export.draws import Draw, Sampler
 from ib_pyro.export.groups import PRIOR_GROUPS, check_groups, resolve_groups, resolve_sites
@@ -18,6 +17,7 @@ from ib_pyro.export.program import Program
 from ib_pyro.export.quantities import Reader
 from ib_pyro.export.record import Quantity
 from ib_pyro.export.run import Export
+from ib_pyro.sites import plates_of
 
 __all__ = ["Wishes", "check_wishes", "prepare"]
 

@@ -8,12 +8,12 @@ from torch import Tensor
 
 from ib_pyro.elbo.attribution import attribute
 from ib_pyro.elbo.site_rate import Rate, site_rate
-from ib_pyro.elbo.sites import Site, log_prob_of, masked, per_plate, plates_of, scaled_sum
 from ib_pyro.export.dimensions import Dimensions
 from ib_pyro.export.draws import Draw, Sites
 from ib_pyro.export.noise import noise_variables
 from ib_pyro.export.record import Key, Quantity
 from ib_pyro.handlers import unwrap
+from ib_pyro.sites import Site, log_prob_of, masked, per_plate, plates_of, scaled_sum
 
 __all__ = ["Reader"]
 

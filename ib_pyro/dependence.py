@@ -211,7 +211,7 @@ def _is_validation(frame: FrameType | None) -> bool:
         module = frame.f_globals.get("__name__", "")
         if module.startswith(VALIDATION):
             return True
-        if not module.startswith(("torch.", "ib_pyro.elbo.dependence")):
+        if not module.startswith(("torch.", "ib_pyro.dependence")):
             return False
         frame = frame.f_back
     return False
