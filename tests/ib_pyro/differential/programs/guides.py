@@ -35,7 +35,7 @@ def constrained_model():
     rate = pyro.sample("rate", dist.LogNormal(0.0, 0.5))
     weights = pyro.sample("weights", dist.Dirichlet(torch.ones(3)))
     with pyro.plate("data", 4):
-        scale = pyro.sample("scale", dist.HalfCauchy(torch.ones(())))
+        scale = pyro.sample("scale", dist.Gamma(torch.tensor(2.0), torch.tensor(1.0)))
         pyro.sample("x", dist.Normal(rate * weights[..., 0], scale), obs=X)
 
 
@@ -101,9 +101,8 @@ def _(new: Leaves):
     width, matrix = new(), new(4, 2)
 
     def conditional():
-        log_scale = width
-        noise = pyro.sample("own_noise", dist.Normal(torch.zeros(4), 1.0).to_event(1), infer={"is_auxiliary": True})
-        return dist.Delta(noise * log_scale.exp(), log_density=-4 * log_scale, event_dim=1)
+        noise = dist.Normal(torch.zeros(4), width.exp()).to_event(1)
+        return pyro.sample("z_own", noise, infer={"is_auxiliary": True})
 
     guide = autoguide.AutoStructured(
         real_model,
@@ -123,14 +122,9 @@ def _(new: Leaves):
 
 @program(SECTION, "AutoGuideList with a guide of one's own", nesting=None)
 def _(new: Leaves):
-    loc, guide = new(4), autoguide.AutoGuideList(real_model)
-    guide.append(autoguide.AutoNormal(poutine.block(real_model, hide=["z"])))
-
-    def local():
-        with pyro.plate("data", 4):
-            return {"z": pyro.sample("z", dist.Normal(loc, 0.5))}
-
-    guide.append(local)
+    loc, guide = new(), autoguide.AutoGuideList(real_model)
+    guide.append(autoguide.AutoNormal(poutine.block(real_model, hide=["slope"])))
+    guide.append(lambda: {"slope": pyro.sample("slope", dist.Normal(loc, 0.5))})
     return real_model, guide
 
 
@@ -153,12 +147,12 @@ MESSENGERS = {
 for name, kind in MESSENGERS.items():
     for suffix, model in (("real sites", real_model), ("constrained sites", constrained_model)):
 
-        @program(SECTION, f"{name}, {suffix}", nesting=None)
+        @program(SECTION, f"{name}, {suffix}", closed_form="(slope|rate)", nesting=None)
         def _(new: Leaves, kind=kind, model=model):
             return model, kind(model)
 
 
-@program(SECTION, "AutoRegressiveMessenger", nesting=None)
+@program(SECTION, "AutoRegressiveMessenger", closed_form="z0", nesting=None)
 def _(new: Leaves):
     def model():
         z = torch.zeros(())
@@ -204,14 +198,21 @@ def _(new: Leaves):
 def _(new: Leaves):
     loc, own = new(3), new(4)
 
-    @easy_guide(constrained_model)
+    def model():
+        rate = pyro.sample("rate", dist.LogNormal(0.0, 0.5))
+        slopes = pyro.sample("slopes", dist.Beta(2 * torch.ones(2), 1.0).to_event(1))
+        with pyro.plate("data", 4):
+            scale = pyro.sample("scale", dist.LogNormal(0.0, 1.0))
+            pyro.sample("x", dist.Normal(rate * slopes[..., 0], scale), obs=X)
+
+    @easy_guide(model)
     def guide(self):
-        group = self.group(match="rate|weights")
+        group = self.group(match="rate|slopes")
         group.sample("joint", dist.Normal(loc, 0.3).to_event(1))
         with self.plate("data", 4):
             pyro.sample("scale", dist.LogNormal(own, 0.3))
 
-    return constrained_model, guide
+    return model, guide
 
 
 @program(SECTION, "AutoNormal inside of a PyroModule", nesting=None)
@@ -234,7 +235,7 @@ def vector_model():
 
 
 FLOWS = {
-    "an affine transform": lambda new: dist.transforms.AffineTransform(new(2), new(2).exp(), event_dim=1),
+    "an affine transform": lambda new: dist.transforms.AffineTransform(new(2), 1.5, event_dim=1),
     "a planar flow": lambda new: planar(2),
     "an inverse autoregressive flow": lambda new: affine_autoregressive(2, hidden_dims=[6]),
     "a coupling": lambda new: affine_coupling(2, hidden_dims=[4]),
@@ -299,8 +300,13 @@ def _(new: Leaves):
 
 @program(SECTION, "detached draws: has_rsample_(False)", refused=r"site 'z': .*not reparameterised")
 def _(new: Leaves):
-    def guide():
-        with pyro.plate("data", 4):
-            pyro.sample("z", dist.Normal(torch.zeros(4, 2), 1.0).to_event(1).has_rsample_(False))
+    def run(law, observed):
+        z = pyro.sample("z", law)
+        if observed:
+            pyro.sample("x", dist.Normal(z, 0.5), obs=X[0])
 
-    return vector_model, guide
+    loc = new()
+    return (
+        lambda: run(dist.Normal(0.0, 1.0), True),
+        lambda: run(dist.Normal(loc, 1.0).has_rsample_(False), False),
+    )
