@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from ib_pyro.elbo.sites import Site, log_prob_of, masked, per_plate, plates_of, sample_sites
-from ib_pyro.elbo.traces import trace_pair
+from ib_pyro.elbo.traces import EVERY_SITE, trace_pair
 from ib_pyro.information import importance_weighted_bound
 
 __all__ = ["importance_log_weights", "importance_weighted_log_likelihood"]
@@ -74,8 +74,8 @@ def importance_log_weights(
 
 
 def _log_weight(model: Program, guide: Program, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Tensor:
-    model_trace, guide_trace = trace_pair(model, guide, args, kwargs)
-    model_sites, guide_sites = sample_sites(model_trace.nodes), sample_sites(guide_trace.nodes)
+    pair = trace_pair(model, guide, args, kwargs, in_any_order=EVERY_SITE)
+    model_sites, guide_sites = sample_sites(pair.model.nodes), sample_sites(pair.guide.nodes)
     _require_latents_of(model_sites, guide_sites)
     sites = [*model_sites.values(), *guide_sites.values()]
     shared = set.intersection(*map(plates_of, sites)) if sites else set()

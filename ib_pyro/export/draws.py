@@ -1,7 +1,7 @@
 """Draws from a posterior: the sites of a guide, and of the model with the guide's values."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 from pyro import poutine
@@ -11,6 +11,7 @@ from pyro.poutine.uncondition_messenger import UnconditionMessenger
 from torch import Tensor
 
 from ib_pyro.elbo.sites import Site, is_observation, plates_of, sample_sites
+from ib_pyro.elbo.traces import later_latents
 from ib_pyro.export.program import Program
 
 __all__ = ["Draw", "Sampler", "Sites"]
@@ -27,11 +28,14 @@ class Draw:
         guide: The guide's sites.
         model: The model's sites, with the guide's values.
         trace: The guide's whole trace.
+        later: Latents that a site's law in the model depends on and the guide samples later than it, so that its rate
+            has no closed form.
     """
 
     guide: Sites
     model: Sites
     trace: Trace
+    later: Mapping[str, frozenset[str]] = field(default_factory=dict)
 
     @property
     def latent(self) -> tuple[str, ...]:
@@ -79,7 +83,8 @@ class Sampler:
         """
         guide = self._run("guide", self.program.guide, index, args)
         model = poutine.trace(poutine.replay(self.program.model, trace=guide)).get_trace(*args)
-        draw = Draw(sample_sites(guide.nodes), sample_sites(model.nodes), guide)
+        later = later_latents(self.program.model, guide, model.nodes, args, {})
+        draw = Draw(sample_sites(guide.nodes), sample_sites(model.nodes), guide, later)
         _require_matching_sites(draw)
         return draw
 

@@ -6,11 +6,11 @@ from types import MappingProxyType
 from typing import NamedTuple
 
 import torch
-from pyro.distributions import Delta
 from torch import Tensor
 
-from ib_pyro.elbo.sites import Site, is_observation, log_prob_of, masked, owner_of, per_plate
-from ib_pyro.elbo.terms import MissingKLError, site_rate
+from ib_pyro.elbo.attribution import attribute
+from ib_pyro.elbo.site_rate import Rate, site_rate
+from ib_pyro.elbo.sites import Site, is_observation, log_prob_of, masked, per_plate, scaled_sum
 from ib_pyro.export.dimensions import Dimensions
 from ib_pyro.export.draws import Draw, Sites
 from ib_pyro.export.noise import noise_variables
@@ -133,28 +133,31 @@ class Reader:
 
 
 def _rates(draw: Draw) -> dict[str, tuple[Tensor, Site, str]]:
-    """Return each site's rate, of its batch shape, the site that has its plates, and how it was found."""
-    rates: dict[str, tuple[Tensor, Site, str]] = {}
-    for name in draw.latent:
-        guide_site, model_site = draw.guide[name], draw.model[name]
-        rate, estimator = _rate(name, guide_site, model_site)
-        rate = masked(rate.expand(model_site["fn"].batch_shape), guide_site)
-        rates[name] = rate, model_site, estimator
-    for name in draw.auxiliary:
-        site = draw.guide[name]
-        owner, log_prob = owner_of(name, draw.guide), masked(log_prob_of(name, site), site)
-        if owner in rates:
-            rate, model_site, _ = rates[owner]
-            rates[owner] = rate + log_prob, model_site, "monte-carlo"
-        else:
-            rates[owner] = log_prob, site, "monte-carlo"
-    return rates
+    """Return each rate, of its batch shape, the site that has its plates, and how it was found."""
+    attribution = attribute(draw.guide, draw.model)
+    parts: dict[str, list[tuple[Tensor, Site, str]]] = {}
+    for name, guide_site in draw.guide.items():
+        rate, site = attribution.rate_of[name], draw.model.get(name, guide_site)
+        if rate is None:
+            continue
+        found = _rate(name, guide_site, site, draw)
+        values = masked(found.values.expand(site["fn"].batch_shape), guide_site)
+        if rate in attribution.joint:
+            # Latents drawn together have one rate for all of their samples.
+            values, site = scaled_sum(found.values, guide_site), {**site, "name": rate, "cond_indep_stack": ()}
+        parts.setdefault(rate, []).append((values, site, found.estimator))
+    return {
+        rate: (
+            sum((values for values, _, _ in found[1:]), start=found[0][0]),
+            found[-1][1],
+            found[0][2] if len(found) == 1 else "monte-carlo",
+        )
+        for rate, found in parts.items()
+    }
 
 
-def _rate(name: str, guide_site: Site, model_site: Site) -> tuple[Tensor, str]:
-    if isinstance(guide_site["fn"], Delta):
-        return site_rate(name, guide_site, model_site, "error"), "monte-carlo"
-    try:
-        return site_rate(name, guide_site, model_site, "error"), "analytic"
-    except MissingKLError:
-        return site_rate(name, guide_site, model_site, "monte-carlo"), "monte-carlo"
+def _rate(name: str, guide_site: Site, model_site: Site, draw: Draw) -> Rate:
+    if name not in draw.model:
+        return Rate(log_prob_of(name, guide_site), "monte-carlo")
+    later = draw.later.get(name, frozenset())
+    return site_rate(name, guide_site, model_site, on_no_closed_form="monte-carlo", later=later)
