@@ -6,12 +6,13 @@ from typing import Any
 
 import pyro
 import torch
+from pyro import poutine
 from torch import Tensor, nn
 
 __all__ = ["NO_CLOSED_FORM", "RIGHT", "TABLE", "Case", "Leaves", "Program", "program"]
 
 RIGHT = "right"
-NO_CLOSED_FORM = r"no closed-form"
+NO_CLOSED_FORM = r".*no closed.form"
 """What the refusal of a rate that can be sampled says, beside the name of the site."""
 
 Callback = Callable[..., Any]
@@ -55,9 +56,11 @@ class Case:
         build: Takes a :class:`Leaves` and returns model, guide and any arguments.
         error: What becomes of it under ``on_no_closed_form="error"``: ``RIGHT``, or a regular expression that the
             message of the refusal matches.
-        sampled: The same under ``"monte-carlo"``, and where the rates of all sites are to be sampled.
+        sampled: The same under ``"monte-carlo"``.
+        forced: The same where ``sampled_rates`` names all latent sites; by default as ``sampled``.
         nesting: Number of plate dimensions, so that particles can be vectorised; None where the program allows
             none.
+        gradient: Whether the gradients' expectations are compared too.
         exact: The expected loss in nats, where it is known in closed form.
         way_out: What to do instead of what is refused, for the compatibility page.
     """
@@ -67,7 +70,9 @@ class Case:
     build: Callback
     error: str = RIGHT
     sampled: str = RIGHT
+    forced: str = ""
     nesting: int | None = 1
+    gradient: bool = True
     exact: float | None = None
     way_out: str = ""
 
@@ -76,7 +81,8 @@ class Case:
         leaves = Leaves()
         model, guide, *args = self.build(leaves)
         if self.error == RIGHT or self.sampled == RIGHT:
-            guide(*args)
+            with poutine.trace():
+                guide(*args)
         return Program(model, guide, tuple(args), tuple(leaves.tensors))
 
 
@@ -91,7 +97,7 @@ def program(section: str, name: str, **fields: Any) -> Callable[[Callback], Call
     """
     if (site := fields.pop("closed_form", None)) is not None:
         fields |= {
-            "error": rf"site '{site}': {NO_CLOSED_FORM}",
+            "error": rf"site '{site}'{NO_CLOSED_FORM}",
             "way_out": '`on_no_closed_form="monte-carlo"`',
         }
     if (message := fields.pop("refused", None)) is not None:

@@ -11,6 +11,7 @@ SECTION = "Plates, scales and masks"
 X = torch.tensor([0.3, -1.2, 0.8, 0.1]).double()
 KEEP = torch.tensor([True, False, True, True])
 WEIGHTS = torch.tensor([0.5, 2.0, 1.0, 0.1]).double()
+SAMPLE = '`on_no_closed_form="monte-carlo"`'
 ONE_SIDE = r"site 'z': its (scale|mask) is .* in the guide but .* in the model"
 
 
@@ -77,7 +78,7 @@ program(SECTION, ".mask, on both sides")(
 program(SECTION, ".mask of False, on both sides")(
     sides(nothing, nothing, prior=masked(False), posterior=masked(False))
 )
-program(SECTION, ".mask, different on both sides", refused=r"site 'z'.*mask")(
+program(SECTION, ".mask, different on both sides", error=r"site 'z'.*mask", way_out=SAMPLE)(
     sides(nothing, nothing, prior=masked(), posterior=masked(~KEEP))
 )
 program(SECTION, ".mask, in the guide alone", closed_form="z")(sides(nothing, nothing, posterior=masked()))
@@ -165,7 +166,12 @@ def _(new: Leaves):
     return model, guide
 
 
-@program(SECTION, "sequential plate, subsampled", nesting=None)
+@program(
+    SECTION,
+    "sequential plate, subsampled",
+    nesting=None,
+    forced=r"sampled_rates names the site 'z\d', which the program does not have",
+)
 def _(new: Leaves):
     loc = new(4)
 

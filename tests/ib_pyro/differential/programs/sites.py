@@ -1,6 +1,7 @@
 """Kinds of sites: points, factors, deterministic, auxiliary, joint, observed; and what is refused by name."""
 
 import math
+from contextlib import nullcontext
 
 import pyro
 import torch
@@ -60,8 +61,8 @@ EVENT = {
     "to_event, in two steps": lambda u: delta(u).to_event(1).to_event(0),
     "expand, then to_event": lambda u: delta(u).expand(u.shape).to_event(1),
     "expand_by one": lambda u: delta(u).expand_by([]).to_event(1),
-    "an affine transform around it": lambda u: dist.TransformedDistribution(
-        dist.Delta(u, log_density=torch.zeros_like(u)), [dist.transforms.ExpTransform()]
+    "a transform around it": lambda u: dist.TransformedDistribution(
+        dist.Delta(u.exp(), log_density=-u), [dist.transforms.AffineTransform(0.0, 2.0)]
     ).to_event(1),
 }
 for name, wrap in EVENT.items():
@@ -89,9 +90,7 @@ def _(new: Leaves):
     return exponential(new, lambda u: delta(u).mask(KEEP), plate=True, prior=dist.LogNormal(1.0, 1.0).mask(KEEP))
 
 
-@program(
-    SECTION, "Delta masked otherwise than the prior", nesting=1, refused=r"site 's'.*mask"
-)
+@program(SECTION, "Delta with a density, masked otherwise than the prior", nesting=1)
 def _(new: Leaves):
     return exponential(new, lambda u: delta(u).mask(KEEP), plate=True, prior=dist.LogNormal(1.0, 1.0).mask(~KEEP))
 
@@ -309,7 +308,7 @@ FAMILIES = {
         ),
         "z",
     ),
-    "inverse gamma": (dist.InverseGamma(3.0, 2.0), lambda p: dist.InverseGamma(4 * p.exp(), 2.0), "z"),
+    "inverse gamma": (dist.InverseGamma(3.0, 2.0), lambda p: dist.InverseGamma(4 * p.exp(), 2.0), None),
     "soft Laplace": (dist.SoftLaplace(0.0, 1.0), lambda p: dist.SoftLaplace(p, 0.7), "z"),
     "Pareto": (dist.Pareto(0.5, 2.0), lambda p: dist.Pareto(0.7, 2 * p.exp()), None),
 }
@@ -340,7 +339,7 @@ def _(new: Leaves):
     return one_site(dist.Uniform(torch.tensor(0.0), torch.tensor(1.0)), dist.Uniform(0 * edge, edge.detach()))
 
 
-@program(SECTION, "an infinite rate in closed form: an atom under a density", refused=r"site 'z'.*infinite", nesting=0)
+@program(SECTION, "an infinite rate in closed form: a wider uniform", refused=r"site 'z'.*(infinite|support)", nesting=0)
 def _(new: Leaves):
     return one_site(
         dist.Uniform(torch.tensor(0.0), torch.tensor(1.0)), dist.Uniform(torch.tensor(-1.0), torch.tensor(0.5))
@@ -455,8 +454,7 @@ def _(new: Leaves):
     return model, guide
 
 
-@program(SECTION, "obs_mask: observations missing at places", nesting=1)
-def _(new: Leaves):
+def observed_in_part(new: Leaves, around_guide):
     loc, own = new(), new(3)
 
     def model():
@@ -466,7 +464,17 @@ def _(new: Leaves):
 
     def guide():
         pyro.sample("mean", dist.Normal(loc, 0.4))
-        with pyro.plate("data", 3):
+        with pyro.plate("data", 3), around_guide:
             pyro.sample("x_unobserved", dist.Normal(own, 0.6))
 
     return model, guide
+
+
+@program(SECTION, "obs_mask, the guide masked alike", nesting=1)
+def _(new: Leaves):
+    return observed_in_part(new, poutine.mask(mask=~KEEP))
+
+
+@program(SECTION, "obs_mask, the guide not masked", nesting=1, refused=r"site 'x_unobserved': its mask")
+def _(new: Leaves):
+    return observed_in_part(new, nullcontext())
