@@ -9,7 +9,7 @@ import torch
 from pyro import poutine
 from torch import Tensor, nn
 
-__all__ = ["NO_CLOSED_FORM", "RIGHT", "TABLE", "Case", "Leaves", "Program", "program"]
+__all__ = ["NO_CLOSED_FORM", "RIGHT", "Case", "Leaves", "Program", "program", "table"]
 
 RIGHT = "right"
 NO_CLOSED_FORM = r".*no closed.form"
@@ -86,7 +86,12 @@ class Case:
         return Program(model, guide, tuple(args), tuple(leaves.tensors))
 
 
-TABLE: list[Case] = []
+_BY_NAME: dict[str, Case] = {}
+
+
+def table() -> list[Case]:
+    """All programs, in the order of their sections."""
+    return list(_BY_NAME.values())
 
 
 def program(section: str, name: str, **fields: Any) -> Callable[[Callback], Callback]:
@@ -104,7 +109,15 @@ def program(section: str, name: str, **fields: Any) -> Callable[[Callback], Call
         fields |= {"error": message, "sampled": message}
 
     def add(build: Callback) -> Callback:
-        TABLE.append(Case(section, name, build, **fields))
+        known = _BY_NAME.get(name)
+        # A module that is collected for its doctests runs a second time.
+        if known is not None and _place(known.build) != _place(build):
+            raise ValueError(f"two programs are called {name!r}; the name is the test's id")
+        _BY_NAME[name] = Case(section, name, build, **fields)
         return build
 
     return add
+
+
+def _place(build: Callback) -> tuple[str, int]:
+    return build.__code__.co_filename, build.__code__.co_firstlineno

@@ -38,12 +38,12 @@ def expected(case: Case, mode: str) -> str:
     return {"error": case.error, "monte-carlo": case.sampled, "sampled": case.forced or case.sampled}[mode]
 
 
-def verdicts(case: Case, *, draws: int = 40, particles: int = 100) -> dict[str, str]:
+def verdicts(case: Case, *, draws: int = 30, particles: int = 130) -> dict[str, str]:
     """Return for each mode ``RIGHT``, the message of a refusal, or ``wrong: ...`` with what happened.
 
-    ``"error"`` and ``"monte-carlo"`` are choices of ``on_no_closed_form``; ``"sampled"`` forces the rates of all latent
-    sites to be sampled, which must be ``Trace_ELBO`` draw by draw. A number is wrong if value or gradient differ by more
-    than ``ERRORS`` standard errors in expectation, or in their digits where the draws must agree.
+    ``"error"`` and ``"monte-carlo"`` are choices of ``on_no_closed_form``; ``"sampled"`` forces the rates of all
+    latent sites to be sampled, which must be ``Trace_ELBO`` draw by draw. A number is wrong if value or gradient
+    differ by more than ``ERRORS`` standard errors in expectation, or in their digits where the draws must agree.
 
     Args:
         case: A line of the table.

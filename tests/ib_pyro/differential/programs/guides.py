@@ -20,7 +20,7 @@ from pyro.nn import PyroModule
 from tests.ib_pyro.differential.case import Leaves, program
 
 SECTION = "Guides"
-X = torch.tensor([0.3, -1.2, 0.8, 0.1]).double()
+X = torch.tensor([0.3, -1.2, 0.8, 0.1], dtype=torch.float64)
 
 
 def real_model():
@@ -46,7 +46,9 @@ AUTOMATIC = {
     "AutoMultivariateNormal": autoguide.AutoMultivariateNormal,
     "AutoLowRankMultivariateNormal": partial(autoguide.AutoLowRankMultivariateNormal, rank=2),
     "AutoIAFNormal": partial(autoguide.AutoIAFNormal, hidden_dim=[8], num_transforms=2),
-    "AutoNormalizingFlow": lambda m: autoguide.AutoNormalizingFlow(m, partial(affine_coupling, hidden_dims=[4])),
+    "AutoNormalizingFlow": lambda m: autoguide.AutoNormalizingFlow(
+        m, partial(affine_coupling, hidden_dims=[4])
+    ),
     "AutoLaplaceApproximation, before laplace_approximation": autoguide.AutoLaplaceApproximation,
     "AutoGaussian, dense": partial(autoguide.AutoGaussian, backend="dense"),
     "AutoNormal with another initial scale": partial(autoguide.AutoNormal, init_scale=0.5),

@@ -13,7 +13,7 @@ from torch import nn
 from tests.ib_pyro.differential.case import Leaves, program
 
 SECTION = "Handlers, reparameterisations and modules"
-X = torch.tensor([0.3, -1.2, 0.8]).double()
+X = torch.tensor([0.3, -1.2, 0.8], dtype=torch.float64)
 
 
 def pair(new: Leaves):
@@ -44,7 +44,7 @@ def local_guide(new: Leaves):
     return guide
 
 
-HALF = torch.tensor(0.5).double()
+HALF = torch.tensor(0.5, dtype=torch.float64)
 
 
 @program(SECTION, "poutine.condition on a site, which the guide then leaves out")

@@ -39,6 +39,7 @@ def data(size=6, inputs=4, classes=3):
 
 
 for name, layer in LAYERS.items():
+
     @program(SECTION, f"Bottleneck of {name}", nesting=None)
     def _(new: Leaves, layer=layer):
         made = Bottleneck(layer(), nn.Linear(3, 3))

@@ -136,9 +136,7 @@ def _(new: Leaves):
 
     def guide():
         with pyro.plate("data", BATCH):
-            pyro.sample(
-                "y", dist.OneHotCategorical(torch.ones(3) / 3), infer={"enumerate": "parallel"}
-            )
+            pyro.sample("y", dist.OneHotCategorical(torch.ones(3) / 3), infer={"enumerate": "parallel"})
             pyro.sample("z", standard())
 
     return model, guide
@@ -240,7 +238,9 @@ def topics(new: Leaves, latent, posterior, weights):
         with pyro.plate("documents", BATCH):
             theta = pyro.sample("theta", latent)
             probs = weights(theta) @ words.softmax(-1)
-            pyro.sample("words", dist.Multinomial(int(counts.sum()), probs=probs, validate_args=False), obs=counts)
+            pyro.sample(
+                "words", dist.Multinomial(int(counts.sum()), probs=probs, validate_args=False), obs=counts
+            )
 
     def guide():
         with pyro.plate("documents", BATCH):
@@ -346,7 +346,9 @@ def _(new: Leaves):
         mean = torch.zeros(BATCH, PIXELS)
         with pyro.plate("data", BATCH):
             for t in range(2):
-                on = pyro.sample(f"present{t}", dist.RelaxedBernoulliStraightThrough(torch.tensor(0.5), torch.tensor(0.5)))
+                on = pyro.sample(
+                    f"present{t}", dist.RelaxedBernoulliStraightThrough(torch.tensor(0.5), torch.tensor(0.5))
+                )
                 z = pyro.sample(f"what{t}", standard())
                 mean = mean + on.unsqueeze(-1) * (z @ down)
             pyro.sample("x", dist.Normal(mean, 0.5).to_event(1), obs=x)

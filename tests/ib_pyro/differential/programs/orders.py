@@ -66,7 +66,9 @@ def _(new: Leaves):
     return chain, guide
 
 
-@program(SECTION, "chain, exact posterior against the model's order", nesting=0, closed_form="b", exact=EVIDENCE)
+@program(
+    SECTION, "chain, exact posterior against the model's order", nesting=0, closed_form="b", exact=EVIDENCE
+)
 def _(new: Leaves):
     def guide():
         b = sample("b", 2 / 3, (2 / 3) ** 0.5)

@@ -8,9 +8,9 @@ from pyro import poutine
 from tests.ib_pyro.differential.case import Leaves, program
 
 SECTION = "Plates, scales and masks"
-X = torch.tensor([0.3, -1.2, 0.8, 0.1]).double()
+X = torch.tensor([0.3, -1.2, 0.8, 0.1], dtype=torch.float64)
 KEEP = torch.tensor([True, False, True, True])
-WEIGHTS = torch.tensor([0.5, 2.0, 1.0, 0.1]).double()
+WEIGHTS = torch.tensor([0.5, 2.0, 1.0, 0.1], dtype=torch.float64)
 SAMPLE = '`on_no_closed_form="monte-carlo"`'
 ONE_SIDE = r"site 'z': its (scale|mask) is .* in the guide but .* in the model"
 
@@ -53,8 +53,12 @@ BOTH = {"a number": scale(), "a tensor": scale(WEIGHTS)}
 for name, handler in BOTH.items():
     program(SECTION, f"poutine.scale of {name}, on both sides")(sides(handler, handler))
     program(SECTION, f"poutine.scale of {name}, around everything")(sides(handler, handler, handler))
-    program(SECTION, f"poutine.scale of {name}, in the guide alone", refused=ONE_SIDE)(sides(nothing, handler))
-    program(SECTION, f"poutine.scale of {name}, in the model alone", refused=ONE_SIDE)(sides(handler, nothing))
+    program(SECTION, f"poutine.scale of {name}, in the guide alone", refused=ONE_SIDE)(
+        sides(nothing, handler)
+    )
+    program(SECTION, f"poutine.scale of {name}, in the model alone", refused=ONE_SIDE)(
+        sides(handler, nothing)
+    )
     program(SECTION, f"poutine.scale of {name}, around the data alone")(sides(nothing, nothing, handler))
 program(SECTION, "poutine.scale, different on both sides", refused=ONE_SIDE)(sides(scale(0.3), scale(0.4)))
 
@@ -72,9 +76,7 @@ def masked(value=KEEP):
     return lambda law: law.mask(value)
 
 
-program(SECTION, ".mask, on both sides")(
-    sides(nothing, nothing, prior=masked(), posterior=masked())
-)
+program(SECTION, ".mask, on both sides")(sides(nothing, nothing, prior=masked(), posterior=masked()))
 program(SECTION, ".mask of False, on both sides")(
     sides(nothing, nothing, prior=masked(False), posterior=masked(False))
 )
@@ -329,4 +331,6 @@ def _(new: Leaves):
 @program(SECTION, "a batch dimension that is no plate's", refused=r"z", nesting=None)
 def _(new: Leaves):
     loc = new(4)
-    return lambda: pyro.sample("z", dist.Normal(torch.zeros(4), 1.0)), lambda: pyro.sample("z", dist.Normal(loc, 0.5))
+    return lambda: pyro.sample("z", dist.Normal(torch.zeros(4), 1.0)), lambda: pyro.sample(
+        "z", dist.Normal(loc, 0.5)
+    )

@@ -12,7 +12,7 @@ from pyro.distributions import constraints
 from tests.ib_pyro.differential.case import Leaves, program
 
 SECTION = "Kinds of sites"
-X = torch.tensor([0.3, -1.2, 0.8]).double()
+X = torch.tensor([0.3, -1.2, 0.8], dtype=torch.float64)
 KEEP = torch.tensor([True, False, True])
 
 
@@ -87,12 +87,16 @@ for name, wrap in PLATE.items():
 
 @program(SECTION, "Delta with a density, masked on both sides", nesting=1)
 def _(new: Leaves):
-    return exponential(new, lambda u: delta(u).mask(KEEP), plate=True, prior=dist.LogNormal(1.0, 1.0).mask(KEEP))
+    return exponential(
+        new, lambda u: delta(u).mask(KEEP), plate=True, prior=dist.LogNormal(1.0, 1.0).mask(KEEP)
+    )
 
 
 @program(SECTION, "Delta with a density, masked otherwise than the prior", nesting=1)
 def _(new: Leaves):
-    return exponential(new, lambda u: delta(u).mask(KEEP), plate=True, prior=dist.LogNormal(1.0, 1.0).mask(~KEEP))
+    return exponential(
+        new, lambda u: delta(u).mask(KEEP), plate=True, prior=dist.LogNormal(1.0, 1.0).mask(~KEEP)
+    )
 
 
 @program(SECTION, "Delta whose density is the prior's: nothing to pay", nesting=0, exact=None)
@@ -175,7 +179,9 @@ def _(new: Leaves):
     return model, guide
 
 
-@program(SECTION, "factor in the guide, said to have no rsample", nesting=0, refused=r"site 'correction'.*reparam")
+@program(
+    SECTION, "factor in the guide, said to have no rsample", nesting=0, refused=r"site 'correction'.*reparam"
+)
 def _(new: Leaves):
     loc = new(2)
 
@@ -289,28 +295,40 @@ for name, (wrap_prior, wrap_guide) in WRAPPERS.items():
 
 
 FAMILIES = {
-    "Gamma and Gamma": (dist.Gamma(2.0, 1.0), lambda p: dist.Gamma(3 * p.exp(), 2.0), None),
-    "Gamma and log-normal": (dist.Gamma(2.0, 1.0), lambda p: dist.LogNormal(p, 0.3), "z"),
-    "Exponential and Gamma": (dist.Exponential(torch.tensor(1.0)), lambda p: dist.Gamma(3 * p.exp(), 2.0), None),
-    "Laplace and Laplace": (dist.Laplace(1.0, 1.0), lambda p: dist.Laplace(p, 0.5), None),
-    "Laplace and normal": (dist.Laplace(1.0, 1.0), lambda p: dist.Normal(p, 0.5), None),
-    "Student's t and normal": (dist.StudentT(4.0, 1.0, 1.0), lambda p: dist.Normal(p, 0.5), "z"),
-    "Cauchy and normal": (dist.Cauchy(1.0, 1.0), lambda p: dist.Normal(p, 0.5), "z"),
-    "half-normal and half-normal": (dist.HalfNormal(torch.tensor(1.0)), lambda p: dist.HalfNormal(p.exp()), None),
-    "Beta and Beta": (dist.Beta(2.0, 2.0), lambda p: dist.Beta(3 * p.exp(), 2.0), None),
-    "Beta and Kumaraswamy": (dist.Beta(2.0, 2.0), lambda p: dist.Kumaraswamy(2 * p.exp(), 3.0), "z"),
-    "Weibull and Weibull": (dist.Weibull(1.0, 2.0), lambda p: dist.Weibull(p.exp(), 1.5), "z"),
-    "Gumbel and Gumbel": (dist.Gumbel(0.0, 1.0), lambda p: dist.Gumbel(p, 0.7), None),
+    "Gamma and Gamma": (lambda: dist.Gamma(2.0, 1.0), lambda p: dist.Gamma(3 * p.exp(), 2.0), None),
+    "Gamma and log-normal": (lambda: dist.Gamma(2.0, 1.0), lambda p: dist.LogNormal(p, 0.3), "z"),
+    "Exponential and Gamma": (
+        lambda: dist.Exponential(torch.tensor(1.0)),
+        lambda p: dist.Gamma(3 * p.exp(), 2.0),
+        None,
+    ),
+    "Laplace and Laplace": (lambda: dist.Laplace(1.0, 1.0), lambda p: dist.Laplace(p, 0.5), None),
+    "Laplace and normal": (lambda: dist.Laplace(1.0, 1.0), lambda p: dist.Normal(p, 0.5), None),
+    "Student's t and normal": (lambda: dist.StudentT(4.0, 1.0, 1.0), lambda p: dist.Normal(p, 0.5), "z"),
+    "Cauchy and normal": (lambda: dist.Cauchy(1.0, 1.0), lambda p: dist.Normal(p, 0.5), "z"),
+    "half-normal and half-normal": (
+        lambda: dist.HalfNormal(torch.tensor(1.0)),
+        lambda p: dist.HalfNormal(p.exp()),
+        None,
+    ),
+    "Beta and Beta": (lambda: dist.Beta(2.0, 2.0), lambda p: dist.Beta(3 * p.exp(), 2.0), None),
+    "Beta and Kumaraswamy": (lambda: dist.Beta(2.0, 2.0), lambda p: dist.Kumaraswamy(2 * p.exp(), 3.0), "z"),
+    "Weibull and Weibull": (lambda: dist.Weibull(1.0, 2.0), lambda p: dist.Weibull(p.exp(), 1.5), "z"),
+    "Gumbel and Gumbel": (lambda: dist.Gumbel(0.0, 1.0), lambda p: dist.Gumbel(p, 0.7), None),
     "logistic normal on the simplex": (
-        dist.Dirichlet(torch.ones(3)),
+        lambda: dist.Dirichlet(torch.ones(3)),
         lambda p: dist.TransformedDistribution(
             dist.Normal(p.expand(2), 0.5).to_event(1), [dist.transforms.StickBreakingTransform()]
         ),
         "z",
     ),
-    "inverse gamma": (dist.InverseGamma(3.0, 2.0), lambda p: dist.InverseGamma(4 * p.exp(), 2.0), None),
-    "soft Laplace": (dist.SoftLaplace(0.0, 1.0), lambda p: dist.SoftLaplace(p, 0.7), "z"),
-    "Pareto": (dist.Pareto(0.5, 2.0), lambda p: dist.Pareto(0.7, 2 * p.exp()), None),
+    "inverse gamma": (
+        lambda: dist.InverseGamma(3.0, 2.0),
+        lambda p: dist.InverseGamma(4 * p.exp(), 2.0),
+        None,
+    ),
+    "soft Laplace": (lambda: dist.SoftLaplace(0.0, 1.0), lambda p: dist.SoftLaplace(p, 0.7), "z"),
+    "Pareto": (lambda: dist.Pareto(0.5, 2.0), lambda p: dist.Pareto(0.7, 2 * p.exp()), None),
 }
 for name, (prior, posterior, missing) in FAMILIES.items():
 
@@ -319,8 +337,8 @@ for name, (prior, posterior, missing) in FAMILIES.items():
         p = new()
 
         def model():
-            z = pyro.sample("z", prior)
-            pyro.sample("x", dist.Normal(z.sum(-1) if prior.event_shape else z, 0.5), obs=X[0])
+            z = pyro.sample("z", prior())
+            pyro.sample("x", dist.Normal(z.sum(-1) if prior().event_shape else z, 0.5), obs=X[0])
 
         return model, lambda: pyro.sample("z", posterior(p))
 
@@ -333,16 +351,27 @@ def one_site(prior, posterior, **observed):
     return model, lambda: pyro.sample("z", posterior, **observed)
 
 
-@program(SECTION, "an infinite rate: the guide reaches outside of the prior's support", refused=r"site 'z'", nesting=0)
+@program(
+    SECTION,
+    "an infinite rate: the guide reaches outside of the prior's support",
+    refused=r"site 'z'",
+    nesting=0,
+)
 def _(new: Leaves):
     edge = 2 + new().abs()
     return one_site(dist.Uniform(torch.tensor(0.0), torch.tensor(1.0)), dist.Uniform(0 * edge, edge.detach()))
 
 
-@program(SECTION, "an infinite rate in closed form: a wider uniform", refused=r"site 'z'.*(infinite|support)", nesting=0)
+@program(
+    SECTION,
+    "an infinite rate in closed form: a wider uniform",
+    refused=r"site 'z'.*(infinite|support)",
+    nesting=0,
+)
 def _(new: Leaves):
     return one_site(
-        dist.Uniform(torch.tensor(0.0), torch.tensor(1.0)), dist.Uniform(torch.tensor(-1.0), torch.tensor(0.5))
+        dist.Uniform(torch.tensor(0.0), torch.tensor(1.0)),
+        dist.Uniform(torch.tensor(-1.0), torch.tensor(0.5)),
     )
 
 
@@ -414,13 +443,17 @@ def _(new: Leaves):
 
 @program(SECTION, "event shapes that differ", refused=r"'z'", nesting=0)
 def _(new: Leaves):
-    return one_site(dist.Normal(torch.zeros(2), 1.0).to_event(1), dist.Normal(torch.zeros(3), 1.0).to_event(1))
+    return one_site(
+        dist.Normal(torch.zeros(2), 1.0).to_event(1), dist.Normal(torch.zeros(3), 1.0).to_event(1)
+    )
 
 
 @program(SECTION, "parameters in the store, with constraints", nesting=0)
 def _(new: Leaves):
     def model():
-        z = pyro.sample("z", dist.Normal(0.0, pyro.param("width", torch.tensor(1.2), constraint=constraints.positive)))
+        z = pyro.sample(
+            "z", dist.Normal(0.0, pyro.param("width", torch.tensor(1.2), constraint=constraints.positive))
+        )
         pyro.sample("y", dist.Normal(z, 0.5), obs=X[0])
 
     def guide():

@@ -29,7 +29,9 @@ def regression(new: Leaves, likelihood, y, inputs=2):
         w = pyro.sample("w", dist.Normal(torch.zeros(inputs), 1.0).to_event(1))
         b = pyro.sample("b", dist.Normal(0.0, 2.0))
         with pyro.plate("data", len(y)):
-            pyro.sample("y", likelihood(linear(x, w.unsqueeze(-2)) + b if w.dim() == 1 else linear(x, w) + b), obs=y)
+            pyro.sample(
+                "y", likelihood(linear(x, w.unsqueeze(-2)) + b if w.dim() == 1 else linear(x, w) + b), obs=y
+            )
 
     def guide():
         pyro.sample("w", dist.Normal(loc, log_scale.exp()).to_event(1))
@@ -38,23 +40,35 @@ def regression(new: Leaves, likelihood, y, inputs=2):
     return model, guide
 
 
-COUNTS = torch.tensor([0, 3, 1, 0, 2]).double()
-BINARY = torch.tensor([0, 1, 1, 0, 1]).double()
+COUNTS = torch.tensor([0, 3, 1, 0, 2], dtype=torch.float64)
+BINARY = torch.tensor([0, 1, 1, 0, 1], dtype=torch.float64)
 LIKELIHOODS = {
-    "linear": (lambda eta: dist.Normal(eta, 0.5), torch.tensor([0.1, -0.3, 1.2, 0.4, -1.0]).double()),
-    "robust": (lambda eta: dist.StudentT(4.0, eta, 0.5), torch.tensor([0.1, -0.3, 1.2, 0.4, -6.0]).double()),
+    "linear": (
+        lambda eta: dist.Normal(eta, 0.5),
+        torch.tensor([0.1, -0.3, 1.2, 0.4, -1.0], dtype=torch.float64),
+    ),
+    "robust": (
+        lambda eta: dist.StudentT(4.0, eta, 0.5),
+        torch.tensor([0.1, -0.3, 1.2, 0.4, -6.0], dtype=torch.float64),
+    ),
     "logistic": (lambda eta: dist.Bernoulli(logits=eta), BINARY),
     "Poisson": (lambda eta: dist.Poisson(eta.exp()), COUNTS),
     "negative binomial": (lambda eta: dist.NegativeBinomial(3.0, logits=eta), COUNTS),
     "binomial": (lambda eta: dist.Binomial(5, logits=eta), COUNTS),
-    "zero-inflated Poisson": (lambda eta: dist.ZeroInflatedPoisson(eta.exp(), gate=torch.tensor(0.3)), COUNTS),
-    "ordinal": (lambda eta: dist.OrderedLogistic(eta, torch.tensor([-1.0, 0.0, 1.0]).double()), COUNTS),
+    "zero-inflated Poisson": (
+        lambda eta: dist.ZeroInflatedPoisson(eta.exp(), gate=torch.tensor(0.3)),
+        COUNTS,
+    ),
+    "ordinal": (
+        lambda eta: dist.OrderedLogistic(eta, torch.tensor([-1.0, 0.0, 1.0], dtype=torch.float64)),
+        COUNTS,
+    ),
     "gamma": (lambda eta: dist.Gamma(2.0, (-eta).exp()), COUNTS + 0.5),
     "quantile": (lambda eta: dist.AsymmetricLaplace(eta, 0.5, 1.5), COUNTS),
     "mixture of Laplaces": (
         lambda eta: dist.MixtureSameFamily(
             dist.Categorical(torch.ones(2).double() / 2),
-            dist.Laplace(eta.unsqueeze(-1) + torch.tensor([-1.0, 1.0]).double(), 0.7),
+            dist.Laplace(eta.unsqueeze(-1) + torch.tensor([-1.0, 1.0], dtype=torch.float64), 0.7),
         ),
         COUNTS,
     ),
@@ -100,8 +114,8 @@ def _(new: Leaves):
     return model, guide
 
 
-SCHOOLS = torch.tensor([28.0, 8.0, -3.0, 7.0, -1.0, 1.0, 18.0, 12.0]).double() / 10
-SPREADS = torch.tensor([15.0, 10.0, 16.0, 11.0, 9.0, 11.0, 10.0, 18.0]).double() / 10
+SCHOOLS = torch.tensor([28.0, 8.0, -3.0, 7.0, -1.0, 1.0, 18.0, 12.0], dtype=torch.float64) / 10
+SPREADS = torch.tensor([15.0, 10.0, 16.0, 11.0, 9.0, 11.0, 10.0, 18.0], dtype=torch.float64) / 10
 
 
 @program(SECTION, "eight schools, centred, log-normal guide for the half-Cauchy scale", closed_form="tau")
@@ -406,12 +420,20 @@ def _(new: Leaves):
 
 @program(SECTION, "survival with censored times as factors")
 def _(new: Leaves):
-    time, seen, x = torch.tensor([0.5, 1.0, 2.0, 0.3]).double(), torch.tensor([True, False, True, False]), torch.randn(4)
+    time, seen, x = (
+        torch.tensor([0.5, 1.0, 2.0, 0.3], dtype=torch.float64),
+        torch.tensor([True, False, True, False]),
+        torch.randn(4),
+    )
     loc = new(2)
 
     def model():
         w = pyro.sample("w", dist.Normal(torch.zeros(2), 1.0).to_event(1))
-        rate = (w[..., 0, None] + w[..., 1, None] * x).exp() if w.dim() == 1 else (w[..., 0] + w[..., 1] * x).exp()
+        rate = (
+            (w[..., 0, None] + w[..., 1, None] * x).exp()
+            if w.dim() == 1
+            else (w[..., 0] + w[..., 1] * x).exp()
+        )
         with pyro.plate("data", 4):
             with pyro.poutine.mask(mask=seen):
                 pyro.sample("time", dist.Exponential(rate), obs=time)
@@ -467,7 +489,7 @@ def _(new: Leaves):
 
 @program(SECTION, "batting averages, partly pooled, Beta abilities")
 def _(new: Leaves):
-    hits, log_a = torch.tensor([18.0, 17.0, 12.0]).double(), new(3)
+    hits, log_a = torch.tensor([18.0, 17.0, 12.0], dtype=torch.float64), new(3)
 
     def model():
         m = pyro.sample("m", dist.Beta(torch.tensor(4.0), torch.tensor(8.0)))
@@ -520,7 +542,10 @@ def _(new: Leaves):
         scales = pyro.sample("scales", dist.LogNormal(torch.zeros(2), 1.0).to_event(1))
         scale_tril = scales.unsqueeze(-1) * factor
         zero = torch.zeros(2)
-        logs = [dist.MultivariateNormal(zero, scale_tril=scale_tril, validate_args=False).log_prob(row) for row in x]
+        logs = [
+            dist.MultivariateNormal(zero, scale_tril=scale_tril, validate_args=False).log_prob(row)
+            for row in x
+        ]
         pyro.factor("x", sum(logs))
 
     def guide():
