@@ -1,6 +1,6 @@
 """Which rate the density of each of a guide's sites belongs to: its own site's, a joint one's, or none."""
 
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from dataclasses import dataclass, field
 
 from pyro.distributions import Delta
@@ -8,7 +8,7 @@ from pyro.distributions import Delta
 from ib_pyro.elbo.sites import Site
 from ib_pyro.handlers import unwrap
 
-__all__ = ["Attribution", "attribute"]
+__all__ = ["Attribution", "attribute", "require_rates_apart"]
 
 OWN_SUFFIXES = ("_unconstrained", "_aux", "_latent")
 """What AutoNormal, AutoStructured and the parameters of Pyro's Gaussian processes call the noise behind one site."""
@@ -73,6 +73,26 @@ def attribute(guide_sites: Mapping[str, Site], model_sites: Mapping[str, Site]) 
         if len(members) > 1:
             joint[group[0]] = members
     return Attribution(rate_of, joint)
+
+
+def require_rates_apart(weighted: Container[str], attribution: Attribution) -> None:
+    """Raise if a weight would reach a site's prior alone, because its posterior is part of a joint site's.
+
+    Args:
+        weighted: Names that have a weight of their own.
+        attribution: The rates of the program.
+
+    Raises:
+        ValueError: Names both sites.
+    """
+    for joint, members in attribution.joint.items():
+        for name in members:
+            if name in weighted and joint not in weighted:
+                raise ValueError(
+                    f"site {name!r}: beta weights it alone, but the guide draws it from the joint site {joint!r}, "
+                    "whose entropy cannot be shared out. Use one beta for all sites, a guide with a site for each "
+                    f"latent such as AutoNormal, or say what the joint site weighs: beta={{..., {joint!r}: 1.0}}"
+                )
 
 
 def _owner(auxiliary: str, computed: list[str]) -> str | None:

@@ -1,7 +1,7 @@
-"""Which latent values the law of a site depends on: values are followed through everything that is computed of them."""
+"""Which latent values the law of a site depends on: values are followed through all that is computed of them."""
 
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from types import FrameType, TracebackType
 from typing import Any, Self
 
@@ -29,8 +29,8 @@ class ValueTracker:
 
     While the tracker is entered, every operation of PyTorch passes on the marks of its inputs to its results, whatever
     the operation: differentiable or not, in place, through a view, a buffer or an index. A mark belongs to a tensor's
-    memory. Where a marked value leaves PyTorch as a number (``item``, ``bool``, ``numpy``), all that follows may depend
-    on it, and :meth:`marks_of` says so. So the answer may name a value too many, never one too few.
+    memory. Where a marked value leaves PyTorch as a number (``item``, ``bool``, ``numpy``), all that follows may
+    depend on it, and :meth:`marks_of` says so. So the answer may name a value too many, never one too few.
 
     >>> tracker = ValueTracker()
     >>> with tracker:
@@ -80,11 +80,13 @@ class ValueTracker:
         """Return the marks of everything that the values may have been computed of."""
         return self._escaped.union(*(self._get(v) for v in values if isinstance(v, Tensor)))
 
-    def record_operation(self, mutated: Iterable[object], inputs: Iterable[object], results: Iterable[object]) -> None:
+    def record_operation(
+        self, mutated: Iterable[object], inputs: Iterable[object], results: Iterable[object]
+    ) -> None:
         """Pass the marks of an operation's inputs on to its results and to what it changes in place."""
-        inputs = [value for value in inputs if isinstance(value, Tensor)]
-        marks: Names = frozenset().union(*(self._get(value) for value in inputs))
-        own = {_memory_of(value) for value in inputs}
+        tensors = [value for value in inputs if isinstance(value, Tensor)]
+        marks: Names = frozenset().union(*(self._get(value) for value in tensors))
+        own = {_memory_of(value) for value in tensors}
         for value in (*mutated, *results):
             if isinstance(value, Tensor) and (marks or _memory_of(value) not in own):
                 self._set(value, marks | self._get(value) if _memory_of(value) in own else marks)
@@ -114,8 +116,12 @@ class _Operations(TorchDispatchMode):
         self._tracker = tracker
 
     def __torch_dispatch__(
-        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
-    ) -> Any:
+        self,
+        func: torch._ops.OpOverload,
+        types: object,
+        args: tuple[Any, ...] = (),
+        kwargs: dict[str, Any] | None = None,
+    ) -> object:
         kwargs = kwargs or {}
         results = func(*args, **kwargs)
         inputs, name = tree_leaves((args, kwargs)), func._schema.name.removeprefix("aten::")
@@ -139,14 +145,18 @@ class _ReadOuts(TorchFunctionMode):
         self._tracker = tracker
 
     def __torch_function__(
-        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
-    ) -> Any:
+        self,
+        func: Callable[..., object],
+        types: object,
+        args: tuple[Any, ...] = (),
+        kwargs: dict[str, Any] | None = None,
+    ) -> object:
         if getattr(func, "__name__", "") in READ_OUT - {"item"}:
             self._tracker.record_read_out(tree_leaves(args))
         return func(*args, **(kwargs or {}))
 
 
-def _written(func: Any, name: str, args: tuple[Any, ...]) -> list[object]:
+def _written(func: torch._ops.OpOverload, name: str, args: tuple[Any, ...]) -> list[object]:
     """Return what an operation changes in place."""
     if "batch_norm" in name and "backward" not in name:
         # Their signatures do not own up to writing the running statistics.
@@ -160,7 +170,7 @@ def _written(func: Any, name: str, args: tuple[Any, ...]) -> list[object]:
     ]
 
 
-def _counted(func: Any, name: str, inputs: Iterable[object]) -> list[object]:
+def _counted(func: torch._ops.OpOverload, name: str, inputs: Iterable[object]) -> list[object]:
     """Return the inputs whose values decide how many elements the result has, which Python then knows."""
     if torch.Tag.dynamic_output_shape not in func.tags:
         return []

@@ -2,7 +2,7 @@
 
 import warnings
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import Any, Self
 
 import torch
@@ -13,7 +13,8 @@ from pyro.util import check_model_guide_match, warn_if_nan
 from torch import Tensor
 
 from ib_pyro.checks import checks_values, fails
-from ib_pyro.elbo.attribution import Attribution, attribute
+from ib_pyro.elbo.attribution import Attribution, attribute, require_rates_apart
+from ib_pyro.elbo.loss_module import LossModule
 from ib_pyro.elbo.penalties import Penalty
 from ib_pyro.elbo.site_rate import Rate, check_estimator, site_rate
 from ib_pyro.elbo.sites import (
@@ -21,7 +22,6 @@ from ib_pyro.elbo.sites import (
     Site,
     have_same_shapes,
     is_observation,
-    is_point,
     log_prob_of,
     masked,
     num_samples,
@@ -32,6 +32,7 @@ from ib_pyro.elbo.sites import (
     sample_sites,
     scaled_sum,
 )
+from ib_pyro.elbo.terms import Terms, average_terms, report_rates
 from ib_pyro.elbo.total_correlation import TotalCorrelationEstimator, resolve_total_correlation
 from ib_pyro.elbo.traces import trace_pair
 from ib_pyro.elbo.weights import (
@@ -52,49 +53,20 @@ Sites = dict[str, Site]
 Later = Mapping[str, frozenset[str]]
 
 
-@dataclass(frozen=True)
-class Terms:
-    """The parts of one evaluation of the Lagrangian, in nats, averaged over particles.
-
-    Attributes:
-        distortion: ``-log p(y|z)``, ``[batch]``: one value for each index of the plates that all observed
-            sites share, summed over their other plates, without the plates' scale.
-        rate: ``KL(p(z|x) || q(z))`` of each latent site, ``[batch]``: one value for each index of the site's
-            plates, without their scale and without beta.
-        loss: The scalar to minimise: distortion plus beta times rate, summed over plates and scaled as Pyro does.
-        total_correlation: TC(z) of each site that gamma weights, a scalar; empty if gamma is 0.
-        estimator: How each rate was found: ``"analytic"``, ``"monte-carlo"`` (``log p(z|x) - log q(z)`` at the draw) or
-            ``"point"`` (the same of a point estimate, whose entropy is minus infinity and left out).
-        joint: The latents behind a rate that several have in common, by its name: an automatic guide that computes them
-            from one draw has one density for all. Their rate stands under the joint site's name in ``rate``, and they
-            themselves do not.
-        auxiliary: ``log q(u|x)`` of the guide's own sites that no latent is computed from, and of its factors. They are
-            part of the loss, with the weight of their name, but of no site's rate.
-    """
-
-    distortion: Tensor
-    rate: dict[str, Tensor]
-    loss: Tensor
-    total_correlation: dict[str, Tensor] = field(default_factory=dict)
-    estimator: dict[str, str] = field(default_factory=dict)
-    joint: dict[str, tuple[str, ...]] = field(default_factory=dict)
-    auxiliary: dict[str, Tensor] = field(default_factory=dict)
-
-
 class InformationBottleneckELBO(ELBO):
     r"""The negative ELBO with its analytic KL divergences weighted by beta, and total correlations by gamma.
 
     ``L = E[-log p(y|z)] + sum_l beta_l * KL(p(z_l|x) || q(z_l)) + gamma_l * TC(z_l)``, summed over plates
     (Achille & Soatto 2016, eqs. 3 and 5). Beta multiplies the rate per sample, in nats; the paper's experiments divide
     theirs by the number of training samples, ``beta_paper = beta * N``. With beta = 1 the value is that of
-    :class:`pyro.infer.TraceMeanField_ELBO`, to the last digit, where that is right: of point estimates with a Jacobian,
-    however wrapped, and of sites in another order in the guide it is not, and the value is what
+    :class:`pyro.infer.TraceMeanField_ELBO`, to the last digit, where that is right: of point estimates with a
+    Jacobian, however wrapped, and of sites in another order in the guide it is not, and the value is what
     :class:`pyro.infer.Trace_ELBO` means.
 
     Works on any model and guide with reparameterised guides: nested plates, subsampling, ``poutine.scale`` and
     ``poutine.mask`` around a site on both sides, automatic guides. A rate has a closed form if a KL divergence is
-    registered for the two laws, and if the model's law does not depend on latents that the guide samples later than the
-    site; values are followed through the model to see whether it does. Otherwise it is refused, or sampled.
+    registered for the two laws, and if the model's law does not depend on latents that the guide samples later than
+    the site; values are followed through the model to see whether it does. Otherwise it is refused, or sampled.
 
     Beta stands first, as the one weight that every objective here has. Pyro's own ELBOs begin with the number of
     particles: a whole number above 1 that is passed by position is taken as beta, and says so.
@@ -168,7 +140,7 @@ class InformationBottleneckELBO(ELBO):
 
     def __call__(self, model: Program, guide: Program) -> ELBOModule:
         """Return the loss of a model and guide as a module, with each of their parameters in it once."""
-        return _Loss(model, guide, self)
+        return LossModule(model, guide, self)
 
     @property
     def beta(self) -> Weight:
@@ -198,8 +170,8 @@ class InformationBottleneckELBO(ELBO):
             **kwargs: Their keyword arguments.
 
         Raises:
-            ValueError: If the sites of model and guide differ, a site is scaled or masked on one side, a weight does not
-                fit a site, or a rate that has a weight is infinite.
+            ValueError: If the sites of model and guide differ, a site is scaled or masked on one side, a weight does
+                not fit a site, or a rate that has a weight is infinite.
             MissingKLError: If a site's rate has no closed form.
         """
         particles = [
@@ -209,7 +181,7 @@ class InformationBottleneckELBO(ELBO):
         if len(particles) < self.num_particles:
             # Vectorised particles are a plate of one evaluation, whose loss sums over them.
             return replace(particles[0], loss=particles[0].loss / self.num_particles)
-        return particles[0] if len(particles) == 1 else _average(particles)
+        return particles[0] if len(particles) == 1 else average_terms(particles)
 
     def differentiable_loss(self, model: Program, guide: Program, *args: Any, **kwargs: Any) -> Tensor:
         """Return the loss as a scalar tensor with its graph."""
@@ -240,7 +212,7 @@ class InformationBottleneckELBO(ELBO):
     def _get_trace(
         self, model: Program, guide: Program, args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> tuple[Sites, Sites, Later]:
-        """Run the guide, and the model against it; return the sample sites of both, and what rules out a closed form."""
+        """Run the guide, and the model against it; return the sites of both, and what rules out closed forms."""
         pair = trace_pair(model, guide, args, kwargs, in_any_order=self.sampled_rates)
         model_sites = sample_sites(pair.model.nodes)
         guide_sites = {
@@ -253,7 +225,9 @@ class InformationBottleneckELBO(ELBO):
             check_model_guide_match(pair.model, pair.guide, self.max_plate_nesting)
         return model_sites, guide_sites, pair.later
 
-    def _evaluate(self, model_sites: Sites, guide_sites: Sites, later: Later, *, with_unweighted: bool) -> Terms:
+    def _evaluate(
+        self, model_sites: Sites, guide_sites: Sites, later: Later, *, with_unweighted: bool
+    ) -> Terms:
         attribution = attribute(guide_sites, model_sites)
         self._require_known_names(attribution, model_sites, guide_sites)
         distortion, log_likelihood = self._distortion(model_sites)
@@ -277,7 +251,12 @@ class InformationBottleneckELBO(ELBO):
         correlation = self._total_correlations(guide_sites)
         for name, value in correlation.items():
             loss = loss + weight_of(self.gamma, name, 0.0) * value * num_samples(guide_sites[name])
-        return Terms(distortion, loss=loss, total_correlation=correlation, **_report(rates, attribution, guide_sites))
+        return Terms(
+            distortion,
+            loss=loss,
+            total_correlation=correlation,
+            **report_rates(rates, attribution, guide_sites),
+        )
 
     def _rate(self, name: str, guide_site: Site, model_site: Site, later: Later) -> Rate:
         rate = site_rate(
@@ -345,7 +324,7 @@ class InformationBottleneckELBO(ELBO):
         """Raise if a weight, target or option names a site that the program does not have, or cannot reach alone."""
         if isinstance(self.beta, Mapping):
             require_known_sites(self.beta, "beta", attribution.names)
-            _require_rates_apart(self.beta, attribution)
+            require_rates_apart(self.beta, attribution)
         if self.penalty is not None:
             self.penalty.require_known(set(guide_sites))
         if self.sampled_rates:
@@ -362,75 +341,26 @@ class InformationBottleneckELBO(ELBO):
         """
         for name, rate in rates.items():
             beta = weight_of(self.beta, attribution.rate_of[name] or name, 1.0)
-            infinite = masked(rate.values, guide_sites[name]).isinf() & (torch.as_tensor(beta).to(rate.values) > 0)
+            infinite = masked(rate.values, guide_sites[name]).isinf() & (
+                torch.as_tensor(beta).to(rate.values) > 0
+            )
             if infinite.any():
                 raise ValueError(
-                    f"site {name!r}: its rate is infinite for {int(infinite.sum())} of {infinite.numel()} samples, and beta "
-                    "weights it: its posterior has mass where its prior has none, as noise on all of (0, inf) has under a "
-                    "prior with bounds. Use a prior that covers the posterior, such as a log-normal one for log-normal "
-                    f"noise, or leave the rate out with beta={{{name!r}: 0.0}}"
+                    f"site {name!r}: its rate is infinite for {int(infinite.sum())} of {infinite.numel()} samples, "
+                    "and beta weights it: its posterior has mass where its prior has none, as noise on all of "
+                    "(0, inf) has under a prior with bounds. Use a prior that covers the posterior, such as a "
+                    f"log-normal one for log-normal noise, or leave the rate out with beta={{{name!r}: 0.0}}"
                 )
-
-
-class _Loss(ELBOModule):
-    """The loss of a model and guide, with each of their parameters in the module tree once.
-
-    A guide whose modules are all the model's own, as those of a :class:`~ib_pyro.Bottleneck` are, is kept beside the tree.
-    """
-
-    def __init__(self, model: Program, guide: Program, elbo: ELBO) -> None:
-        super().__init__(model, None, elbo)  # type: ignore[arg-type]
-        del self.guide
-        if isinstance(guide, torch.nn.Module) and not _is_within(guide, model):
-            self.guide = guide
-        else:
-            object.__setattr__(self, "guide", guide)
-
-
-def _is_within(guide: torch.nn.Module, model: Program) -> bool:
-    if not isinstance(model, torch.nn.Module):
-        return False
-    # Two views of one program may get other modules later, and always both.
-    if getattr(model, "program", model) is getattr(guide, "program", guide):
-        return True
-    tensors = {id(t) for t in (*model.parameters(), *model.buffers())}
-    own = [*guide.parameters(), *guide.buffers()]
-    return bool(own) and all(id(t) in tensors for t in own)
 
 
 def _resolve_estimator(on_no_closed_form: str | None, on_missing_kl: str | None) -> str:
     if on_no_closed_form is not None and on_missing_kl is not None and on_no_closed_form != on_missing_kl:
         raise ValueError(
-            f"on_no_closed_form={on_no_closed_form!r} and on_missing_kl={on_missing_kl!r} are names of one option; pass one"
+            f"on_no_closed_form={on_no_closed_form!r} and on_missing_kl={on_missing_kl!r} name one option; pass one"
         )
     if on_missing_kl is not None:
         return check_estimator(on_missing_kl, "on_missing_kl")
     return check_estimator(on_no_closed_form or "error", "on_no_closed_form")
-
-
-def _report(rates: Mapping[str, Rate], attribution: Attribution, guide_sites: Sites) -> dict[str, Any]:
-    """Return the rates of a program by name, each per index of its plates, and what there is to say of them."""
-    parts: dict[str, list[str]] = {}
-    auxiliary: dict[str, Tensor] = {}
-    for name, rate in rates.items():
-        owner = attribution.rate_of[name]
-        if owner is None:
-            auxiliary[name] = per_plate(masked(rate.values, guide_sites[name]), guide_sites[name])
-        else:
-            parts.setdefault(owner, []).append(name)
-    values, estimator = {}, {}
-    for owner, names in parts.items():
-        shared = set.intersection(*(plates_of(guide_sites[name]) for name in names))
-        # Under plates that some of them are not in, a sum over the others is scaled as the loss is.
-        summed = [
-            per_plate(masked(rates[n].values, guide_sites[n]), guide_sites[n], shared)
-            if shared or len(names) == 1
-            else scaled_sum(rates[n].values, guide_sites[n])
-            for n in names
-        ]
-        values[owner] = sum(summed[1:], start=summed[0])
-        estimator[owner] = rates[names[0]].estimator if len(names) == 1 else "monte-carlo"
-    return {"rate": values, "estimator": estimator, "auxiliary": auxiliary, "joint": dict(attribution.joint)}
 
 
 def _require_samples_alike(name: str, site: Site) -> None:
@@ -438,8 +368,8 @@ def _require_samples_alike(name: str, site: Site) -> None:
     frames = [frame for frame in site["cond_indep_stack"] if frame.vectorized]
     if any(frame.name == PARTICLES for frame in frames):
         raise ValueError(
-            f"site {name!r}: gamma weights a total correlation over the samples of its plate, and vectorised particles "
-            "are a second plate; use vectorize_particles=False"
+            f"site {name!r}: gamma weights a total correlation over the samples of its plate, and vectorised "
+            "particles are a second plate; use vectorize_particles=False"
         )
     if len(frames) != 1 or len(site["fn"].batch_shape) != 1:
         raise ValueError(
@@ -456,36 +386,3 @@ def _require_samples_alike(name: str, site: Site) -> None:
             f"site {name!r}: its samples have a scale each, and the total correlation would count them alike; "
             "use one number in poutine.scale, or weight other sites with gamma={site: ...}"
         )
-
-
-def _require_rates_apart(beta: Mapping[str, float | Tensor], attribution: Attribution) -> None:
-    """Raise if a weight would reach a site's prior alone, because its posterior is part of a joint site's.
-
-    Raises:
-        ValueError: Names both sites.
-    """
-    for joint, members in attribution.joint.items():
-        for name in members:
-            if name in beta and joint not in beta:
-                raise ValueError(
-                    f"site {name!r}: beta weights it alone, but the guide draws it from the joint site {joint!r}, "
-                    "whose entropy cannot be shared out. Use one beta for all sites, a guide with a site for each latent "
-                    f"such as AutoNormal, or say what the joint site weighs: beta={{..., {joint!r}: 1.0}}"
-                )
-
-
-def _average(particles: list[Terms]) -> Terms:
-    def mean(values: list[Tensor]) -> Tensor:
-        return torch.stack(values).mean(0)
-
-    def means(part: str) -> dict[str, Tensor]:
-        return {name: mean([getattr(p, part)[name] for p in particles]) for name in getattr(particles[0], part)}
-
-    return replace(
-        particles[0],
-        distortion=mean([p.distortion for p in particles]),
-        loss=mean([p.loss for p in particles]),
-        rate=means("rate"),
-        total_correlation=means("total_correlation"),
-        auxiliary=means("auxiliary"),
-    )

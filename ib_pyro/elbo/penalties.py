@@ -52,9 +52,9 @@ class _Target:
 class Capacity(_Target):
     r"""Draws each rate to a capacity C instead of to zero: ``|R_l - C_l|``.
 
-    ``R_l`` is the rate of site l averaged over its plates (Burgess et al. 2018, eq. 8, where beta is called gamma and C
-    grows during training). With C = 0 it is the rate itself. Where a rate is sampled (``on_no_closed_form``), the mean of
-    the distance exceeds the distance of the mean, the less the larger the batch.
+    ``R_l`` is the rate of site l averaged over its plates (Burgess et al. 2018, eq. 8, where beta is called gamma and
+    C grows during training). With C = 0 it is the rate itself. Where a rate is sampled (``on_no_closed_form``), the
+    mean of the distance exceeds the distance of the mean, the less the larger the batch.
 
     Args:
         target: C in nats per sample, at least 0: a number for every site, or a mapping, in which missing sites have
@@ -75,12 +75,12 @@ class FreeBits(_Target):
     r"""Lets each rate have a number of nats for free: ``max(R_l, lambda_l)``.
 
     ``R_l`` is the rate of site l averaged over its plates (Kingma et al. 2016, "Improved variational inference with
-    inverse autoregressive flow", eq. 15, with a site as the group). Below the floor a site's rate has no gradient, so it
-    is not pressed to collapse.
+    inverse autoregressive flow", eq. 15, with a site as the group). Below the floor a site's rate has no gradient, so
+    it is not pressed to collapse.
 
     Args:
-        target: lambda in nats per sample, at least 0: a number for every site, or a mapping, in which missing sites have
-            none for free.
+        target: lambda in nats per sample, at least 0: a number for every site, or a mapping, in which missing sites
+            have none for free.
 
     Raises:
         ValueError: If a number of nats is negative, infinite or a vector.

@@ -88,14 +88,14 @@ def _closed_form(name: str, guide_site: Site, model_site: Site, later: Set[str])
     posterior, prior = guide_site["fn"], model_site["fn"]
     if later:
         raise MissingKLError(
-            f"site {name!r}: its law in the model depends on {sorted(later)}, which the guide samples later, so that its "
-            "rate has no closed form. Sample the sites in the model's order in the guide, or take the rate at the draw: "
-            f'on_no_closed_form="monte-carlo", or sampled_rates=[{name!r}]'
+            f"site {name!r}: its law in the model depends on {sorted(later)}, which the guide samples later, so that "
+            "its rate has no closed form. Sample the sites in the model's order in the guide, or take the rate at the "
+            f'draw: on_no_closed_form="monte-carlo", or sampled_rates=[{name!r}]'
         )
     if not _have_same_masks(posterior, prior):
         raise MissingKLError(
-            f"site {name!r}: the laws of guide and model are masked by .mask() with different masks, so that its rate has "
-            'no closed form; use the same mask on both sides, or pass on_no_closed_form="monte-carlo"'
+            f"site {name!r}: the laws of guide and model are masked by .mask() with different masks, so that its rate "
+            'has no closed form; use the same mask on both sides, or pass on_no_closed_form="monte-carlo"'
         )
     try:
         rate = kl_divergence(posterior, prior)
@@ -142,7 +142,7 @@ def _have_same_masks(posterior: Distribution, prior: Distribution) -> bool:
 
 
 def _masks_of(fn: Distribution) -> list[object]:
-    masks = []
+    masks: list[object] = []
     while hasattr(fn, "base_dist"):
         if isinstance(fn, MaskedDistribution):
             masks.append(fn._mask)

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Container, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from pyro import poutine
@@ -12,9 +12,17 @@ from pyro.poutine.util import site_is_subsample
 from ib_pyro.elbo.dependence import ValueTracker
 from ib_pyro.elbo.sites import Site, is_point, log_prob_of
 
-__all__ = ["EVERY_SITE", "SiteTrace", "TracePair", "later_latents", "trace_pair"]
+__all__ = ["EVERY_SITE", "HasNodes", "SiteTrace", "TracePair", "later_latents", "trace_pair"]
 
 Program = Callable[..., Any]
+
+
+class HasNodes(Protocol):
+    """A trace: of this module, or Pyro's."""
+
+    @property
+    def nodes(self) -> Mapping[str, Any]:
+        """The sites' messages by name, in order."""
 
 
 class _EverySite:
@@ -37,8 +45,8 @@ class TracePair:
             their names. Sampled in the guide's order, such a site's prior is not yet known when the guide samples it.
     """
 
-    model: Any
-    guide: Any
+    model: HasNodes
+    guide: HasNodes
     later: Mapping[str, frozenset[str]] = field(default_factory=dict)
 
 
@@ -61,7 +69,7 @@ class SiteTrace(Messenger):
 
     def __init__(
         self,
-        replayed: Any = None,
+        replayed: HasNodes | None = None,
         tracker: ValueTracker | None = None,
         *,
         in_any_order: Container[str] = (),
@@ -98,8 +106,7 @@ class SiteTrace(Messenger):
 
     def _note_order(self, msg: dict[str, Any]) -> None:
         name, place = msg["name"], self._places[msg["name"]]
-        in_any_order = name in self._in_any_order or is_point(self._replayed[name]["fn"])
-        if place < self._farthest and not in_any_order:
+        if place < self._farthest and not self._is_taken_at_draw(name):
             later = frozenset(n for n in self.nodes if self._places.get(n, -1) > place)
             if self._tracker is not None:
                 later &= _latents_behind(msg, self._tracker)
@@ -108,6 +115,9 @@ class SiteTrace(Messenger):
         self._farthest = max(self._farthest, place)
         if self._tracker is not None:
             msg["value"] = self._tracker.mark(msg["value"], name)
+
+    def _is_taken_at_draw(self, name: str) -> bool:
+        return name in self._in_any_order or is_point(self._replayed[name]["fn"])
 
 
 def trace_pair(
@@ -120,8 +130,8 @@ def trace_pair(
 ) -> TracePair:
     """Run the guide once, and the model against it.
 
-    Where the model samples sites in another order than the guide, the model runs once more with its values followed, to
-    find the sites whose law depends on latents that the guide samples later.
+    Where the model samples sites in another order than the guide, the model runs once more with its values followed,
+    to find the sites whose law depends on latents that the guide samples later.
 
     Args:
         model: The model.
@@ -148,7 +158,11 @@ def trace_pair(
 
 
 def later_latents(
-    model: Program, guide_trace: Any, model_order: Iterable[str], args: tuple[Any, ...], kwargs: dict[str, Any]
+    model: Program,
+    guide_trace: HasNodes,
+    model_order: Iterable[str],
+    args: tuple[Any, ...],
+    kwargs: dict[str, Any],
 ) -> Mapping[str, frozenset[str]]:
     """Return what :attr:`TracePair.later` says, of a guide's trace and a model that has run against it.
 

@@ -4,7 +4,6 @@ import math
 from collections.abc import Mapping, Set
 from difflib import get_close_matches
 from numbers import Real
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -76,8 +75,9 @@ def require_reach(weight: float | Tensor, name: str, site: str, batch_shape: tor
         fits = False
     if not fits:
         raise ValueError(
-            f"site {site!r}: {name} has shape {tuple(weight.shape)}, but the site has batch shape {tuple(batch_shape)}, and "
-            f"each of its samples one weight; pass a number, a tensor that broadcasts to that shape, or {name}={{site: ...}}"
+            f"site {site!r}: {name} has shape {tuple(weight.shape)}, but the site has batch shape "
+            f"{tuple(batch_shape)}, and each of its samples one weight; pass a number, a tensor that broadcasts to "
+            f"that shape, or {name}={{site: ...}}"
         )
 
 
@@ -113,5 +113,5 @@ def require_known_sites(weight: Weight, name: str, sites: Set[str]) -> None:
             )
 
 
-def _but_finite(weight: Any) -> str:
-    return " and finite" if (weight == math.inf if not isinstance(weight, Tensor) else weight.isinf().any()) else ""
+def _but_finite(weight: float | Tensor) -> str:
+    return " and finite" if torch.as_tensor(weight).isinf().any() else ""

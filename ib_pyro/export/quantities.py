@@ -144,7 +144,10 @@ def _rates(draw: Draw) -> dict[str, tuple[Tensor, Site, str]]:
         values = masked(found.values.expand(site["fn"].batch_shape), guide_site)
         if rate in attribution.joint:
             # Latents drawn together have one rate for all of their samples.
-            values, site = scaled_sum(found.values, guide_site), {**site, "name": rate, "cond_indep_stack": ()}
+            values, site = (
+                scaled_sum(found.values, guide_site),
+                {**site, "name": rate, "cond_indep_stack": ()},
+            )
         parts.setdefault(rate, []).append((values, site, found.estimator))
     return {
         rate: (

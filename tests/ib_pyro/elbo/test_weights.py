@@ -124,7 +124,9 @@ class TestInfiniteRates:
     @pytest.mark.parametrize("beta", [1e-9, torch.tensor([1e-9, 1.0], dtype=torch.float64), {"z": 2.0}])
     def test_any_other_weight_is_refused(self, sides, beta):
         model, guide, *_ = sides
-        with pytest.raises(ValueError, match="site 'z': its rate is infinite for 1 of 2 samples.*beta={'z': 0.0}"):
+        with pytest.raises(
+            ValueError, match="site 'z': its rate is infinite for 1 of 2 samples.*beta={'z': 0.0}"
+        ):
             InformationBottleneckELBO(beta).differentiable_loss(model, guide)
 
 

@@ -1,0 +1,99 @@
+"""The parts of the Lagrangian: one distortion, and the rates of a program by name."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import torch
+from pyro.distributions.util import scale_and_mask
+from torch import Tensor
+
+from ib_pyro.elbo.attribution import Attribution
+from ib_pyro.elbo.site_rate import Rate
+from ib_pyro.elbo.sites import Site, masked, per_plate, plates_of
+
+__all__ = ["Terms", "average_terms", "report_rates"]
+
+
+@dataclass(frozen=True)
+class Terms:
+    """The parts of one evaluation of the Lagrangian, in nats, averaged over particles.
+
+    Attributes:
+        distortion: ``-log p(y|z)``, ``[batch]``: one value for each index of the plates that all observed
+            sites share, summed over their other plates, without the plates' scale.
+        rate: ``KL(p(z|x) || q(z))`` of each latent site, ``[batch]``: one value for each index of the site's
+            plates, without their scale and without beta.
+        loss: The scalar to minimise: distortion plus beta times rate, summed over plates and scaled as Pyro does.
+        total_correlation: TC(z) of each site that gamma weights, a scalar; empty if gamma is 0.
+        estimator: How each rate was found: ``"analytic"``, ``"monte-carlo"`` (``log p(z|x) - log q(z)`` at the
+            draw) or ``"point"`` (the same of a point estimate, whose entropy is minus infinity and left out).
+        joint: The latents behind a rate that several have in common, by its name: an automatic guide that computes
+            them from one draw has one density for all. Their rate stands under the joint site's name in ``rate``,
+            summed over the plates that they do not share, and they themselves do not.
+        auxiliary: ``log q(u|x)`` of the guide's own sites that no latent is computed from, and of its factors. They
+            are part of the loss, with the weight of their name, but of no site's rate.
+    """
+
+    distortion: Tensor
+    rate: dict[str, Tensor]
+    loss: Tensor
+    total_correlation: dict[str, Tensor] = field(default_factory=dict)
+    estimator: dict[str, str] = field(default_factory=dict)
+    joint: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    auxiliary: dict[str, Tensor] = field(default_factory=dict)
+
+
+def report_rates(
+    rates: Mapping[str, Rate], attribution: Attribution, guide_sites: Mapping[str, Site]
+) -> dict[str, Any]:
+    """Return the rates of a program by name, each per index of its plates, and what there is to say of them."""
+    parts: dict[str, list[str]] = {}
+    auxiliary: dict[str, Tensor] = {}
+    for name, rate in rates.items():
+        owner = attribution.rate_of[name]
+        if owner is None:
+            auxiliary[name] = per_plate(masked(rate.values, guide_sites[name]), guide_sites[name])
+        else:
+            parts.setdefault(owner, []).append(name)
+    values, estimator = {}, {}
+    for owner, names in parts.items():
+        estimator[owner] = rates[names[0]].estimator if len(names) == 1 else "monte-carlo"
+        if len(names) == 1:
+            site = guide_sites[names[0]]
+            values[owner] = per_plate(masked(rates[names[0]].values, site), site)
+        else:
+            values[owner] = _sum_of_parts([(rates[name].values, guide_sites[name]) for name in names])
+    return {"rate": values, "estimator": estimator, "auxiliary": auxiliary, "joint": dict(attribution.joint)}
+
+
+def _sum_of_parts(parts: list[tuple[Tensor, Site]]) -> Tensor:
+    """Return one value for each index of the plates that all parts of a rate share, and the whole if there is none."""
+    shared = set.intersection(*(plates_of(site) for _, site in parts))
+    total: Tensor | float = 0.0
+    for values, site in parts:
+        # A sum over plates that the others are not in is scaled, as in the loss; an index of a plate is not.
+        scale = 1.0 if shared else site["scale"]
+        total = total + per_plate(scale_and_mask(values, scale, site["mask"]), site, shared)
+    return torch.as_tensor(total)
+
+
+def average_terms(particles: list[Terms]) -> Terms:
+    """Return the mean of the terms of several particles."""
+
+    def mean(values: list[Tensor]) -> Tensor:
+        return torch.stack(values).mean(0)
+
+    def means(part: str) -> dict[str, Tensor]:
+        return {
+            name: mean([getattr(p, part)[name] for p in particles]) for name in getattr(particles[0], part)
+        }
+
+    return replace(
+        particles[0],
+        distortion=mean([p.distortion for p in particles]),
+        loss=mean([p.loss for p in particles]),
+        rate=means("rate"),
+        total_correlation=means("total_correlation"),
+        auxiliary=means("auxiliary"),
+    )
