@@ -14,7 +14,7 @@ PARTICLES = {"num_particles": 200_000, "vectorize_particles": True, "max_plate_n
 
 
 def model() -> None:
-    """a ~ N(0, 1), b ~ N(a, 1), y ~ N(b, 1), and y = 1 is seen."""
+    """Sample a ~ N(0, 1), b ~ N(a, 1), y ~ N(b, 1), and see y = 1."""
     a = pyro.sample("a", dist.Normal(torch.tensor(0.0), 1.0))
     b = pyro.sample("b", dist.Normal(a, 1.0))
     pyro.sample("y", dist.Normal(b, 1.0), obs=torch.tensor(1.0))

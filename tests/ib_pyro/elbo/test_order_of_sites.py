@@ -176,6 +176,21 @@ class TestDependence:
         estimator = elbo.terms(model, guide).estimator
         assert estimator == {"z0": "analytic", **{f"z{t}": "monte-carlo" for t in (1, 2, 3)}}
 
+    def test_is_remembered_past_sites_in_order(self):
+        """c comes last in the guide and first in the model; between them a and b are in order."""
+
+        def model():
+            c = normal("c", 0 * ONE, 1.0)
+            normal("a", 0 * ONE, 1.0)
+            normal("b", c, 1.0)
+
+        def guide():
+            for name in "abc":
+                normal(name, ONE, 0.5)
+
+        with pytest.raises(MissingKLError, match=r"site 'b': .* depends on \['c'\]"):
+            InformationBottleneckELBO().loss(model, guide)
+
     def test_gradients_are_those_of_the_sampled_elbo(self):
         slope = torch.tensor(0.3, dtype=torch.float64, requires_grad=True)
 
