@@ -15,7 +15,9 @@ __all__ = ["ValueTracker"]
 
 Names = frozenset[str]
 
-READ_OUT = frozenset({"__array__", "__dlpack__", "data_ptr", "item", "numpy", "tolist", "untyped_storage"})
+READ_OUT = frozenset(
+    {"__array__", "__dlpack__", "__format__", "__repr__", "data_ptr", "numpy", "tolist", "untyped_storage"}
+)
 # What these return has the shape of their input, and nothing of its values.
 SHAPE_ALONE = frozenset(
     {f"{value}_like" for value in ("empty", "full", "ones", "rand", "randint", "randn", "zeros")}
@@ -30,7 +32,8 @@ class ValueTracker:
     While the tracker is entered, every operation of PyTorch passes on the marks of its inputs to its results, whatever
     the operation: differentiable or not, in place, through a view, a buffer or an index. A mark belongs to a tensor's
     memory. Where a marked value leaves PyTorch as a number (``item``, ``bool``, ``numpy``), all that follows may
-    depend on it, and :meth:`marks_of` says so. So the answer may name a value too many, never one too few.
+    depend on it, and :meth:`marks_of` says so. So the answer may name a value too many, but not one too
+    few, as long as all is computed in one thread.
 
     >>> tracker = ValueTracker()
     >>> with tracker:
@@ -44,7 +47,7 @@ class ValueTracker:
     def __init__(self) -> None:
         self._marks: dict[int, Names] = {}
         # The memory of a marked tensor stays alive, so that no other tensor is given its place and its marks.
-        self._memory: list[torch.UntypedStorage] = []
+        self._memory: list[object] = []
         self._escaped: Names = frozenset()
         self._modes = _ReadOuts(self), _Operations(self)
 
@@ -76,6 +79,10 @@ class ValueTracker:
         self._set(copy, frozenset())
         return copy
 
+    def add_mark(self, value: Tensor, name: str) -> None:
+        """Give a tensor's own memory one mark more."""
+        self._set(value, self._get(value) | {name})
+
     def marks_of(self, values: Iterable[object]) -> Names:
         """Return the marks of everything that the values may have been computed of."""
         return self._escaped.union(*(self._get(v) for v in values if isinstance(v, Tensor)))
@@ -102,7 +109,7 @@ class ValueTracker:
         key = _memory_of(value)
         if marks:
             if key not in self._marks:
-                self._memory.append(_storage_of(value))
+                self._memory.append(value if _is_sparse(value) else _storage_of(value))
             self._marks[key] = marks
         else:
             self._marks.pop(key, None)
@@ -123,9 +130,14 @@ class _Operations(TorchDispatchMode):
         kwargs: dict[str, Any] | None = None,
     ) -> object:
         kwargs = kwargs or {}
-        results = func(*args, **kwargs)
         inputs, name = tree_leaves((args, kwargs)), func._schema.name.removeprefix("aten::")
-        if name == "_local_scalar_dense":
+        try:
+            results = func(*args, **kwargs)
+        except RuntimeError:
+            # Whoever catches it knows something of the values.
+            self._tracker.record_read_out(inputs)
+            raise
+        if any(isinstance(leaf, bool | int | float | complex) for leaf in tree_leaves(results)):
             # A distribution that checks its arguments raises or goes on: nothing that follows depends on them.
             if not _is_validation(sys._getframe(1)):
                 self._tracker.record_read_out(inputs)
@@ -151,7 +163,7 @@ class _ReadOuts(TorchFunctionMode):
         args: tuple[Any, ...] = (),
         kwargs: dict[str, Any] | None = None,
     ) -> object:
-        if getattr(func, "__name__", "") in READ_OUT - {"item"}:
+        if getattr(func, "__name__", "") in READ_OUT:
             self._tracker.record_read_out(tree_leaves(args))
         return func(*args, **(kwargs or {}))
 
@@ -184,8 +196,13 @@ def _storage_of(value: Tensor) -> torch.UntypedStorage:
         return value.untyped_storage()
 
 
+def _is_sparse(value: Tensor) -> bool:
+    return value.layout is not torch.strided
+
+
 def _memory_of(value: Tensor) -> int:
-    return _storage_of(value)._cdata
+    # A sparse tensor has several memories, and stands for them itself.
+    return -id(value) if _is_sparse(value) else _storage_of(value)._cdata
 
 
 def _is_validation(frame: FrameType | None) -> bool:

@@ -66,7 +66,7 @@ class InformationBottleneckELBO(ELBO):
     Works on any model and guide with reparameterised guides: nested plates, subsampling, ``poutine.scale`` and
     ``poutine.mask`` around a site on both sides, automatic guides. A rate has a closed form if a KL divergence is
     registered for the two laws, and if the model's law does not depend on latents that the guide samples later than
-    the site; values are followed through the model to see whether it does. Otherwise it is refused, or sampled.
+    the site; values are followed through both to see whether it does. Otherwise it is refused, or sampled.
 
     Beta stands first, as the one weight that every objective here has. Pyro's own ELBOs begin with the number of
     particles: a whole number above 1 that is passed by position is taken as beta, and says so.

@@ -77,6 +77,7 @@ class SiteTrace(Messenger):
         super().__init__()
         self.nodes: dict[str, Site] = {}
         self.later: dict[str, frozenset[str]] = {}
+        self._is_guide = replayed is None
         self._replayed = {} if replayed is None else replayed.nodes
         self._places = {name: place for place, name in enumerate(self._replayed)}
         self._tracker, self._in_any_order = tracker, in_any_order
@@ -103,6 +104,9 @@ class SiteTrace(Messenger):
         if msg["name"] in self.nodes:
             raise ValueError(f"site {msg['name']!r}: the program samples it twice; give one another name")
         self.nodes[msg["name"]] = msg
+        if self._tracker is not None and self._is_guide and not msg["is_observed"]:
+            # What the guide keeps of a value may reach the model by another way than the site.
+            self._tracker.add_mark(msg["value"], msg["name"])
 
     def _note_order(self, msg: dict[str, Any]) -> None:
         name, place = msg["name"], self._places[msg["name"]]
@@ -130,8 +134,8 @@ def trace_pair(
 ) -> TracePair:
     """Run the guide once, and the model against it.
 
-    Where the model samples sites in another order than the guide, the model runs once more with its values followed,
-    to find the sites whose law depends on latents that the guide samples later.
+    Where the model samples sites in another order than the guide, both run once more with their values followed, to
+    find the sites whose law depends on latents that the guide samples later.
 
     Args:
         model: The model.
@@ -149,37 +153,46 @@ def trace_pair(
     with SiteTrace(guide_trace, in_any_order=in_any_order) as model_trace:
         model(*args, **kwargs)
     if model_trace.later:
-        with (
-            ValueTracker() as tracker,
-            SiteTrace(guide_trace, tracker, in_any_order=in_any_order) as model_trace,
-        ):
-            model(*args, **kwargs)
-    return TracePair(model_trace, guide_trace, model_trace.later)
+        return _followed_pair(model, guide, args, kwargs, in_any_order)
+    return TracePair(model_trace, guide_trace)
 
 
 def later_latents(
     model: Program,
-    guide_trace: HasNodes,
-    model_order: Iterable[str],
+    guide: Program,
+    orders: tuple[Iterable[str], Iterable[str]],
     args: tuple[Any, ...],
     kwargs: dict[str, Any],
 ) -> Mapping[str, frozenset[str]]:
-    """Return what :attr:`TracePair.later` says, of a guide's trace and a model that has run against it.
+    """Return what :attr:`TracePair.later` says, of a model and guide that have run already.
 
     Args:
         model: The model.
-        guide_trace: The guide's trace, with ``.nodes``.
-        model_order: Names of the model's sites in the order of its run.
-        args: Arguments of the model.
-        kwargs: Its keyword arguments.
+        guide: The guide.
+        orders: Names of the sites of the model and of the guide, in the order in which they ran.
+        args: Arguments of both.
+        kwargs: Their keyword arguments.
     """
-    places = {name: place for place, name in enumerate(guide_trace.nodes)}
-    order = [places[name] for name in model_order if name in places]
+    places = {name: place for place, name in enumerate(orders[1])}
+    order = [places[name] for name in orders[0] if name in places]
     if order == sorted(order):
         return {}
-    with ValueTracker() as tracker, SiteTrace(guide_trace, tracker) as model_trace:
-        model(*args, **kwargs)
-    return model_trace.later
+    return _followed_pair(model, guide, args, kwargs, in_any_order=()).later
+
+
+def _followed_pair(
+    model: Program,
+    guide: Program,
+    args: tuple[Any, ...],
+    kwargs: dict[str, Any],
+    in_any_order: Container[str],
+) -> TracePair:
+    with ValueTracker() as tracker:
+        with SiteTrace(tracker=tracker) as guide_trace:
+            guide(*args, **kwargs)
+        with SiteTrace(guide_trace, tracker, in_any_order=in_any_order) as model_trace:
+            model(*args, **kwargs)
+    return TracePair(model_trace, guide_trace, model_trace.later)
 
 
 def _latents_behind(msg: dict[str, Any], tracker: ValueTracker) -> frozenset[str]:

@@ -83,7 +83,7 @@ class Sampler:
         """
         guide = self._run("guide", self.program.guide, index, args)
         model = poutine.trace(poutine.replay(self.program.model, trace=guide)).get_trace(*args)
-        later = later_latents(self.program.model, guide, model.nodes, args, {})
+        later = later_latents(self.program.model, self.program.guide, (model.nodes, guide.nodes), args, {})
         draw = Draw(sample_sites(guide.nodes), sample_sites(model.nodes), guide, later)
         _require_matching_sites(draw)
         return draw

@@ -112,6 +112,10 @@ class TestDependence:
         "under vmap": lambda a: torch.func.vmap(lambda v: v * 2)(a.reshape(1)).sum(),
         "by a network": lambda a: nn.Linear(1, 1).double()(a.reshape(1)).sum(),
         "by running statistics": lambda a: _by_running_statistics(a),
+        "by a comparison": lambda a: ONE if torch.equal(a.clamp(min=0), 0 * ONE) else -ONE,
+        "by its print": lambda a: torch.tensor(float(repr(a.detach())[7:13])).double(),
+        "by an error": lambda a: _by_an_error(a),
+        "as a sparse tensor": lambda a: a.reshape(1, 1).to_sparse().to_dense().sum(),
     }
 
     @pytest.mark.parametrize("how", HOWS.values(), ids=HOWS)
@@ -123,6 +127,22 @@ class TestDependence:
         def guide():
             normal("b", ONE, 0.5)
             normal("a", ONE, 0.3)
+
+        with pytest.raises(MissingKLError, match=r"site 'b': its law in the model depends on \['a'\]"):
+            InformationBottleneckELBO().loss(model, guide)
+
+    @pytest.mark.parametrize("keep", [lambda a: a, lambda a: 2 * a.detach()])
+    def test_is_seen_in_what_the_guide_keeps(self, keep):
+        """A network that model and guide share may carry a value past the site."""
+        kept = {}
+
+        def model():
+            normal("a", 0 * ONE, 1.0)
+            normal("b", kept["a"], 1.0)
+
+        def guide():
+            normal("b", ONE, 0.5)
+            kept["a"] = keep(normal("a", ONE, 0.3))
 
         with pytest.raises(MissingKLError, match=r"site 'b': its law in the model depends on \['a'\]"):
             InformationBottleneckELBO().loss(model, guide)
@@ -242,6 +262,14 @@ class _Double(torch.autograd.Function):
     @staticmethod
     def backward(ctx, gradient):
         return 2 * gradient
+
+
+def _by_an_error(a):
+    try:
+        torch.linalg.cholesky(-torch.eye(2).double() * a.abs())
+    except RuntimeError:
+        return ONE
+    return -ONE
 
 
 def _into_a_view(a):
