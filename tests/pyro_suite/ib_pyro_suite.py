@@ -141,14 +141,23 @@ def _lines() -> list[dict[str, Any]]:
             "pyro_dist": FactorizedLogNormal,
             "examples": [
                 {"loc": [0.1, -0.2], "scale": [0.4, 0.5], "test_data": [5.5, 0.3]},
-                {"loc": [[0.1, -0.2], [0.3, 0.4]], "scale": [[0.4, 0.5], [0.2, 0.3]], "test_data": [[0.4, 1.0], [1.0, 2.0]]},
+                {
+                    "loc": [[0.1, -0.2], [0.3, 0.4]],
+                    "scale": [[0.4, 0.5], [0.2, 0.3]],
+                    "test_data": [[0.4, 1.0], [1.0, 2.0]],
+                },
             ],
         },
         {
             "pyro_dist": ZeroInflatedLogUniform,
             "examples": [
                 {"gate": [0.2], "low": [0.5], "high": [4.0], "test_data": [0.7]},
-                {"gate": [[0.2], [0.4]], "low": [[0.5], [0.1]], "high": [[4.0], [2.0]], "test_data": [[0.7], [0.0]]},
+                {
+                    "gate": [[0.2], [0.4]],
+                    "low": [[0.5], [0.1]],
+                    "high": [[4.0], [2.0]],
+                    "test_data": [[0.7], [0.0]],
+                },
             ],
         },
         {

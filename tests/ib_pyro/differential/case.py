@@ -62,7 +62,6 @@ class Case:
             none.
         gradient: Whether the gradients' expectations are compared too.
         exact: The expected loss in nats, where it is known in closed form.
-        way_out: What to do instead of what is refused, for the compatibility page.
     """
 
     section: str
@@ -74,7 +73,6 @@ class Case:
     nesting: int | None = 1
     gradient: bool = True
     exact: float | None = None
-    way_out: str = ""
 
     def program(self) -> Program:
         """Build the program, and run the guide once, so that lazy parameters exist."""
@@ -101,10 +99,7 @@ def program(section: str, name: str, **fields: Any) -> Callable[[Callback], Call
     no closed form and can be sampled.
     """
     if (site := fields.pop("closed_form", None)) is not None:
-        fields |= {
-            "error": rf"site '{site}'{NO_CLOSED_FORM}",
-            "way_out": '`on_no_closed_form="monte-carlo"`',
-        }
+        fields |= {"error": rf"site '{site}'{NO_CLOSED_FORM}"}
     if (message := fields.pop("refused", None)) is not None:
         fields |= {"error": message, "sampled": message}
 

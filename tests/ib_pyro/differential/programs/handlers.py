@@ -123,7 +123,7 @@ def _(new: Leaves):
     return scope(model, prefix="outer"), scope(guide, prefix="outer")
 
 
-@program(SECTION, "poutine.uncondition makes data latent", refused=r"'x'")
+@program(SECTION, "poutine.uncondition makes data latent", refused=r"differ: \['x'\] only in the model")
 def _(new: Leaves):
     model, guide = pair(new)
     return poutine.uncondition(model), guide
@@ -135,7 +135,12 @@ def _(new: Leaves):
     return poutine.infer_config(model, config_fn=lambda site: {"note": 1}), guide
 
 
-@program(SECTION, "poutine.equalize of two sites", nesting=0, refused=r"'b'")
+@program(
+    SECTION,
+    "poutine.equalize of two sites",
+    nesting=0,
+    refused=r"site 'b': the model observes it, but the guide samples it",
+)
 def _(new: Leaves):
     loc = new(2)
 

@@ -11,7 +11,6 @@ SECTION = "Plates, scales and masks"
 X = torch.tensor([0.3, -1.2, 0.8, 0.1], dtype=torch.float64)
 KEEP = torch.tensor([True, False, True, True])
 WEIGHTS = torch.tensor([0.5, 2.0, 1.0, 0.1], dtype=torch.float64)
-SAMPLE = '`on_no_closed_form="monte-carlo"`'
 ONE_SIDE = r"site 'z': its (scale|mask) is .* in the guide but .* in the model"
 
 
@@ -80,7 +79,7 @@ program(SECTION, ".mask, on both sides")(sides(nothing, nothing, prior=masked(),
 program(SECTION, ".mask of False, on both sides")(
     sides(nothing, nothing, prior=masked(False), posterior=masked(False))
 )
-program(SECTION, ".mask, different on both sides", error=r"site 'z'.*mask", way_out=SAMPLE)(
+program(SECTION, ".mask, different on both sides", error=r"site 'z'.*mask")(
     sides(nothing, nothing, prior=masked(), posterior=masked(~KEEP))
 )
 program(SECTION, ".mask, in the guide alone", closed_form="z")(sides(nothing, nothing, posterior=masked()))
@@ -189,7 +188,11 @@ def _(new: Leaves):
     return model, guide
 
 
-@program(SECTION, "sequential plate on one side, vectorised on the other", refused="differ|z")
+@program(
+    SECTION,
+    "sequential plate on one side, vectorised on the other",
+    refused=r"sites of model and guide differ: \['z0', .* only in the guide",
+)
 def _(new: Leaves):
     loc = new(4)
 
@@ -250,7 +253,7 @@ program(SECTION, "subsample named by the caller, on both sides")(
 program(SECTION, "subsampling, in the guide, and the model takes its indices", nesting=None)(
     subsampled({"subsample_size": 3}, {"subsample_size": 3})
 )
-program(SECTION, "subsampling, in the model alone", refused=r"site 'z'|\"z\"|at site|size")(
+program(SECTION, "subsampling, in the model alone", refused=r"subsample_size does not match")(
     subsampled(THREE, {})
 )
 program(SECTION, "subsamples named differently: the guide's holds")(
@@ -306,7 +309,7 @@ def _(new: Leaves):
     return model, guide
 
 
-@program(SECTION, "a plate in the guide alone", refused=r"z", nesting=None)
+@program(SECTION, "a plate in the guide alone", refused=r"disagree at site 'z'", nesting=None)
 def _(new: Leaves):
     loc = new(4)
 
@@ -317,7 +320,7 @@ def _(new: Leaves):
     return lambda: pyro.sample("z", dist.Normal(torch.zeros(4), 1.0).to_event(1)), guide
 
 
-@program(SECTION, "a plate in the model alone", refused=r"z", nesting=None)
+@program(SECTION, "a plate in the model alone", refused=r"disagree at site 'z'", nesting=None)
 def _(new: Leaves):
     loc = new(4)
 
@@ -328,7 +331,12 @@ def _(new: Leaves):
     return model, lambda: pyro.sample("z", dist.Normal(loc, 0.5).to_event(1))
 
 
-@program(SECTION, "a batch dimension that is no plate's", refused=r"z", nesting=None)
+@program(
+    SECTION,
+    "a batch dimension that is no plate's",
+    refused=r'at site "z", invalid log_prob shape',
+    nesting=None,
+)
 def _(new: Leaves):
     loc = new(4)
     return lambda: pyro.sample("z", dist.Normal(torch.zeros(4), 1.0)), lambda: pyro.sample(
