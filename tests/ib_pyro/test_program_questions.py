@@ -202,7 +202,11 @@ class TestMessages:
             program(x)
         assert "x itself" not in str(error.value)
 
-    @pytest.mark.parametrize("x", [{"a": torch.rand(6, 4)}, [torch.rand(6, 4)], torch.tensor(1.0)], ids=str)
+    @pytest.mark.parametrize(
+        "x",
+        [{"a": torch.rand(6, 4)}, [torch.rand(6, 4)], torch.tensor(1.0)],
+        ids=["a dict", "a list", "a scalar"],
+    )
     def test_an_input_that_is_not_a_batch(self, x, make):
         with pytest.raises(TypeError, match=r"a program takes one tensor \[batch, ...\]"):
             make().guide(x)

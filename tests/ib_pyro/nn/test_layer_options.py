@@ -108,7 +108,9 @@ def test_what_the_constructor_refuses_is_refused_later(build, option, value, mes
     assert all(layer.__dict__[name] is before[name] for name in before)
 
 
-@pytest.mark.parametrize("relu", ["relu", F.relu, torch.relu, nn.ReLU()], ids=str)
+@pytest.mark.parametrize(
+    "relu", ["relu", F.relu, torch.relu, nn.ReLU()], ids=["by name", "of functional", "of torch", "a module"]
+)
 def test_a_log_normal_prior_and_an_activation_with_zeros_do_not_meet(relu):
     layer = information(activation="softplus", prior="log-normal")
     with pytest.raises(ValueError, match="no mass at zero"):
