@@ -27,6 +27,8 @@ SUBMODULES = frozenset(
         "likelihoods",
         "nn",
         "oracle",
+        "parameters",
+        "particles",
         "plots",
         "rates",
         "sites",

@@ -127,6 +127,8 @@ def fit(
     elbo = elbo or InformationBottleneckELBO(beta=1 / max(1, len(train.x)))
     optimizer = optimizer or build_optimizer("sgd", program.parameters(), lr=0.07)
     check_data(program, train, batch_size=batch_size)
+    if transform is None:
+        _check_binary(program, train)
     loop = TrainingLoop(
         program,
         train.x,
@@ -233,6 +235,15 @@ def check_data(program: nn.Module, data: Dataset, *, batch_size: int) -> None:
         )
     if getattr(program, "likelihood", None) == "categorical":
         _check_labels(program, data)
+
+
+def _check_binary(program: nn.Module, data: Dataset) -> None:
+    if getattr(program, "likelihood", None) == "bernoulli" and not bool(
+        ((data.y >= 0) & (data.y <= 1)).all()
+    ):
+        # Only the first step of an epoch has Pyro's checks.
+        low, high = data.y.min().item(), data.y.max().item()
+        raise ValueError(f"binary y is 0 or 1, but y goes from {low:.4g} to {high:.4g}; rescale it")
 
 
 @torch.no_grad()
