@@ -142,10 +142,9 @@ def _is_folder(kept: dict[str, Tensor], files: list[str], labels: list[int]) -> 
     order = _order(len(files))
     rows = torch.linspace(0, len(files) - 1, _PROBES).to(torch.int64).tolist()
     images = torch.stack([_decode_file(files[order[row]]) for row in rows])
-    whole = kept["x"].shape == (len(files), *images.shape[1:])
-    return (
-        whole and torch.equal(kept["y"], torch.tensor(labels)[order]) and torch.equal(kept["x"][rows], images)
-    )
+    x, y = kept["x"], kept["y"]
+    whole = x.shape == (len(files), *images.shape[1:]) and x.dtype == images.dtype and y.dtype == torch.int64
+    return whole and torch.equal(y, torch.tensor(labels)[order]) and torch.equal(x[rows], images)
 
 
 def _decode_file(path: str) -> Tensor:

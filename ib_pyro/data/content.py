@@ -13,7 +13,7 @@ OWN = "a set of your own goes in as ib_pyro.data.LabelledImages(x, y, classes)"
 
 
 def require_shape(path: Path, images: Tensor, name: str, size: tuple[int, int]) -> None:
-    """Check that there are images, and of which height and width.
+    """Check the height and width of images.
 
     Args:
         path: the file.
@@ -24,8 +24,6 @@ def require_shape(path: Path, images: Tensor, name: str, size: tuple[int, int]) 
     Raises:
         ValueError: names the file, what it holds and the way out.
     """
-    if len(images) == 0:
-        raise ValueError(f"{path}: no image in it; fetch it again")
     if tuple(images.shape[1:]) != size:
         found, expected = ("x".join(map(str, shape)) for shape in (images.shape[1:], size))
         raise ValueError(
@@ -57,8 +55,8 @@ def require_grey_levels(path: Path, images: Tensor) -> None:
     brightest = int(images.max())
     if brightest < 128:
         raise ValueError(
-            f"{path}: the brightest pixel is {brightest}, where white is 255; write the images as grey levels from 0 to "
-            f"255 (0 and 1 as 0 and 255), or fetch them again"
+            f"{path}: the brightest pixel is {brightest}, where white is 255; write the images as grey levels from 0 "
+            "to 255 (0 and 1 as 0 and 255), or fetch them again"
         )
 
 

@@ -105,8 +105,8 @@ def _require_centred_digits(path: Path, images: Tensor) -> None:
     inked = int(rim.flatten(1).any(1).sum())
     if inked > 5 + 0.1 * len(images):
         raise ValueError(
-            f"{path}: {inked} of {len(images)} images have ink in their outermost pixels, where one in 70 of MNIST's has; "
-            f"is it another set, such as Fashion-MNIST, or white with black digits? Fetch it again, or {OWN}"
+            f"{path}: {inked} of {len(images)} images have ink in their outermost pixels, where one in 70 of MNIST's "
+            f"has; is it another set, such as Fashion-MNIST, or white with black digits? Fetch it again, or {OWN}"
         )
 
 
