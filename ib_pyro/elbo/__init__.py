@@ -1,8 +1,10 @@
 """Evidence lower bounds with a weighted rate."""
 
 from ib_pyro.elbo.capacity import CapacityELBO, FreeBitsELBO
-from ib_pyro.elbo.information_bottleneck import InformationBottleneckELBO, Terms
-from ib_pyro.elbo.terms import MissingKLError
+from ib_pyro.elbo.information_bottleneck import InformationBottleneckELBO
+from ib_pyro.elbo.penalties import Capacity, FreeBits
+from ib_pyro.elbo.site_rate import MissingKLError
+from ib_pyro.elbo.terms import Terms
 from ib_pyro.elbo.total_correlation import (
     CriticTotalCorrelation,
     GaussianTotalCorrelation,
@@ -10,8 +12,10 @@ from ib_pyro.elbo.total_correlation import (
 )
 
 __all__ = [
+    "Capacity",
     "CapacityELBO",
     "CriticTotalCorrelation",
+    "FreeBits",
     "FreeBitsELBO",
     "GaussianTotalCorrelation",
     "InformationBottleneckELBO",

@@ -1,24 +1,30 @@
 """The information-bottleneck Lagrangian as an ELBO with a weighted KL."""
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
-from typing import Any
+import warnings
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
+from typing import Any, Self
 
 import torch
-from pyro.distributions import Delta
 from pyro.infer import ELBO
+from pyro.infer.elbo import ELBOModule
 from pyro.infer.util import is_validation_enabled, torch_item
 from pyro.util import check_model_guide_match, warn_if_nan
 from torch import Tensor
 
+from ib_pyro.checks import checks_values, fails
+from ib_pyro.elbo.attribution import Attribution, attribute, require_rates_apart
+from ib_pyro.elbo.loss_module import LossModule
+from ib_pyro.elbo.penalties import Penalty
+from ib_pyro.elbo.site_rate import Rate, check_estimator, site_rate
 from ib_pyro.elbo.sites import (
+    PARTICLES,
     Site,
     have_same_shapes,
     is_observation,
     log_prob_of,
     masked,
     num_samples,
-    owner_of,
     per_plate,
     plates_of,
     require_matching_sites,
@@ -26,35 +32,25 @@ from ib_pyro.elbo.sites import (
     sample_sites,
     scaled_sum,
 )
-from ib_pyro.elbo.terms import site_rate
+from ib_pyro.elbo.terms import Terms, average_terms, report_rates
 from ib_pyro.elbo.total_correlation import TotalCorrelationEstimator, resolve_total_correlation
 from ib_pyro.elbo.traces import trace_pair
-from ib_pyro.elbo.weights import Weight, check_weight, is_zero, require_known_sites, weight_of, weighted
-from ib_pyro.handlers import unwrap
+from ib_pyro.elbo.weights import (
+    Weight,
+    check_scalar_weight,
+    check_weight,
+    is_zero,
+    require_known_sites,
+    require_reach,
+    weight_of,
+    weighted,
+)
 
 __all__ = ["InformationBottleneckELBO", "Terms"]
 
 Program = Callable[..., Any]
 Sites = dict[str, Site]
-
-
-@dataclass(frozen=True)
-class Terms:
-    """The parts of one evaluation of the Lagrangian, in nats, averaged over particles.
-
-    Attributes:
-        distortion: ``-log p(y|z)``, ``[batch]``: one value for each index of the plates that all observed
-            sites share, summed over their other plates, without the plates' scale.
-        rate: ``KL(p(z|x) || q(z))`` of each latent site, ``[batch]``: one value for each index of the site's
-            plates, without their scale and without beta.
-        loss: The scalar to minimise: distortion plus beta times rate, summed over plates and scaled as Pyro does.
-        total_correlation: TC(z) of each site that gamma weights, a scalar; empty if gamma is 0.
-    """
-
-    distortion: Tensor
-    rate: dict[str, Tensor]
-    loss: Tensor
-    total_correlation: dict[str, Tensor] = field(default_factory=dict)
+Later = Mapping[str, frozenset[str]]
 
 
 class InformationBottleneckELBO(ELBO):
@@ -63,11 +59,17 @@ class InformationBottleneckELBO(ELBO):
     ``L = E[-log p(y|z)] + sum_l beta_l * KL(p(z_l|x) || q(z_l)) + gamma_l * TC(z_l)``, summed over plates
     (Achille & Soatto 2016, eqs. 3 and 5). Beta multiplies the rate per sample, in nats; the paper's experiments divide
     theirs by the number of training samples, ``beta_paper = beta * N``. With beta = 1 the value is that of
-    :class:`pyro.infer.TraceMeanField_ELBO`, to the last digit.
+    :class:`pyro.infer.TraceMeanField_ELBO`, to the last digit, where that is right: of point estimates with a
+    Jacobian, however wrapped, and of sites in another order in the guide it is not, and the value is what
+    :class:`pyro.infer.Trace_ELBO` means.
 
     Works on any model and guide with reparameterised guides: nested plates, subsampling, ``poutine.scale`` and
-    ``poutine.mask`` around a site on both sides, automatic guides. For automatic guides over constrained sites
-    it keeps the Jacobian that Pyro's rule for ``Delta`` drops, and agrees with ``Trace_ELBO``.
+    ``poutine.mask`` around a site on both sides, automatic guides. A rate has a closed form if a KL divergence is
+    registered for the two laws, and if the model's law does not depend on latents that the guide samples later than
+    the site; values are followed through both to see whether it does. Otherwise it is refused, or sampled.
+
+    Beta stands first, as the one weight that every objective here has. Pyro's own ELBOs begin with the number of
+    particles: a whole number above 1 that is passed by position is taken as beta, and says so.
 
     Args:
         beta: Weight of the rate: a number, a tensor (scalar, or broadcastable to a site's batch), or a mapping
@@ -77,20 +79,36 @@ class InformationBottleneckELBO(ELBO):
             leaves out have weight 0. Only sites inside of a plate, over whose samples TC is estimated, may have one.
         total_correlation: ``"gaussian"``, ``"minibatch-stratified"``, ``"minibatch-weighted"``, or an estimator
             such as :class:`ib_pyro.elbo.CriticTotalCorrelation`.
-        on_missing_kl: ``"error"``, or ``"monte-carlo"`` to sample the rate of a site without a closed form.
+        penalty: What takes the rate's place, :class:`ib_pyro.elbo.Capacity` or :class:`ib_pyro.elbo.FreeBits`.
+        on_no_closed_form: What to do about a rate without a closed form: ``"error"``, or ``"monte-carlo"`` for
+            ``log p(z|x) - log q(z)`` at the draw.
+        sampled_rates: Sites whose rate is taken at the draw even if it has a closed form.
+        on_missing_kl: Another name of ``on_no_closed_form``.
         **options: Options of :class:`pyro.infer.ELBO`, such as ``num_particles``.
 
     Raises:
-        ValueError: If beta or gamma is negative, or an option is unknown.
+        ValueError: If beta or gamma is negative or infinite, or an option is unknown.
 
     >>> from ib_pyro import Bottleneck
     >>> from ib_pyro.nn import InformationDropout
     >>> program = Bottleneck(InformationDropout.linear(4, 3), torch.nn.Linear(3, 2))
     >>> x, y = torch.rand(5, 4), torch.tensor([0, 1, 1, 0, 1])
     >>> terms = InformationBottleneckELBO(beta=0.1).terms(program.model, program.guide, x, y)
-    >>> terms.distortion.shape, terms.rate["z1"].shape
-    (torch.Size([5]), torch.Size([5]))
+    >>> terms.distortion.shape, terms.rate["z1"].shape, terms.estimator
+    (torch.Size([5]), torch.Size([5]), {'z1': 'analytic'})
     """
+
+    def __new__(cls, *args: Any, **kwargs: Any) -> Self:
+        """Make the objective, and say so where beta may have been meant as Pyro's number of particles."""
+        # Only a call's arguments as they were written tell beta from a number of particles.
+        takes_beta_first = cls.__init__ is InformationBottleneckELBO.__init__
+        if takes_beta_first and args and type(args[0]) is int and args[0] > 1:
+            warnings.warn(
+                f"{cls.__name__}({args[0]}) has beta={args[0]}, the weight of the rate; write num_particles={args[0]} "
+                f"if particles are meant, and beta={args[0]} if not",
+                stacklevel=2,
+            )
+        return super().__new__(cls)
 
     def __init__(
         self,
@@ -98,16 +116,31 @@ class InformationBottleneckELBO(ELBO):
         gamma: Weight = 0.0,
         *,
         total_correlation: str | TotalCorrelationEstimator = "gaussian",
-        on_missing_kl: str = "error",
+        penalty: Penalty | None = None,
+        on_no_closed_form: str | None = None,
+        sampled_rates: Iterable[str] = (),
+        on_missing_kl: str | None = None,
         **options: Any,
     ) -> None:
-        if on_missing_kl not in ("error", "monte-carlo"):
-            raise ValueError(f"on_missing_kl={on_missing_kl!r} is unknown; choose 'error' or 'monte-carlo'")
         super().__init__(**options)
         self.beta = beta
         self.gamma = gamma
         self.total_correlation = resolve_total_correlation(total_correlation)
-        self.on_missing_kl = on_missing_kl
+        self.penalty = penalty
+        self.on_no_closed_form = _resolve_estimator(on_no_closed_form, on_missing_kl)
+        self.sampled_rates = frozenset([sampled_rates] if isinstance(sampled_rates, str) else sampled_rates)
+
+    def __repr__(self) -> str:
+        settings = {"beta": self.beta, "gamma": self.gamma}
+        if self.penalty is not None:
+            settings["penalty"] = self.penalty  # type: ignore[assignment]
+        if self.num_particles > 1:
+            settings["num_particles"] = self.num_particles
+        return f"{type(self).__name__}({', '.join(f'{name}={value!r}' for name, value in settings.items())})"
+
+    def __call__(self, model: Program, guide: Program) -> ELBOModule:
+        """Return the loss of a model and guide as a module, with each of their parameters in it once."""
+        return LossModule(model, guide, self)
 
     @property
     def beta(self) -> Weight:
@@ -125,13 +158,7 @@ class InformationBottleneckELBO(ELBO):
 
     @gamma.setter
     def gamma(self, value: Weight) -> None:
-        value = check_weight(value, "gamma")
-        for weight in value.values() if isinstance(value, Mapping) else [value]:
-            if isinstance(weight, Tensor) and weight.dim():
-                raise ValueError(
-                    f"gamma must be one number for a site, as its TC is; got shape {tuple(weight.shape)}"
-                )
-        self._gamma = value
+        self._gamma = check_scalar_weight(value, "gamma", "as its TC is")
 
     def terms(self, model: Program, guide: Program, *args: Any, **kwargs: Any) -> Terms:
         """Evaluate distortion, rates and loss once, differentiably.
@@ -143,23 +170,24 @@ class InformationBottleneckELBO(ELBO):
             **kwargs: Their keyword arguments.
 
         Raises:
-            ValueError: If the sites of model and guide differ, or a site is scaled or masked on one side.
-            MissingKLError: If a site has no closed-form KL.
+            ValueError: If the sites of model and guide differ, a site is scaled or masked on one side, a weight does
+                not fit a site, or a rate that has a weight is infinite.
+            MissingKLError: If a site's rate has no closed form.
         """
         particles = [
-            self._evaluate(model_sites, guide_sites, with_unweighted=True)
-            for model_sites, guide_sites in self._get_traces(model, guide, args, kwargs)
+            self._evaluate(*traces, with_unweighted=True)
+            for traces in self._get_traces(model, guide, args, kwargs)
         ]
         if len(particles) < self.num_particles:
             # Vectorised particles are a plate of one evaluation, whose loss sums over them.
             return replace(particles[0], loss=particles[0].loss / self.num_particles)
-        return particles[0] if len(particles) == 1 else _average(particles)
+        return particles[0] if len(particles) == 1 else average_terms(particles)
 
     def differentiable_loss(self, model: Program, guide: Program, *args: Any, **kwargs: Any) -> Tensor:
         """Return the loss as a scalar tensor with its graph."""
         losses = [
-            self._evaluate(model_sites, guide_sites, with_unweighted=False).loss
-            for model_sites, guide_sites in self._get_traces(model, guide, args, kwargs)
+            self._evaluate(*traces, with_unweighted=False).loss
+            for traces in self._get_traces(model, guide, args, kwargs)
         ]
         if self.num_particles == 1:
             return losses[0]
@@ -183,50 +211,66 @@ class InformationBottleneckELBO(ELBO):
 
     def _get_trace(
         self, model: Program, guide: Program, args: tuple[Any, ...], kwargs: dict[str, Any]
-    ) -> tuple[Sites, Sites]:
-        """Run the guide, and the model against it; return the sample sites of both."""
-        model_trace, guide_trace = trace_pair(model, guide, args, kwargs)
-        model_sites = sample_sites(model_trace.nodes)
+    ) -> tuple[Sites, Sites, Later]:
+        """Run the guide, and the model against it; return the sites of both, and what rules out closed forms."""
+        pair = trace_pair(model, guide, args, kwargs, in_any_order=self.sampled_rates)
+        model_sites = sample_sites(pair.model.nodes)
         guide_sites = {
             name: site
-            for name, site in sample_sites(guide_trace.nodes).items()
-            if not site["is_observed"] or site["infer"].get("is_auxiliary")  # pyro.factor in the guide
+            for name, site in sample_sites(pair.guide.nodes).items()
+            if not site["infer"].get("_deterministic")
         }
         require_matching_sites(model_sites, guide_sites)
         if is_validation_enabled() and not have_same_shapes(model_sites, guide_sites):
-            check_model_guide_match(model_trace, guide_trace, self.max_plate_nesting)
-        return model_sites, guide_sites
+            check_model_guide_match(pair.model, pair.guide, self.max_plate_nesting)
+        return model_sites, guide_sites, pair.later
 
-    def _evaluate(self, model_sites: Sites, guide_sites: Sites, *, with_unweighted: bool) -> Terms:
-        if isinstance(self.beta, Mapping):
-            require_known_sites(self.beta, "beta", {owner_of(name, guide_sites) for name in guide_sites})
-            _require_rates_apart(self.beta, model_sites, guide_sites)
+    def _evaluate(
+        self, model_sites: Sites, guide_sites: Sites, later: Later, *, with_unweighted: bool
+    ) -> Terms:
+        attribution = attribute(guide_sites, model_sites)
+        self._require_known_names(attribution, model_sites, guide_sites)
         distortion, log_likelihood = self._distortion(model_sites)
         elbo: Tensor | float = 0.0
-        rate: dict[str, Tensor] = {}
+        rates: dict[str, Rate] = {}
         # A sum in the order of Pyro's own, so that equal weights give equal digits.
         for name, site in model_sites.items():
             if name in log_likelihood:
                 elbo = elbo + scaled_sum(log_likelihood[name], site)
-            elif name in guide_sites:
-                guide_site, beta = guide_sites[name], weight_of(self.beta, name, 1.0)
-                if with_unweighted or not is_zero(beta):
-                    kl = site_rate(name, guide_site, site, self.on_missing_kl)
-                    if is_validation_enabled():
-                        require_plate_shape(kl, guide_site, self.max_plate_nesting)
-                        require_plate_shape(kl, site, self.max_plate_nesting)
-                    elbo = elbo - self._weighted_rate(beta, kl, guide_site)
-                    rate[name] = per_plate(masked(kl, guide_site), guide_site)
-        for name, auxiliary in guide_sites.items():
+            elif name in guide_sites and (with_unweighted or not is_zero(weight_of(self.beta, name, 1.0))):
+                rates[name] = self._rate(name, guide_sites[name], site, later)
+                elbo = elbo - self._weighted(name, name, rates[name].values, guide_sites[name])
+        for name, site in guide_sites.items():
             if name not in model_sites:
-                owner, log_prob = owner_of(name, guide_sites), log_prob_of(name, auxiliary)
-                elbo = elbo - self._weighted_rate(weight_of(self.beta, owner, 1.0), log_prob, auxiliary)
-                rate[owner] = rate.get(owner, 0.0) + per_plate(masked(log_prob, auxiliary), auxiliary)
+                rates[name] = Rate(log_prob_of(name, site), "monte-carlo")
+                owner = attribution.rate_of[name] or name
+                elbo = elbo - self._weighted(name, owner, rates[name].values, site)
         loss = -torch.as_tensor(elbo)
+        if checks_values() and fails(loss.isfinite()):
+            self._require_finite_rates(rates, attribution, guide_sites)
         correlation = self._total_correlations(guide_sites)
         for name, value in correlation.items():
             loss = loss + weight_of(self.gamma, name, 0.0) * value * num_samples(guide_sites[name])
-        return Terms(distortion, rate, loss, correlation)
+        return Terms(
+            distortion,
+            loss=loss,
+            total_correlation=correlation,
+            **report_rates(rates, attribution, guide_sites),
+        )
+
+    def _rate(self, name: str, guide_site: Site, model_site: Site, later: Later) -> Rate:
+        rate = site_rate(
+            name,
+            guide_site,
+            model_site,
+            on_no_closed_form=self.on_no_closed_form,
+            later=later.get(name, frozenset()),
+            sampled=name in self.sampled_rates,
+        )
+        if is_validation_enabled():
+            require_plate_shape(rate.values, guide_site, self.max_plate_nesting)
+            require_plate_shape(rate.values, model_site, self.max_plate_nesting)
+        return rate
 
     def _distortion(self, model_sites: Sites) -> tuple[Tensor, dict[str, Tensor]]:
         """Return the distortion over the plates that all observations share, and each one's log density."""
@@ -240,64 +284,105 @@ class InformationBottleneckELBO(ELBO):
             distortion = distortion - per_plate(masked(values, observed[name]), observed[name], shared)
         return torch.as_tensor(distortion), log_likelihood
 
-    @staticmethod
-    def _weighted_rate(beta: float | Tensor, values: Tensor, site: Site) -> Tensor | float:
+    def _weighted(self, name: str, owner: str, values: Tensor, site: Site) -> Tensor | float:
+        """Return what a site's rate, or a part of its owner's, adds to the loss."""
+        beta = weight_of(self.beta, owner, 1.0)
         if is_zero(beta):
             return 0.0
+        if self.penalty is not None:
+            return self._penalised(name, beta, values, site)
         if isinstance(beta, Tensor) and beta.dim():
+            require_reach(beta, "beta", name, values.shape)
             return scaled_sum(weighted(beta, values), site)
         return weighted(beta, scaled_sum(values, site))
+
+    def _penalised(self, name: str, beta: float | Tensor, values: Tensor, site: Site) -> Tensor:
+        assert self.penalty is not None
+        if isinstance(beta, Tensor) and beta.dim():
+            raise ValueError(
+                f"site {name!r}: beta has shape {tuple(beta.shape)}, but a rate that is averaged before "
+                f"it is compared with its {self.penalty.name} has one weight; pass a scalar"
+            )
+        if site["infer"].get("is_auxiliary"):
+            raise NotImplementedError(
+                f"site {name!r} is auxiliary: an automatic guide spreads a rate over several sites, which cannot be "
+                f"compared with a {self.penalty.name} one by one; write the guide with one site for each latent"
+            )
+        return beta * self.penalty(name, scaled_sum(values, site), num_samples(site))
 
     def _total_correlations(self, guide_sites: Sites) -> dict[str, Tensor]:
         require_known_sites(self.gamma, "gamma", guide_sites.keys())
         values = {}
         for name, site in guide_sites.items():
-            if site["is_observed"] or is_zero(weight_of(self.gamma, name, 0.0)):
-                continue
-            frames = [frame for frame in site["cond_indep_stack"] if frame.vectorized]
-            if len(frames) != 1 or len(site["fn"].batch_shape) != 1:
-                raise ValueError(
-                    f"site {name!r}: gamma weights a total correlation over the samples of one plate, but the site "
-                    f"is in {len(frames)}; weight single sites with gamma={{site: ...}}"
-                )
-            if isinstance(site["mask"], Tensor):
-                raise ValueError(
-                    f"site {name!r}: some of its samples are masked, and the total correlation would take them in; "
-                    "leave them out of the batch, or weight other sites with gamma={site: ...}"
-                )
-            values[name] = self.total_correlation(site["fn"], site["value"], frames[0].full_size)
+            if not site["is_observed"] and not is_zero(weight_of(self.gamma, name, 0.0)):
+                _require_samples_alike(name, site)
+                (frame,) = (frame for frame in site["cond_indep_stack"] if frame.vectorized)
+                values[name] = self.total_correlation(site["fn"], site["value"], frame.full_size)
         return values
 
+    def _require_known_names(self, attribution: Attribution, model_sites: Sites, guide_sites: Sites) -> None:
+        """Raise if a weight, target or option names a site that the program does not have, or cannot reach alone."""
+        if isinstance(self.beta, Mapping):
+            require_known_sites(self.beta, "beta", attribution.names)
+            require_rates_apart(self.beta, attribution)
+        if self.penalty is not None:
+            self.penalty.require_known(set(guide_sites))
+        if self.sampled_rates:
+            named = dict.fromkeys(self.sampled_rates, 1.0)
+            require_known_sites(named, "sampled_rates", guide_sites.keys() & model_sites.keys())
 
-def _require_rates_apart(beta: Mapping[str, float | Tensor], model_sites: Sites, guide_sites: Sites) -> None:
-    """Raise if a weight would reach a site's prior alone, because its posterior is part of a joint site's.
+    def _require_finite_rates(
+        self, rates: Mapping[str, Rate], attribution: Attribution, guide_sites: Sites
+    ) -> None:
+        """Raise if an infinite rate is what makes the loss infinite.
 
-    Raises:
-        ValueError: Names both sites.
-    """
-    joint = [
-        name for name in guide_sites if owner_of(name, guide_sites) not in model_sites and name not in beta
-    ]
-    for name in beta if joint else ():
-        own = name in model_sites and f"{name}_unconstrained" not in guide_sites
-        if own and isinstance(unwrap(guide_sites[name]["fn"]), Delta):
-            raise ValueError(
-                f"site {name!r}: beta weights it alone, but the guide draws it from the joint site {joint[0]!r}, "
-                "whose entropy cannot be shared out. Use one beta for all sites, a guide with a site for each latent "
-                f"such as AutoNormal, or say what the joint site weighs: beta={{..., {joint[0]!r}: 1.0}}"
+        Raises:
+            ValueError: Names the site.
+        """
+        for name, rate in rates.items():
+            beta = weight_of(self.beta, attribution.rate_of[name] or name, 1.0)
+            infinite = masked(rate.values, guide_sites[name]).isinf() & (
+                torch.as_tensor(beta).to(rate.values) > 0
             )
+            if infinite.any():
+                raise ValueError(
+                    f"site {name!r}: its rate is infinite for {int(infinite.sum())} of {infinite.numel()} samples, "
+                    "and beta weights it: its posterior has mass where its prior has none, as noise on all of "
+                    "(0, inf) has under a prior with bounds. Use a prior that covers the posterior, such as a "
+                    f"log-normal one for log-normal noise, or leave the rate out with beta={{{name!r}: 0.0}}"
+                )
 
 
-def _average(particles: list[Terms]) -> Terms:
-    def mean(values: list[Tensor]) -> Tensor:
-        return torch.stack(values).mean(0)
+def _resolve_estimator(on_no_closed_form: str | None, on_missing_kl: str | None) -> str:
+    if on_no_closed_form is not None and on_missing_kl is not None and on_no_closed_form != on_missing_kl:
+        raise ValueError(
+            f"on_no_closed_form={on_no_closed_form!r} and on_missing_kl={on_missing_kl!r} name one option; pass one"
+        )
+    if on_missing_kl is not None:
+        return check_estimator(on_missing_kl, "on_missing_kl")
+    return check_estimator(on_no_closed_form or "error", "on_no_closed_form")
 
-    return Terms(
-        mean([p.distortion for p in particles]),
-        {name: mean([p.rate[name] for p in particles]) for name in particles[0].rate},
-        mean([p.loss for p in particles]),
-        {
-            name: mean([p.total_correlation[name] for p in particles])
-            for name in particles[0].total_correlation
-        },
-    )
+
+def _require_samples_alike(name: str, site: Site) -> None:
+    """Raise unless a site's total correlation can be estimated over its samples, one like the other."""
+    frames = [frame for frame in site["cond_indep_stack"] if frame.vectorized]
+    if any(frame.name == PARTICLES for frame in frames):
+        raise ValueError(
+            f"site {name!r}: gamma weights a total correlation over the samples of its plate, and vectorised "
+            "particles are a second plate; use vectorize_particles=False"
+        )
+    if len(frames) != 1 or len(site["fn"].batch_shape) != 1:
+        raise ValueError(
+            f"site {name!r}: gamma weights a total correlation over the samples of one plate, but the site "
+            f"is in {len(frames)}; weight single sites with gamma={{site: ...}}"
+        )
+    if isinstance(site["mask"], Tensor):
+        raise ValueError(
+            f"site {name!r}: some of its samples are masked, and the total correlation would take them in; "
+            "leave them out of the batch, or weight other sites with gamma={site: ...}"
+        )
+    if isinstance(site["scale"], Tensor) and site["scale"].numel() > 1:
+        raise ValueError(
+            f"site {name!r}: its samples have a scale each, and the total correlation would count them alike; "
+            "use one number in poutine.scale, or weight other sites with gamma={site: ...}"
+        )

@@ -3,18 +3,21 @@
 from collections.abc import Mapping
 from typing import Any
 
+from pyro.distributions import Delta
 from pyro.distributions.util import scale_and_mask
 from pyro.poutine.util import site_is_subsample
 from pyro.util import check_site_shape
 from torch import Tensor
+from torch.distributions import Distribution
 
 __all__ = [
     "log_prob_of",
     "have_same_shapes",
+    "PARTICLES",
     "is_observation",
+    "is_point",
     "masked",
     "num_samples",
-    "owner_of",
     "per_plate",
     "plates_of",
     "require_matching_sites",
@@ -32,6 +35,16 @@ def is_observation(site: Site) -> bool:
     return bool(site["is_observed"] and not site["infer"].get("_deterministic"))
 
 
+def is_point(fn: Distribution) -> bool:
+    """Whether a law is a ``Delta``, however wrapped: by ``to_event``, ``mask``, ``expand`` or transforms.
+
+    Its value is known, and its ``log_density`` is all that it says: no rule for a KL divergence reads that.
+    """
+    while hasattr(fn, "base_dist"):
+        fn = fn.base_dist
+    return isinstance(fn, Delta)
+
+
 def sample_sites(nodes: Mapping[str, Site]) -> dict[str, Site]:
     """Return the sample sites of a trace by name, without the subsamples of plates."""
     return {
@@ -45,23 +58,40 @@ def require_matching_sites(model_sites: Mapping[str, Site], guide_sites: Mapping
     """Raise unless model and guide have the same latent sites, but for auxiliary ones of the guide.
 
     Raises:
-        ValueError: Names the sites of either side that the other lacks.
+        ValueError: Names the sites of either side that the other lacks, or that one side observes.
         NotImplementedError: If a site of the guide is not reparameterised.
     """
-    only_model = {name for name, site in model_sites.items() if not site["is_observed"]} - guide_sites.keys()
-    only_guide = {name for name in guide_sites if name not in model_sites}
-    only_guide = {name for name in only_guide if not guide_sites[name]["infer"].get("is_auxiliary")}
+    latent = {name for name, site in model_sites.items() if not site["is_observed"]}
+    _require_no_data_in_guide(model_sites, guide_sites)
+    own = {name for name, site in guide_sites.items() if not site["infer"].get("is_auxiliary")}
+    only_model, only_guide = latent - guide_sites.keys(), own - model_sites.keys()
     if only_guide or only_model:
         raise ValueError(
             f"the sites of model and guide differ: {sorted(only_model) or 'none'} only in the model, "
             f"{sorted(only_guide) or 'none'} only in the guide; sample them in both, or mark a guide's own site "
-            "with infer={'is_auxiliary': True}"
+            "with infer={'is_auxiliary': True}. Data that were not passed are sampled too: was y left out?"
         )
     for name, site in guide_sites.items():
         if not site["fn"].has_rsample:
             raise NotImplementedError(
                 f"site {name!r}: {type(site['fn']).__name__} in the guide is not reparameterised, so the rate's "
                 "gradient would be wrong; use a distribution with rsample, or pyro.infer.Trace_ELBO"
+            )
+
+
+def _require_no_data_in_guide(model_sites: Mapping[str, Site], guide_sites: Mapping[str, Site]) -> None:
+    """Raise if the guide observes a site, or samples one that the model observes: its data would go unseen."""
+    for name, site in guide_sites.items():
+        auxiliary = site["infer"].get("is_auxiliary")
+        if site["is_observed"] and not auxiliary:
+            raise ValueError(
+                f"site {name!r}: the guide observes it, but a guide proposes latents and has no data; are model and "
+                "guide swapped? Otherwise leave obs= and poutine.condition out of the guide"
+            )
+        if name in model_sites and model_sites[name]["is_observed"]:
+            raise ValueError(
+                f"site {name!r}: the model observes it, but the guide samples it; leave it out of the guide, as in "
+                f"poutine.block(guide, hide=[{name!r}]), or do not condition the model on it"
             )
 
 
@@ -141,12 +171,6 @@ def per_plate(values: Tensor, site: Site, keep: set[str] | None = None) -> Tenso
 def num_samples(site: Site) -> float | Tensor:
     """Return the number of samples that a site stands for: its batch, scaled when subsampled, without those masked."""
     shape = site["fn"].batch_shape
-    if site["mask"] is None:
+    if site["mask"] is None and not isinstance(site["scale"], Tensor):
         return site["scale"] * max(shape.numel(), 1)
     return scaled_sum(site["value"].new_ones(shape), site)
-
-
-def owner_of(name: str, sites: dict[str, Site]) -> str:
-    """Return the site that an automatic guide's auxiliary site belongs to, or its own name."""
-    owner = name.removesuffix("_unconstrained")
-    return owner if owner in sites else name

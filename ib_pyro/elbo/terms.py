@@ -1,93 +1,99 @@
-"""The rate of one latent site, analytic or sampled."""
+"""The parts of the Lagrangian: one distortion, and the rates of a program by name."""
 
-import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 import torch
-from pyro.distributions import Delta
+from pyro.distributions.util import scale_and_mask
 from torch import Tensor
-from torch.distributions import Distribution, kl_divergence
 
-from ib_pyro.elbo.sites import Site, log_prob_of
-from ib_pyro.handlers import unwrap
+from ib_pyro.elbo.attribution import Attribution
+from ib_pyro.elbo.site_rate import Rate
+from ib_pyro.elbo.sites import Site, masked, per_plate, plates_of
 
-__all__ = ["MissingKLError", "require_same_scale", "site_rate"]
-
-
-class MissingKLError(NotImplementedError):
-    """No closed-form KL divergence is registered for a site's posterior and prior."""
+__all__ = ["Terms", "average_terms", "report_rates"]
 
 
-def site_rate(name: str, guide_site: Site, model_site: Site, on_missing_kl: str) -> Tensor:
-    """Return a site's rate ``KL(p(z|x) || q(z))`` in nats, of its batch shape, before scale and mask.
+@dataclass(frozen=True)
+class Terms:
+    """The parts of one evaluation of the Lagrangian, in nats, averaged over particles.
 
-    Args:
-        name: The site's name.
-        guide_site: Its message in the guide's trace, which holds the posterior p(z|x).
-        model_site: Its message in the model's trace, which holds the prior q(z).
-        on_missing_kl: ``"error"``, or ``"monte-carlo"`` for ``log p(z|x) - log q(z)`` at the sampled z.
-
-    Raises:
-        ValueError: If the site is scaled or masked on one side only.
-        MissingKLError: If there is no closed form and none was to be replaced by samples.
+    Attributes:
+        distortion: ``-log p(y|z)``, ``[batch]``: one value for each index of the plates that all observed
+            sites share, summed over their other plates, without the plates' scale.
+        rate: ``KL(p(z|x) || q(z))`` of each latent site, ``[batch]``: one value for each index of the site's
+            plates, without their scale and without beta.
+        loss: The scalar to minimise: distortion plus beta times rate, summed over plates and scaled as Pyro does.
+        total_correlation: TC(z) of each site that gamma weights, a scalar; empty if gamma is 0.
+        estimator: How each rate was found: ``"analytic"``, ``"monte-carlo"`` (``log p(z|x) - log q(z)`` at the
+            draw) or ``"point"`` (the same of a point estimate, whose entropy is minus infinity and left out).
+        joint: The latents behind a rate that several have in common, by its name: an automatic guide that computes
+            them from one draw has one density for all. Their rate stands under the joint site's name in ``rate``,
+            summed over the plates that they do not share, and they themselves do not.
+        auxiliary: ``log q(u|x)`` of the guide's own sites that no latent is computed from, and of its factors. They
+            are part of the loss, with the weight of their name, but of no site's rate.
     """
-    require_same_scale(name, guide_site, model_site)
-    posterior, prior = guide_site["fn"], model_site["fn"]
-    if isinstance(posterior, Delta):
-        # Pyro's own rule drops log_density, the Jacobian that automatic guides put there.
-        return posterior.log_density - prior.log_prob(posterior.v)
-    try:
-        rate = kl_divergence(posterior, prior)
-        # Sites masked as a whole on both sides have the number zero.
-        return rate if isinstance(rate, Tensor) else guide_site["value"].new_full(posterior.batch_shape, rate)
-    except NotImplementedError as error:
-        if on_missing_kl == "monte-carlo":
-            return log_prob_of(name, guide_site) - log_prob_of(name, model_site)
-        raise MissingKLError(_describe_missing(name, posterior, prior, error)) from error
-    except ValueError as error:
-        raise ValueError(f"site {name!r}: {error}") from error
+
+    distortion: Tensor
+    rate: dict[str, Tensor]
+    loss: Tensor
+    total_correlation: dict[str, Tensor] = field(default_factory=dict)
+    estimator: dict[str, str] = field(default_factory=dict)
+    joint: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    auxiliary: dict[str, Tensor] = field(default_factory=dict)
 
 
-def require_same_scale(name: str, guide_site: Site, model_site: Site) -> None:
-    """Raise if a site is scaled or masked on one side only, which would give wrong numbers without a word.
+def report_rates(
+    rates: Mapping[str, Rate], attribution: Attribution, guide_sites: Mapping[str, Site]
+) -> dict[str, Any]:
+    """Return the rates of a program by name, each per index of its plates, and what there is to say of them."""
+    parts: dict[str, list[str]] = {}
+    auxiliary: dict[str, Tensor] = {}
+    for name, rate in rates.items():
+        owner = attribution.rate_of[name]
+        if owner is None:
+            auxiliary[name] = per_plate(masked(rate.values, guide_sites[name]), guide_sites[name])
+        else:
+            parts.setdefault(owner, []).append(name)
+    values, estimator = {}, {}
+    for owner, names in parts.items():
+        estimator[owner] = rates[names[0]].estimator if len(names) == 1 else "monte-carlo"
+        if len(names) == 1:
+            site = guide_sites[names[0]]
+            values[owner] = per_plate(masked(rates[names[0]].values, site), site)
+        else:
+            values[owner] = _sum_of_parts([(rates[name].values, guide_sites[name]) for name in names])
+    return {"rate": values, "estimator": estimator, "auxiliary": auxiliary, "joint": dict(attribution.joint)}
 
-    Raises:
-        ValueError: Names the site and both values.
-    """
-    for kind in ("scale", "mask"):
-        guide_value, model_value = guide_site[kind], model_site[kind]
-        if guide_value is model_value or _equal(guide_value, model_value):
-            continue
-        advice = ", or weight its rate with beta={site: ...}" if kind == "scale" else ""
-        raise ValueError(
-            f"site {name!r}: its {kind} is {_short(guide_value)} in the guide but {_short(model_value)} in the "
-            f"model; put the same poutine.{kind} around the site on both sides{advice}"
-        )
+
+def _sum_of_parts(parts: list[tuple[Tensor, Site]]) -> Tensor:
+    """Return one value for each index of the plates that all parts of a rate share, and the whole if there is none."""
+    shared = set.intersection(*(plates_of(site) for _, site in parts))
+    total: Tensor | float = 0.0
+    for values, site in parts:
+        # A sum over plates that the others are not in is scaled, as in the loss; an index of a plate is not.
+        scale = 1.0 if shared else site["scale"]
+        total = total + per_plate(scale_and_mask(values, scale, site["mask"]), site, shared)
+    return torch.as_tensor(total)
 
 
-def _describe_missing(name: str, posterior: Distribution, prior: Distribution, error: Exception) -> str:
-    hint = f" ({error})" if str(error) else ""
-    if posterior.event_shape != prior.event_shape:
-        hint = f"; their event shapes are {tuple(posterior.event_shape)} and {tuple(prior.event_shape)}"
-    elif type(posterior) is not type(prior):
-        hint = f"; they are wrapped as {type(posterior).__name__} and {type(prior).__name__}"
-    return (
-        f"site {name!r}: no closed-form KL is known from {type(unwrap(posterior)).__name__} (guide) to "
-        f"{type(unwrap(prior)).__name__} (model){hint}. Use .to_event() and .mask() alike on both sides, register "
-        'one with torch.distributions.register_kl, or pass on_missing_kl="monte-carlo"'
+def average_terms(particles: list[Terms]) -> Terms:
+    """Return the mean of the terms of several particles."""
+
+    def mean(values: list[Tensor]) -> Tensor:
+        return torch.stack(values).mean(0)
+
+    def means(part: str) -> dict[str, Tensor]:
+        return {
+            name: mean([getattr(p, part)[name] for p in particles]) for name in getattr(particles[0], part)
+        }
+
+    return replace(
+        particles[0],
+        distortion=mean([p.distortion for p in particles]),
+        loss=mean([p.loss for p in particles]),
+        rate=means("rate"),
+        total_correlation=means("total_correlation"),
+        auxiliary=means("auxiliary"),
     )
-
-
-def _equal(a: object, b: object) -> bool:
-    if a is None or b is None:
-        return False
-    if isinstance(a, Tensor) or isinstance(b, Tensor):
-        a, b = torch.as_tensor(a), torch.as_tensor(b)
-        return a.shape == b.shape and torch.allclose(a.to(b), b)
-    # Plates that nest in another order multiply their scales in another order.
-    return isinstance(a, int | float) and isinstance(b, int | float) and math.isclose(a, b)
-
-
-def _short(value: object) -> str:
-    if isinstance(value, Tensor):
-        return f"a tensor of shape {tuple(value.shape)}" if value.numel() > 1 else str(value.item())
-    return str(value)

@@ -1,31 +1,84 @@
 """The weights of the Lagrangian, beta and gamma: one for all sites, or one for each."""
 
+import math
 from collections.abc import Mapping, Set
 from difflib import get_close_matches
+from numbers import Real
 
+import torch
 from torch import Tensor
 
-__all__ = ["Weight", "check_weight", "is_zero", "require_known_sites", "weight_of", "weighted"]
+from ib_pyro.checks import fails
+
+__all__ = [
+    "Weight",
+    "check_scalar_weight",
+    "check_weight",
+    "is_zero",
+    "require_known_sites",
+    "require_reach",
+    "weight_of",
+    "weighted",
+]
 
 Weight = float | Tensor | Mapping[str, "float | Tensor"]
 
 
 def check_weight(weight: Weight, name: str) -> Weight:
-    """Return the weight if every number in it is at least 0.
+    """Return the weight if every number in it is finite and at least 0.
+
+    Numbers of NumPy become Python's, and tensors with one element scalars.
 
     Raises:
-        ValueError: Says which number is negative or NaN.
+        ValueError: Says which number is negative, infinite or NaN.
         TypeError: If it is neither a number, a tensor nor a mapping.
     """
     if isinstance(weight, Mapping):
         return {site: check_weight(value, f"{name}[{site!r}]") for site, value in weight.items()}  # type: ignore[misc]
-    if not isinstance(weight, int | float | Tensor):
+    if isinstance(weight, Tensor):
+        if not torch.compiler.is_compiling() and fails((weight >= 0) & weight.isfinite()):
+            raise ValueError(f"{name} must be at least 0{_but_finite(weight)}; got {weight}")
+        return weight.reshape(()) if weight.numel() == 1 else weight
+    if not isinstance(weight, Real):
         raise TypeError(
             f"{name} must be a number, a tensor or a mapping of sites; got {type(weight).__name__}"
         )
-    if not (bool((weight >= 0).all()) if isinstance(weight, Tensor) else weight >= 0):
-        raise ValueError(f"{name} must be at least 0; got {weight}")
-    return weight
+    if not 0 <= weight < math.inf:
+        raise ValueError(f"{name} must be at least 0{_but_finite(weight)}; got {weight}")
+    return weight if isinstance(weight, int | float) else float(weight)
+
+
+def check_scalar_weight(weight: Weight, name: str, why: str) -> Weight:
+    """Return the weight if it is one number a site.
+
+    Raises:
+        ValueError: If a tensor has several; says why there is to be one.
+    """
+    checked = check_weight(weight, name)
+    for value in weight.values() if isinstance(weight, Mapping) else [weight]:
+        if isinstance(value, Tensor) and value.dim():
+            raise ValueError(f"{name} must be one number for a site, {why}; got shape {tuple(value.shape)}")
+    return checked
+
+
+def require_reach(weight: float | Tensor, name: str, site: str, batch_shape: torch.Size) -> None:
+    """Raise if a weight would broadcast a site's values to more than they are.
+
+    Raises:
+        ValueError: Names the site, the shapes and the way out.
+    """
+    if not isinstance(weight, Tensor) or not weight.dim():
+        return
+    try:
+        fits = torch.broadcast_shapes(weight.shape, batch_shape) == batch_shape
+    except RuntimeError:
+        fits = False
+    if not fits:
+        raise ValueError(
+            f"site {site!r}: {name} has shape {tuple(weight.shape)}, but the site has batch shape "
+            f"{tuple(batch_shape)}, and each of its samples one weight; pass a number, a tensor that broadcasts to "
+            f"that shape, or {name}={{site: ...}}"
+        )
 
 
 def weight_of(weight: Weight, site: str, default: float) -> float | Tensor:
@@ -58,3 +111,7 @@ def require_known_sites(weight: Weight, name: str, sites: Set[str]) -> None:
             raise ValueError(
                 f"{name} names the site {site!r}, which the program does not have; it has {near}"
             )
+
+
+def _but_finite(weight: float | Tensor) -> str:
+    return " and finite" if torch.as_tensor(weight).isinf().any() else ""

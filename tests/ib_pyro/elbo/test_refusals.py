@@ -50,7 +50,9 @@ class TestMissingKL:
 
     def test_names_the_site_both_distributions_and_the_ways_out(self):
         message = r"site 'z': no closed-form KL is known from LogNormal \(guide\) to Gamma \(model\)"
-        with pytest.raises(MissingKLError, match=message + r".*register_kl.*on_missing_kl=\"monte-carlo\""):
+        with pytest.raises(
+            MissingKLError, match=message + r".*register_kl.*on_no_closed_form=\"monte-carlo\""
+        ):
             ELBO.loss(self.MODEL, self.GUIDE)
         assert issubclass(MissingKLError, NotImplementedError)
 

@@ -22,7 +22,7 @@ SHAPES = {
     "VAE": ((6,), {"z": (6,)}),
     "nested plates, subsampled": ((3, 4), {"mean": (), "group": (3,), "z": (3, 4)}),
     "scale and mask": ((6,), {"z": (6,)}),
-    "steps and factors": ((), {"z0": (), "z1": (), "z2": (), "extra": (), "jacobian": ()}),
+    "steps and factors": ((), {"z0": (), "z1": (), "z2": ()}),
     "AutoNormal": ((6,), {"slope": (), "offset": (), "z": (6,)}),
 }
 

@@ -17,7 +17,7 @@ def seeded(function, *args, seed=0):
 
 
 def terms_of(program, beta=1.0, **options):
-    return seeded(InformationBottleneckELBO(beta, **options).terms, *program.call)
+    return seeded(InformationBottleneckELBO(beta=beta, **options).terms, *program.call)
 
 
 @pytest.fixture
@@ -34,7 +34,7 @@ def test_the_loss_is_distortion_plus_beta_times_rate(bottleneck, beta):
     expected = (terms.distortion + float(beta) * (terms.rate["z1"] + terms.rate["z2"])).sum() * SCALE
     torch.testing.assert_close(terms.loss, expected, rtol=1e-6, atol=0)
     for evaluate in ("differentiable_loss", "loss", "loss_and_grads"):
-        loss = seeded(getattr(InformationBottleneckELBO(beta), evaluate), *bottleneck.call)
+        loss = seeded(getattr(InformationBottleneckELBO(beta=beta), evaluate), *bottleneck.call)
         assert torch.as_tensor(loss, dtype=torch.float64).item() == pytest.approx(
             terms.loss.item(), rel=1e-12
         )
@@ -121,9 +121,13 @@ class TestInfiniteRates:
         torch.testing.assert_close(terms.loss, terms.distortion.sum() + 2 * terms.rate["z"][1])
         assert all(g.isfinite().all() for g in torch.autograd.grad(terms.loss, (f, alpha)))
 
-    def test_any_other_weight_is_infinite(self, sides):
+    @pytest.mark.parametrize("beta", [1e-9, torch.tensor([1e-9, 1.0], dtype=torch.float64), {"z": 2.0}])
+    def test_any_other_weight_is_refused(self, sides, beta):
         model, guide, *_ = sides
-        assert InformationBottleneckELBO(1e-9).differentiable_loss(model, guide) == math.inf
+        with pytest.raises(
+            ValueError, match="site 'z': its rate is infinite for 1 of 2 samples.*beta={'z': 0.0}"
+        ):
+            InformationBottleneckELBO(beta).differentiable_loss(model, guide)
 
 
 @pytest.mark.parametrize(
