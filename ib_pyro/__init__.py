@@ -14,7 +14,10 @@ __all__ = ["Bottleneck", "InformationBottleneckELBO", "__version__", "noise_off"
 SUBMODULES = frozenset(
     {
         "bounds",
+        "buffers",
+        "checks",
         "data",
+        "dependence",
         "diagnostics",
         "distributions",
         "elbo",
@@ -26,6 +29,8 @@ SUBMODULES = frozenset(
         "oracle",
         "plots",
         "rates",
+        "sites",
+        "traces",
     }
 )
 

@@ -7,9 +7,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ib_pyro.elbo.sites import Site, log_prob_of, masked, per_plate, plates_of, sample_sites
-from ib_pyro.elbo.traces import EVERY_SITE, trace_pair
+from ib_pyro.buffers import buffers_kept, modules_behind
 from ib_pyro.information import importance_weighted_bound
+from ib_pyro.sites import Site, log_prob_of, masked, per_plate, plates_of, sample_sites
+from ib_pyro.traces import EVERY_SITE, trace_pair
 
 __all__ = ["importance_log_weights", "importance_weighted_log_likelihood"]
 
@@ -53,6 +54,7 @@ def importance_log_weights(
 
     Their effective sample size, :func:`ib_pyro.information.effective_sample_size`, says how far to trust a bound that
     rests on them. The plates' own scale is left out, since each sample of a batch has its own weight.
+    Draws are from PyTorch's ambient generator; buffers, such as the statistics of batch norm, stay as they are.
 
     Args:
         model: The model, with the data observed.
@@ -70,7 +72,8 @@ def importance_log_weights(
     """
     if num_samples < 1:
         raise ValueError(f"num_samples must be at least 1; got {num_samples}")
-    return torch.stack([_log_weight(model, guide, args, kwargs) for _ in range(num_samples)])
+    with buffers_kept(modules_behind(model, guide)):
+        return torch.stack([_log_weight(model, guide, args, kwargs) for _ in range(num_samples)])
 
 
 def _log_weight(model: Program, guide: Program, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Tensor:
@@ -83,7 +86,10 @@ def _log_weight(model: Program, guide: Program, args: tuple[Any, ...], kwargs: d
     for sign, side in ((1.0, model_sites), (-1.0, guide_sites)):
         for name, site in side.items():
             _require_no_other_scale(name, site, shared)
-            weight = weight + sign * per_plate(masked(log_prob_of(name, site), site), site, shared)
+            log_prob = masked(log_prob_of(name, site), site)
+            # Half precision would round a sum over plates, and the difference of two large ones, to nothing.
+            log_prob = log_prob.to(torch.promote_types(log_prob.dtype, torch.float32))
+            weight = weight + sign * per_plate(log_prob, site, shared)
     return torch.as_tensor(weight)
 
 

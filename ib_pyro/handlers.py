@@ -1,15 +1,32 @@
-"""Effect handlers for noisy representations."""
+"""Effect handlers for noisy representations, and questions to the handlers that are active."""
 
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Iterator, Mapping
+from typing import Any, TypeVar
 
 from pyro.distributions import MaskedDistribution
 from pyro.distributions.torch_distribution import ExpandedDistribution
+from pyro.infer.autoguide.initialization import InitMessenger
+from pyro.poutine.indep_messenger import IndepMessenger
 from pyro.poutine.messenger import Messenger
-from torch import Tensor
+from pyro.poutine.runtime import _PYRO_STACK
+from pyro.poutine.trace_messenger import TraceMessenger
+from torch import Tensor, nn
 from torch.distributions import Distribution, Independent
 
-__all__ = ["noise_off", "unwrap"]
+__all__ = [
+    "LayerCalls",
+    "SiteRecorder",
+    "any_value_will_do",
+    "name_in_running_program",
+    "noise_is_off",
+    "noise_off",
+    "optimiser_listens",
+    "particles_are_vectorised",
+    "plate_sizes",
+    "unwrap",
+]
+
+Handler = TypeVar("Handler", bound=Messenger)
 
 
 def unwrap(fn: Distribution) -> Distribution:
@@ -57,3 +74,95 @@ class SiteRecorder(Messenger):
 
     def _pyro_post_sample(self, msg: dict[str, Any]) -> None:
         self.values[msg["name"]] = msg["value"]
+
+
+class LayerCalls(Messenger):
+    """Give the sites of a program's layers its names for them, and note what the layers emit, in order.
+
+    A layer puts itself into the message, ``infer={"layer": layer}``, and may be in several programs, each of which
+    has a name of its own for it. What handlers outside, such as ``pyro.contrib.autoname.scope``, make of the name
+    does not matter here: values are told apart by layer.
+
+    Args:
+        names: The program's name for each of its layers.
+        once: Refuse a second call of a layer, which would be a second sample at its site.
+
+    Attributes:
+        values: The value that each layer has emitted, by the program's name.
+        laws: The distribution that it was drawn from, with the batch shape of the site.
+
+    Raises:
+        ValueError: If a layer is called twice but may be called once; names the site.
+    """
+
+    def __init__(self, names: Mapping[nn.Module, str], *, once: bool = False) -> None:
+        super().__init__()
+        self.names, self.once = names, once
+        self.values: dict[str, Tensor] = {}
+        self.laws: dict[str, Distribution] = {}
+        self._emitting: str | None = None
+
+    def _pyro_sample(self, msg: dict[str, Any]) -> None:
+        self._emitting = self.names.get(msg["infer"].get("layer"))
+        if self._emitting is None:
+            return
+        if self.once and self._emitting in self.values:
+            raise ValueError(
+                f"site {self._emitting!r}: the encoder calls its layer twice in one pass, but a site is sampled once; "
+                "use a layer for each call, or one layer over all of them with a larger event_dim"
+            )
+        msg["name"] = self._emitting
+
+    def _pyro_post_sample(self, msg: dict[str, Any]) -> None:
+        if self._emitting is not None:
+            self.values[self._emitting] = msg["value"]
+            self.laws[self._emitting] = msg["fn"]
+            self._emitting = None
+
+
+def name_in_running_program(layer: nn.Module) -> str | None:
+    """Return the name of a layer's site in the program that is running its encoder, the outermost if they nest."""
+    for handler in _PYRO_STACK:
+        if isinstance(handler, LayerCalls) and layer in handler.names:
+            return handler.names[layer]
+    return None
+
+
+def noise_is_off() -> bool:
+    """Whether :class:`noise_off` is active."""
+    return _is_active(noise_off)
+
+
+def optimiser_listens() -> bool:
+    """Whether something, such as ``SVI.step``, collects parameters; only then are they put in Pyro's store."""
+    return any(handler.param_only for handler in _active(TraceMessenger))
+
+
+def any_value_will_do() -> bool:
+    """Whether a model is run only to learn the shapes of its sites, as automatic guides and ``Predictive`` do."""
+    return _is_active(InitMessenger)
+
+
+def plate_sizes() -> dict[int, int]:
+    """Return the size of each vectorised plate around, by its dimension, counted from the right as -1, -2, ...
+
+    A plate that is subsampled has the size of the subsample.
+    """
+    return {
+        plate.dim: getattr(plate, "subsample_size", plate.size)
+        for plate in _active(IndepMessenger)
+        if plate.dim is not None
+    }
+
+
+def particles_are_vectorised() -> bool:
+    """Whether a plate to the left of the data's, such as that of vectorised particles, gives z dimensions in front."""
+    return any(dim < -1 for dim in plate_sizes())
+
+
+def _active(kind: type[Handler]) -> Iterator[Handler]:
+    return (handler for handler in _PYRO_STACK if isinstance(handler, kind))
+
+
+def _is_active(kind: type[Messenger]) -> bool:
+    return any(isinstance(handler, kind) for handler in _PYRO_STACK)

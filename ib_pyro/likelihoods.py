@@ -1,38 +1,63 @@
 """Likelihoods p(y|z): from a decoder's output to a distribution over one sample's y."""
 
+import math
 from collections.abc import Callable
 from difflib import get_close_matches
 from typing import Any
 
 import torch
-from pyro.distributions import Bernoulli, Categorical, Normal
+from pyro.distributions import Bernoulli, Normal, ProjectedNormal
+from pyro.distributions import Categorical as PyroCategorical
 from pyro.distributions.torch_distribution import TorchDistributionMixin
 from torch import Tensor
+from torch.distributions import Categorical, ContinuousBernoulli, OneHotCategorical
 from torch.nn import functional as F
 from torch.types import _size
 
-__all__ = ["LIKELIHOODS", "Likelihood", "check_target", "resolve_likelihood"]
+from ib_pyro.checks import checks_values, fails
+from ib_pyro.handlers import unwrap
+
+__all__ = [
+    "LIKELIHOODS",
+    "Likelihood",
+    "as_target",
+    "check_target",
+    "check_values",
+    "predictive_mean",
+    "resolve_likelihood",
+]
 
 Likelihood = Callable[[Any], TorchDistributionMixin]
 
 
 def categorical(logits: Tensor) -> TorchDistributionMixin:
     """Class labels given logits ``[batch, classes]``."""
+    if checks_values():
+        _require(~logits.isnan(), logits, "the decoder's output, the logits of y,", "NaN")
     # Pyro's own checks cost more than the density; the program checks labels once, in check_target.
     return _SoftmaxCategorical(logits, validate_args=False)
 
 
 def bernoulli(logits: Tensor) -> TorchDistributionMixin:
     """Binary y given logits ``[batch, ...]``."""
-    return Bernoulli(logits=logits).to_event(logits.dim() - 1)
+    if checks_values():
+        _require(~logits.isnan(), logits, "the decoder's output, the logits of y,", "NaN")
+    # The program checks y once, in check_target, as it does labels.
+    return Bernoulli(logits=logits, validate_args=False).to_event(logits.dim() - 1)
 
 
 def normal(output: Tensor | tuple[Tensor, Tensor]) -> TorchDistributionMixin:
     """Real y given a mean ``[batch, ...]`` (unit variance), or a pair of mean and standard deviation."""
-    loc, scale = output if isinstance(output, tuple) else (output, torch.ones_like(output))
-    return Normal(loc, scale).to_event(loc.dim() - 1)
+    loc, scale = output if isinstance(output, tuple | list) else (output, torch.ones_like(output))
+    if checks_values():
+        _require(~loc.isnan(), loc, "the decoder's output, the mean of y,", "NaN")
+        if isinstance(output, tuple | list):
+            what = "the decoder's second output, the standard deviation of y,"
+            _require(scale > 0, scale, what, "values that are not positive", POSITIVE)
+    return Normal(loc, scale, validate_args=False).to_event(loc.dim() - 1)
 
 
+POSITIVE = "make it positive in the decoder, with softplus or exp"
 LIKELIHOODS: dict[str, Likelihood] = {"bernoulli": bernoulli, "categorical": categorical, "normal": normal}
 
 
@@ -75,11 +100,106 @@ def check_target(y: Tensor, likelihood: TorchDistributionMixin, batch_size: int)
             f"site 'y': one target has shape {tuple(y.shape[1:])}, but the likelihood has event shape "
             f"{tuple(likelihood.event_shape)}; reshape y, or the decoder's output"
         )
-    if isinstance(likelihood, Categorical):
-        _check_labels(y, likelihood.logits.shape[-1])
+    if checks_values():
+        check_values(y, likelihood)
 
 
-class _SoftmaxCategorical(Categorical):
+def check_values(y: Tensor, likelihood: TorchDistributionMixin) -> None:
+    """Raise a ValueError if a target is not one of the values that the likelihood's law takes.
+
+    Laws other than those of classes and of binary y check their values themselves, under Pyro's validation.
+
+    Args:
+        y: Targets, any number of them: those of a batch, or of a whole set.
+        likelihood: The distribution of any batch.
+    """
+    law = unwrap(likelihood)
+    if isinstance(law, Categorical):
+        _check_labels(y, law._num_events)
+    elif isinstance(law, torch.distributions.Bernoulli) and fails((y == 0) | (y == 1)):
+        raise ValueError(
+            f"site 'y': binary y is 0 or 1, but {_describe_range(y)}; draw grey values as 0 or 1 (binarise), or give "
+            "them another likelihood, such as 'normal'"
+        )
+
+
+def as_target(y: Tensor, likelihood: TorchDistributionMixin) -> Tensor:
+    """Return y as the likelihood's law takes it: class labels as they are, truth values and binary y as numbers."""
+    if y.is_floating_point():
+        return y
+    law = unwrap(likelihood)
+    if isinstance(law, Categorical):
+        return y
+    if y.dtype == torch.bool or isinstance(law, torch.distributions.Bernoulli | ContinuousBernoulli):
+        return y.to(_dtype_of(law))
+    return y
+
+
+def predictive_mean(likelihood: TorchDistributionMixin) -> Tensor:
+    """Return the mean of y under a likelihood, and the probabilities of its classes under a categorical one.
+
+    Args:
+        likelihood: ``p(y|z)``, with any ``to_event``, ``mask`` and ``expand`` around its law.
+
+    Returns:
+        ``[batch, ..., classes]`` under a categorical law, otherwise of the shape of y.
+
+    Raises:
+        NotImplementedError: If the law has no mean, or none is known; names the law.
+        ValueError: If the mean of some y is NaN.
+    """
+    law = unwrap(likelihood)
+    if isinstance(law, Categorical):
+        return law.probs.expand(*likelihood.shape(), law.probs.shape[-1])
+    if isinstance(law, OneHotCategorical):
+        return law.probs.expand(likelihood.shape())
+    name = type(law).__name__
+    instead = "program.predictive(x) returns the distributions themselves, for quantities that they have"
+    try:
+        # What Pyro calls the mean of a projected normal is a direction, not an expectation.
+        mean: Tensor | None = None if isinstance(law, ProjectedNormal) else likelihood.mean
+    except (NotImplementedError, AttributeError):
+        mean = None
+    if mean is None:
+        raise NotImplementedError(
+            f"site 'y': no mean of {name} is known, so that predict(x) has nothing to return; {instead}"
+        )
+    if checks_values() and fails(~mean.isnan()):
+        raise ValueError(
+            f"site 'y': the mean of {name} is NaN for {int(mean.isnan().sum())} of {mean.numel()} values: the law has "
+            f"none there (as a Cauchy, or a StudentT with df <= 1), or the decoder's output is NaN; {instead}"
+        )
+    return mean
+
+
+def _require(condition: Tensor, values: Tensor, what: str, wrong: str, way_out: str = "") -> None:
+    if not fails(condition):
+        return
+    way_out = way_out or "look for NaN in x and in the parameters (a lower learning rate often helps)"
+    count, low = int((~condition).sum()), values.detach().nan_to_num(math.inf).min().item()
+    raise ValueError(
+        f"site 'y': {what} has {wrong}: {count} of {values.numel()} (min {low:.4g}, "
+        f"{int(values.isnan().sum())} NaN); {way_out}"
+    )
+
+
+def _dtype_of(law: torch.distributions.Distribution) -> torch.dtype:
+    """Return the floating type of a law's parameters."""
+    for name in law.arg_constraints:
+        value = law.__dict__.get(name)
+        if isinstance(value, Tensor) and value.is_floating_point():
+            return value.dtype
+    return torch.get_default_dtype()
+
+
+def _describe_range(y: Tensor) -> str:
+    if y.is_floating_point() and bool(y.isnan().any()):
+        return f"y has {int(y.isnan().sum())} NaN of {y.numel()} values"
+    low, high = torch.aminmax(y)
+    return f"y has values from {low.item():.4g} to {high.item():.4g}"
+
+
+class _SoftmaxCategorical(PyroCategorical):
     """A categorical that normalises its logits by one fused kernel, as ``F.cross_entropy`` does."""
 
     def __init__(self, logits: Tensor, validate_args: bool | None = None) -> None:
@@ -87,17 +207,17 @@ class _SoftmaxCategorical(Categorical):
         self._num_events = logits.shape[-1]
         torch.distributions.Distribution.__init__(self, logits.shape[:-1], validate_args=validate_args)
 
-    def expand(self, batch_shape: _size, _instance: object = None) -> Categorical:
+    def expand(self, batch_shape: _size, _instance: object = None) -> PyroCategorical:
         if _instance is None and torch.Size(batch_shape) == self.batch_shape:
             return self
         return super().expand(batch_shape, self._get_checked_instance(_SoftmaxCategorical, _instance))
 
 
 def _check_labels(y: Tensor, num_classes: int) -> None:
-    if y.is_floating_point():
+    if y.is_floating_point() or y.dtype == torch.bool:
         raise ValueError(f"site 'y': labels must be whole numbers (int64); got {y.dtype}")
-    low, high = torch.aminmax(y)
-    if low < 0 or high >= num_classes:
+    if fails((y >= 0) & (y < num_classes)):
+        low, high = torch.aminmax(y)
         raise ValueError(
             f"site 'y': labels reach from {int(low)} to {int(high)}, but the decoder gives {num_classes} classes "
             f"(0 to {num_classes - 1}); relabel, or widen the decoder"

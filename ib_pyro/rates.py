@@ -1,10 +1,15 @@
-"""The rate of a noisy activation under each prior: pure functions of tensors, in nats, elementwise."""
+"""The rate of a noisy activation under each prior: pure functions of tensors, in nats, elementwise.
+
+A rate has the type that its arguments promote to; for the half types it is computed in float32.
+"""
 
 import math
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
+
+from ib_pyro.precision import raised
 
 __all__ = [
     "LOG_UNIFORM_GAUSSIAN_LOG_C",
@@ -61,7 +66,8 @@ def log_normal_log_uniform_rate(alpha: Tensor, log_c: Tensor | float) -> Tensor:
     Returns:
         Nats per element.
     """
-    return -alpha.log() - (log_c + HALF_LOG_2PIE)
+    dtype, alpha = _with_constant(alpha, log_c)
+    return (-alpha.log() - (log_c + HALF_LOG_2PIE)).to(dtype)
 
 
 def log_normal_log_normal_rate(loc: Tensor, alpha: Tensor, prior_loc: Tensor, prior_scale: Tensor) -> Tensor:
@@ -79,12 +85,14 @@ def log_normal_log_normal_rate(loc: Tensor, alpha: Tensor, prior_loc: Tensor, pr
     Returns:
         Nats per element, broadcast over the arguments.
     """
+    dtype, (loc, alpha, prior_loc, prior_scale) = raised(loc, alpha, prior_loc, prior_scale)
     off = loc == -math.inf
     # log z of a unit that is off must not reach the square: its gradient would be NaN.
-    difference = loc.masked_fill(off, 0.0) - prior_loc
-    rate = (alpha.square() + difference.square()) / (2 * prior_scale.square())
+    difference = (loc.masked_fill(off, 0.0) - prior_loc) / prior_scale
+    # In units of the prior's scale, whose square may leave the range of the type where the ratio's does not.
+    rate = 0.5 * ((alpha / prior_scale).square() + difference.square())
     rate = rate - (alpha.log() - prior_scale.log()) - 0.5
-    return rate.masked_fill(off, math.inf)
+    return rate.masked_fill(off, math.inf).to(dtype)
 
 
 def gaussian_log_uniform_rate(
@@ -114,13 +122,22 @@ def gaussian_log_uniform_rate(
     Raises:
         ValueError: If the approximation is unknown.
     """
+    if approximation not in ("molchanov", "kingma"):
+        raise ValueError(f"approximation={approximation!r} is unknown; choose 'molchanov' or 'kingma'")
+    dtype, alpha = _with_constant(alpha, log_c)
     log_alpha = alpha.log()
     offset = LOG_UNIFORM_GAUSSIAN_LOG_C - log_c
     if approximation == "molchanov":
         k1, k2, k3 = 0.63576, 1.87320, 1.48695
-        return k1 * torch.sigmoid(-(k2 + k3 * log_alpha)) + 0.5 * F.softplus(-log_alpha) + offset
-    if approximation == "kingma":
+        rate = k1 * torch.sigmoid(-(k2 + k3 * log_alpha)) + 0.5 * F.softplus(-log_alpha) + offset
+    else:
         c1, c2, c3 = 1.16145124, -1.50204118, 0.58629921
         cubic = alpha * (c1 + alpha * (c2 + alpha * c3))
-        return -0.5 * log_alpha - cubic + KINGMA_CONSTANT + offset
-    raise ValueError(f"approximation={approximation!r} is unknown; choose 'molchanov' or 'kingma'")
+        rate = -0.5 * log_alpha - cubic + KINGMA_CONSTANT + offset
+    return rate.to(dtype)
+
+
+def _with_constant(alpha: Tensor, log_c: Tensor | float) -> tuple[torch.dtype, Tensor]:
+    """The type of a rate, and alpha in the one that it is computed in."""
+    dtype, (alpha, *_) = raised(alpha, log_c) if isinstance(log_c, Tensor) else raised(alpha)
+    return dtype, alpha

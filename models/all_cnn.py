@@ -18,11 +18,11 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
-from pyro.poutine.runtime import _PYRO_STACK
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ib_pyro import Bottleneck, noise_off
+from ib_pyro import Bottleneck
+from ib_pyro.handlers import noise_is_off
 from models.blocks import ImageInput, noisy_conv2d
 
 __all__ = ["AllCNN32", "AllCNN96", "all_cnn_head"]
@@ -164,8 +164,7 @@ class InputDropout(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Drop values of x, and scale the others up."""
-        quiet = any(isinstance(handler, noise_off) for handler in _PYRO_STACK)
-        return F.dropout(x, self.drop_prob, training=self.training and not quiet)
+        return F.dropout(x, self.drop_prob, training=self.training and not noise_is_off())
 
 
 class ChannelsLast(nn.Module):

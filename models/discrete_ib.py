@@ -37,22 +37,17 @@ class CategoricalCode(StochasticLayer):
         name: Name of the site.
     """
 
-    _prior_is_fixed = False
-
     def __init__(self, logits: nn.Module, num_states: int, *, name: str | None = None) -> None:
         super().__init__(logits, activation="identity", event_dim=1, name=name)
         self.prior_logits = nn.Parameter(torch.zeros(num_states))
 
     def posterior(self, x: Tensor) -> OneHotCategoricalStraightThrough:
         """Return ``p(z|x)``, whose event is the one-hot vector."""
-        return OneHotCategoricalStraightThrough(logits=self._activation_of(x))
+        return OneHotCategoricalStraightThrough(logits=self.activation_of(x))
 
     def prior_distribution(self, event_shape: torch.Size) -> TorchDistributionMixin:
         """Return the learned categorical prior."""
-        return OneHotCategorical(logits=self._own_parameter("prior_logits"))
-
-    def _as_site(self, posterior: TorchDistributionMixin) -> TorchDistributionMixin:
-        return posterior
+        return OneHotCategorical(logits=self.prior_logits)
 
 
 class _Table(nn.Module):

@@ -19,7 +19,13 @@ SPECIAL_CASES = DOCS / "special_cases.md"
 PAGES = sorted({*DOCS.glob("*.md"), *DOCS.glob("models/*.md"), *DOCS.glob("design/*.md"), SPECIAL_CASES})
 PROGRAMS = [page for page in PAGES if page.is_file() and "```python" in page.read_text()]
 # Pages are named after their module, but for these.
-SHARED_PAGES = {"bottleneck": "program", "handlers": "program", "likelihoods": "program"}
+SHARED_PAGES = {
+    "bottleneck": "program",
+    "dependence": "traces",
+    "handlers": "program",
+    "likelihoods": "program",
+    "sites": "traces",
+}
 MODULES = [info.name for info in pkgutil.iter_modules(ib_pyro.__path__) if not info.name.startswith("_")]
 BUILDERS = ("sphinx", "furo", "myst_nb", "sphinx-mathjax-offline")
 

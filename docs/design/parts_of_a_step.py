@@ -13,7 +13,7 @@ import torch
 from torch.nn import functional as F
 
 from ib_pyro import InformationBottleneckELBO
-from ib_pyro.elbo.traces import trace_pair
+from ib_pyro.traces import trace_pair
 from inference.bench import HandWritten
 from models.mlp import MLP
 

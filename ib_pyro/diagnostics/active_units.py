@@ -4,6 +4,8 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
+from ib_pyro.diagnostics._checks import single
+
 __all__ = ["ActiveUnits", "active_units", "active_units_by_rate"]
 
 
@@ -58,7 +60,7 @@ def active_units(posterior_mean: Tensor, *, threshold: float = 0.01) -> ActiveUn
         tensor([False,  True])
     """
     _check(posterior_mean, "posterior_mean", threshold, least=2)
-    return _compare(posterior_mean.var(0, correction=1), threshold)
+    return _compare(single(posterior_mean).var(0, correction=1), threshold)
 
 
 def active_units_by_rate(rate: Tensor, *, threshold: float = 0.01) -> ActiveUnits:
@@ -86,7 +88,7 @@ def active_units_by_rate(rate: Tensor, *, threshold: float = 0.01) -> ActiveUnit
         tensor([0., 2.])
     """
     _check(rate, "rate", threshold, least=1)
-    return _compare(rate.mean(0), threshold)
+    return _compare(single(rate).mean(0), threshold)
 
 
 def _compare(statistic: Tensor, threshold: float) -> ActiveUnits:

@@ -1,12 +1,14 @@
 """Perturbations of inputs: Gaussian noise and adversarial examples, through a stochastic predictor."""
 
+import math
 from collections.abc import Callable
 from typing import Literal, Protocol
 
 import torch
 from torch import Tensor
 
-from ib_pyro.diagnostics._checks import check_labels, check_probabilities
+from ib_pyro.buffers import buffers_kept, modules_behind
+from ib_pyro.diagnostics._checks import check_labels, check_probabilities, single
 
 __all__ = ["Attack", "Predict", "fgsm", "gaussian_noise", "pgd"]
 
@@ -79,6 +81,7 @@ def fgsm(
         predict: Class probabilities or log-probabilities of inputs, [N, K] or [S, N, K], differentiable in
             x, without dependence between samples (batch norm in evaluation mode). Prefer log-probabilities:
             the gradient of a probability that has rounded to 1 is zero, and the attack then finds nothing.
+            Its noise is that of PyTorch's ambient generator; buffers of the modules that it calls stay as they are.
         x: Inputs, [N, ...].
         y: True classes, integer [N].
         size: Radius of the ball, in units of x.
@@ -151,7 +154,7 @@ def pgd(
         )
     x = x.detach()
     step = 2.5 * size / steps if step_size is None else step_size
-    best_x, best_loss = x, torch.full((len(x),), -torch.inf, dtype=x.dtype, device=x.device)
+    best_x, best_loss = x, single(x.new_full((len(x),), -torch.inf))
     for _ in range(restarts):
         current = x
         if random_start:
@@ -185,8 +188,12 @@ def log_probabilities(output: Tensor) -> Tensor:
     """
     draws = output[None] if output.ndim == 2 else output
     is_log = bool((draws < 0).any())
+    # Rounding log p by a share of itself moves the sum of p by that share of the entropy, at most log K.
+    rounding = torch.finfo(draws.dtype).eps * (1 + is_log * math.log(draws.shape[-1] or 1))
+    draws = single(draws)
     try:
-        check_probabilities(draws.detach().exp() if is_log else draws.detach(), ("S", "N", "K"))
+        looked_at = draws.detach().exp() if is_log else draws.detach()
+        check_probabilities(looked_at, ("S", "N", "K"), rounding=rounding)
     except ValueError as error:
         raise ValueError(
             f"predict: must return probabilities or log-probabilities, [N, K] or [S, N, K] ({error}); "
@@ -200,14 +207,14 @@ def _loss_and_gradient(predict: Predict, x: Tensor, y: Tensor, samples: int) -> 
     """Mean loss of each sample over draws, [N], nats, and its gradient in x."""
     if samples < 1:
         raise ValueError(f"samples: {samples}, must be >= 1")
-    loss = x.new_zeros(len(x))
+    loss = single(x.new_zeros(len(x)))
     gradient = torch.zeros_like(x)
-    with torch.enable_grad():
+    with buffers_kept(modules_behind(predict)), torch.enable_grad():
         for _ in range(samples):
             point = x.detach().requires_grad_()
             log_p = log_probabilities(predict(point))
-            check_labels(y, *log_p.shape[1:])
-            one = -log_p.gather(-1, y.expand(len(log_p), -1)[..., None])[..., 0].mean(0)
+            labels = check_labels(y, *log_p.shape[1:])
+            one = -log_p.gather(-1, labels.expand(len(log_p), -1)[..., None])[..., 0].mean(0)
             if not one.requires_grad:
                 raise ValueError(
                     "predict: its output does not depend differentiably on x; drop torch.no_grad(), .detach() or "

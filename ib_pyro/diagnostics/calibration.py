@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ib_pyro.diagnostics._checks import check_labels, check_probabilities
+from ib_pyro.diagnostics._checks import check_labels, check_probabilities, single
 
 __all__ = ["ReliabilityBins", "expected_calibration_error", "reliability_bins"]
 
@@ -63,10 +63,10 @@ def reliability_bins(probabilities: Tensor, labels: Tensor, *, num_bins: int = 1
         tensor([   nan, 0.5000])
     """
     check_probabilities(probabilities, ("N", "K"))
-    check_labels(labels, *probabilities.shape)
+    labels = check_labels(labels, *probabilities.shape)
     if num_bins < 1:
         raise ValueError(f"num_bins: {num_bins}, must be >= 1")
-    confidence, predicted = probabilities.detach().max(-1)
+    confidence, predicted = single(probabilities.detach()).max(-1)
     edges = torch.linspace(0, 1, num_bins + 1, dtype=confidence.dtype, device=confidence.device)
     index = torch.bucketize(confidence, edges[1:-1], right=True)
     count = torch.bincount(index, minlength=num_bins)

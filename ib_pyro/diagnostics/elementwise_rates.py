@@ -7,9 +7,10 @@ from torch import Tensor
 from torch.distributions import Distribution, kl_divergence
 
 from ib_pyro.bottleneck import Bottleneck
+from ib_pyro.buffers import buffers_kept
 from ib_pyro.distributions import FactorizedLogNormal
-from ib_pyro.elbo.sites import sample_sites
 from ib_pyro.handlers import unwrap
+from ib_pyro.sites import sample_sites
 
 __all__ = ["elementwise_rates"]
 
@@ -25,14 +26,15 @@ def elementwise_rates(program: Bottleneck, x: Tensor) -> dict[str, Tensor]:
     <ib_pyro.elbo.InformationBottleneckELBO.terms>` under the same noise (Achille & Soatto 2018, section 5, for
     independent units). The rates of the first site depend on x alone, those of later ones on the sample too.
 
-    The noise is that of PyTorch's ambient generator, and a program in training mode updates its batch norm: seed,
-    and call ``program.eval()``, before. Large sets go in batches, each reduced before the next.
+    The noise is that of PyTorch's ambient generator, which moves on by what the sites draw, as in any pass: seed
+    before. The program stays as it is, its batch norm's statistics too, though in training mode a batch is normalised
+    by its own; call ``program.eval()`` for the running ones. Large sets go in batches, each reduced before the next.
 
     A site that the objective does not charge has rate 0: :class:`~ib_pyro.nn.BinaryDropout`, whose divergence
     from every prior with a density is infinite.
 
     Args:
-        program: The program; nothing of it changes in evaluation mode.
+        program: The program; nothing of it changes.
         x: Inputs of one batch, ``[N, ...]``, on the program's device.
 
     Returns:
@@ -51,7 +53,8 @@ def elementwise_rates(program: Bottleneck, x: Tensor) -> dict[str, Tensor]:
         >>> {site: list(rate.shape) for site, rate in rates.items()}
         {'z1': [5, 3], 'z2': [5, 2]}
     """
-    sites = sample_sites(poutine.trace(program.guide).get_trace(x).nodes)
+    with buffers_kept([program]):
+        sites = sample_sites(poutine.trace(program.guide).get_trace(x).nodes)
     rates = {}
     for name, layer in program.stochastic_layers.items():
         posterior: Distribution = sites[name]["fn"]

@@ -40,7 +40,7 @@ def out_of_distribution_auroc(scores_in: Tensor, scores_out: Tensor) -> float:
             raise ValueError(f"{name}: expected a non-empty [N], got {list(scores.shape)}")
         if bool(scores.isnan().any()):
             raise ValueError(f"{name}: {int(scores.isnan().sum())} of {scores.numel()} values are NaN")
-    pooled = torch.cat([scores_in.detach(), scores_out.detach()]).cpu().numpy()
+    pooled = torch.cat([scores.detach().cpu().double() for scores in (scores_in, scores_out)]).numpy()
     is_out = [0] * len(scores_in) + [1] * len(scores_out)
     # The area depends on ranks alone, and ranks are finite where a rate is not.
     return float(roc_auc_score(is_out, rankdata(pooled)))

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ib_pyro.diagnostics._checks import check_probabilities
+from ib_pyro.diagnostics._checks import check_probabilities, single
 
 __all__ = ["PredictiveEntropy", "predictive_entropy"]
 
@@ -58,6 +58,7 @@ def predictive_entropy(probabilities: Tensor) -> PredictiveEntropy:
         tensor([0.6931])
     """
     check_probabilities(probabilities, ("S", "N", "K"))
+    probabilities = single(probabilities)
     mean = probabilities.mean(0)
     aleatoric = -torch.xlogy(probabilities, probabilities).sum(-1).mean(0)
     # The mean KL as a difference of p log p: p > 0 wherever some p_s > 0, so xlogy settles every 0 log 0.

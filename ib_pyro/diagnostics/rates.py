@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from ib_pyro.diagnostics._checks import check_labels
+from ib_pyro.diagnostics._checks import check_labels, single
 
 __all__ = ["rate_by_class", "rate_by_position", "rate_by_unit"]
 
@@ -33,6 +33,7 @@ def rate_by_unit(rate: Tensor) -> Tensor:
         tensor([2., 0.])
     """
     _check_rate(rate, 2)
+    rate = single(rate)
     return rate.flatten(2).sum(-1).mean(0) if rate.ndim > 2 else rate.mean(0)
 
 
@@ -58,7 +59,7 @@ def rate_by_position(rate: Tensor) -> Tensor:
         torch.Size([5, 4, 4])
     """
     _check_rate(rate, 3)
-    return rate.sum(1)
+    return single(rate).sum(1)
 
 
 def rate_by_class(rate: Tensor, labels: Tensor, *, num_classes: int | None = None) -> Tensor:
@@ -82,7 +83,7 @@ def rate_by_class(rate: Tensor, labels: Tensor, *, num_classes: int | None = Non
         tensor([2., nan, 5.])
     """
     _check_rate(rate, 1)
-    check_labels(labels, rate.shape[0], num_classes)
+    labels, rate = check_labels(labels, rate.shape[0], num_classes), single(rate)
     size = int(labels.max()) + 1 if num_classes is None else num_classes
     per_sample = rate.flatten(1).sum(1) if rate.ndim > 1 else rate
     total = per_sample.new_zeros(size).index_add(0, labels, per_sample)

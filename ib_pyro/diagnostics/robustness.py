@@ -7,7 +7,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ib_pyro.diagnostics._checks import check_labels
+from ib_pyro.buffers import buffers_kept, modules_behind
+from ib_pyro.diagnostics._checks import check_labels, single
 from ib_pyro.diagnostics.attacks import Attack, Predict, log_probabilities
 
 __all__ = ["RobustnessCurve", "robustness_curve"]
@@ -77,11 +78,11 @@ def robustness_curve(
     """
     if len(sizes) == 0:
         raise ValueError("sizes: empty; pass for example [0.0, 0.05, 0.1]")
-    check_labels(y, len(x))
+    y = check_labels(y, len(x))
     step = len(x) if batch_size is None else batch_size
     if step < 1:
         raise ValueError(f"batch_size: {batch_size}, must be >= 1")
-    error, loss = x.new_zeros(len(sizes)), x.new_zeros(len(sizes))
+    error, loss = (single(x.new_zeros(len(sizes))) for _ in range(2))
     for i, size in enumerate(sizes):
         for start in range(0, len(x), step):
             part, truth = x[start : start + step], y[start : start + step]
@@ -89,12 +90,12 @@ def robustness_curve(
             error[i] += wrong / len(x)
             loss[i] += surprise / len(x)
     deviation = (error * (1 - error)).clamp_min(0).sqrt()
-    return RobustnessCurve(x.new_tensor(list(sizes)), error, deviation / len(x) ** 0.5, loss)
+    return RobustnessCurve(error.new_tensor(list(sizes)), error, deviation / len(x) ** 0.5, loss)
 
 
 def _evaluate(predict: Predict, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
     """Number of wrong samples and sum of their losses."""
-    with torch.no_grad():
+    with buffers_kept(modules_behind(predict)), torch.no_grad():
         log_p = log_probabilities(predict(x))
         check_labels(y, *log_p.shape[1:])
         averaged = log_p.logsumexp(0) - math.log(len(log_p))

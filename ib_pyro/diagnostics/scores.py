@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from ib_pyro.diagnostics._checks import check_labels, check_probabilities
+from ib_pyro.diagnostics._checks import check_labels, check_probabilities, single
 
 __all__ = ["brier_score", "negative_log_likelihood"]
 
@@ -31,7 +31,7 @@ def brier_score(probabilities: Tensor, labels: Tensor) -> Tensor:
         tensor([2.0000, 0.5000])
     """
     check_probabilities(probabilities, ("N", "K"))
-    check_labels(labels, *probabilities.shape)
+    labels, probabilities = check_labels(labels, *probabilities.shape), single(probabilities)
     observed = torch.zeros_like(probabilities).scatter(1, labels[:, None], 1.0)
     return (probabilities - observed).square().sum(-1)
 
@@ -60,5 +60,5 @@ def negative_log_likelihood(probabilities: Tensor, labels: Tensor) -> Tensor:
         tensor([0.6931])
     """
     check_probabilities(probabilities, ("N", "K"))
-    check_labels(labels, *probabilities.shape)
+    labels, probabilities = check_labels(labels, *probabilities.shape), single(probabilities)
     return -probabilities.gather(1, labels[:, None])[:, 0].log()

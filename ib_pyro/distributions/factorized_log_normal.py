@@ -6,8 +6,16 @@ import torch
 from pyro.distributions import LogNormal, constraints
 from pyro.distributions.torch_distribution import TorchDistribution
 from torch import Tensor
-from torch.distributions.utils import broadcast_all
 from torch.types import _size
+
+from ib_pyro.distributions.flags import copy_flags
+from ib_pyro.distributions.log_normal import (
+    log_normal_cdf,
+    log_normal_density,
+    log_normal_icdf,
+    relative_spread,
+)
+from ib_pyro.precision import broadcast_floats, raised
 
 __all__ = ["FactorizedLogNormal"]
 
@@ -33,7 +41,7 @@ class FactorizedLogNormal(TorchDistribution):
     def __init__(
         self, loc: Tensor | float, scale: Tensor | float, *, validate_args: bool | None = None
     ) -> None:
-        self.loc, self.scale = broadcast_all(loc, scale)
+        self.loc, self.scale = broadcast_floats(loc, scale)
         super().__init__(torch.Size(), self.loc.shape, validate_args=validate_args)
 
     @constraints.dependent_property(is_discrete=False)
@@ -59,8 +67,7 @@ class FactorizedLogNormal(TorchDistribution):
             parameter = parameter.reshape(missing + parameter.shape)
             setattr(new, name, parameter.expand(batch_shape + self.event_shape))
         super(FactorizedLogNormal, new).__init__(batch_shape, self.event_shape, validate_args=False)
-        new._validate_args = self._validate_args
-        return new
+        return copy_flags(self, new)
 
     def rsample(self, sample_shape: _size = torch.Size()) -> Tensor:  # noqa: B008
         """Draw z, differentiable in the parameters."""
@@ -72,11 +79,28 @@ class FactorizedLogNormal(TorchDistribution):
         """Log density, summed over the event; -inf at zero."""
         if self._validate_args:
             self._validate_sample(value)
-        positive = value > 0
-        log_z = torch.where(positive, value, 1.0).log()
-        score = (log_z - self.loc) / self.scale
-        density = -0.5 * score.square() - self.scale.log() - 0.5 * math.log(2 * math.pi) - log_z
-        return self._sum_event(torch.where(positive, density, -math.inf))
+        dtype, (value, loc, scale) = raised(value, self.loc, self.scale)
+        return self._sum_event(log_normal_density(value, loc, scale)).to(dtype)
+
+    def cdf(self, value: Tensor) -> Tensor:
+        """``Phi((log z - loc) / scale)`` of a single unit.
+
+        Raises:
+            NotImplementedError: If there is an event, of which several orders exist.
+        """
+        self._require_single_units("cdf")
+        dtype, parts = raised(value, self.loc, self.scale)
+        return log_normal_cdf(*parts).to(dtype)
+
+    def icdf(self, value: Tensor) -> Tensor:
+        """Quantile ``exp(loc + scale Phi⁻¹(u))`` of a single unit.
+
+        Raises:
+            NotImplementedError: If there is an event, of which several orders exist.
+        """
+        self._require_single_units("icdf")
+        dtype, parts = raised(value, self.loc, self.scale)
+        return log_normal_icdf(*parts).to(dtype)
 
     @property
     def units(self) -> LogNormal:
@@ -86,22 +110,41 @@ class FactorizedLogNormal(TorchDistribution):
     @property
     def mean(self) -> Tensor:
         """``exp(loc + scale²/2)``."""
-        return (self.loc + 0.5 * self.scale.square()).exp()
+        dtype, (loc, scale) = raised(self.loc, self.scale)
+        return (loc + 0.5 * scale.square()).exp().to(dtype)
 
     @property
     def variance(self) -> Tensor:
         """``mean² (exp(scale²) - 1)``."""
-        return self.mean.square() * torch.expm1(self.scale.square())
+        return self._spread().square().to(self.loc.dtype)
+
+    @property
+    def stddev(self) -> Tensor:
+        """Square root of the variance, which may itself leave the range of its type."""
+        return self._spread().to(self.loc.dtype)
 
     @property
     def mode(self) -> Tensor:
         """``exp(loc - scale²)``."""
-        return (self.loc - self.scale.square()).exp()
+        dtype, (loc, scale) = raised(self.loc, self.scale)
+        return (loc - scale.square()).exp().to(dtype)
 
     def entropy(self) -> Tensor:
         """``sum_j loc_j + ½ log(2 pi e scale_j²)`` nats."""
-        return self._sum_event(self.loc + self.scale.log() + 0.5 * math.log(2 * math.pi * math.e))
+        dtype, (loc, scale) = raised(self.loc, self.scale)
+        return self._sum_event(loc + scale.log() + 0.5 * math.log(2 * math.pi * math.e)).to(dtype)
+
+    def _spread(self) -> Tensor:
+        _, (loc, scale) = raised(self.loc, self.scale)
+        return (loc + scale.square()).exp() * relative_spread(scale)
 
     def _sum_event(self, elementwise: Tensor) -> Tensor:
         dims = len(self.event_shape)
         return elementwise.flatten(-dims).sum(-1) if dims else elementwise
+
+    def _require_single_units(self, what: str) -> None:
+        if self.event_shape:
+            raise NotImplementedError(
+                f"an event of shape {tuple(self.event_shape)} has no {what}; that of its units is "
+                f"FactorizedLogNormal(loc, scale).units.{what}(value)"
+            )

@@ -1,4 +1,7 @@
-"""Every registered KL divergence of this package's distributions, in nats."""
+"""Every registered KL divergence of this package's distributions, in nats.
+
+Each has the type that the parameters of both sides promote to; for the half types it is computed in float32.
+"""
 
 import math
 
@@ -12,6 +15,7 @@ from ib_pyro.distributions.multiplicative_bernoulli import MultiplicativeBernoul
 from ib_pyro.distributions.multiplicative_log_normal import MultiplicativeLogNormal
 from ib_pyro.distributions.multiplicative_normal import MultiplicativeNormal
 from ib_pyro.distributions.zero_inflated_log_uniform import ZeroInflatedLogUniform
+from ib_pyro.precision import promoted, raised
 from ib_pyro.rates import (
     gaussian_log_uniform_rate,
     log_normal_log_normal_rate,
@@ -36,13 +40,15 @@ def _kl_multiplicative_log_normal_log_uniform(
     p: MultiplicativeLogNormal, q: ZeroInflatedLogUniform
 ) -> Tensor:
     _require_one_sided(q)
-    return _on_or_off(p.is_atom, log_normal_log_uniform_rate(p.alpha, q.log_c), q)
+    rate = log_normal_log_uniform_rate(p.alpha, q.log_c)
+    return _on_or_off(p.is_atom, rate, q).to(promoted(p.alpha, q.gate))
 
 
 @register_kl(LogNormal, ZeroInflatedLogUniform)
 def _kl_log_normal_log_uniform(p: LogNormal, q: ZeroInflatedLogUniform) -> Tensor:
     _require_one_sided(q)
-    return _inf_beyond_bounds(log_normal_log_uniform_rate(p.scale, q.log_c), q)
+    rate = log_normal_log_uniform_rate(p.scale, q.log_c)
+    return _inf_beyond_bounds(rate, q).to(promoted(p.loc, p.scale, q.gate))
 
 
 @register_kl(MultiplicativeNormal, ZeroInflatedLogUniform)
@@ -53,44 +59,50 @@ def _kl_multiplicative_normal_log_uniform(p: MultiplicativeNormal, q: ZeroInflat
             "+inf; give the prior two_sided=True, which is log-uniform in |z|"
         )
     rate = gaussian_log_uniform_rate(p.alpha, approximation=p.approximation, log_c=q.log_c)
-    return _on_or_off(p.is_atom, rate, q)
+    return _on_or_off(p.is_atom, rate, q).to(promoted(p.alpha, q.gate))
 
 
 @register_kl(MultiplicativeBernoulli, ZeroInflatedLogUniform)
 def _kl_multiplicative_bernoulli_log_uniform(p: MultiplicativeBernoulli, q: ZeroInflatedLogUniform) -> Tensor:
-    infinite = torch.full_like(p.activation, math.inf)
-    return torch.where(p.activation == 0, -q.log_gate, infinite)
+    rate = torch.where(p.activation == 0, -q.log_gate, math.inf)
+    return rate.to(promoted(p.activation, q.gate))
 
 
 @register_kl(ZeroInflatedLogUniform, ZeroInflatedLogUniform)
 def _kl_log_uniform_log_uniform(p: ZeroInflatedLogUniform, q: ZeroInflatedLogUniform) -> Tensor:
     if not p.is_proper:
         raise NotImplementedError("an improper log-uniform has no KL divergence to another distribution")
-    mass = 1 - p.gate
-    nested = (p.low >= q.low) & (p.high <= q.high) & torch.tensor(q.two_sided or not p.two_sided)
+    dtype, (p_gate, q_gate) = raised(p.gate, q.gate)
+    mass = 1 - p_gate
+    nested = (p.low >= q.low) & (p.high <= q.high)
+    if p.two_sided and not q.two_sided:
+        nested = torch.zeros_like(nested)
     continuous = torch.where(mass > 0, mass * (p.log_c - q.log_c), 0.0)
     continuous = continuous.masked_fill(~nested & (mass > 0), math.inf)
-    return torch.special.xlogy(p.gate, p.gate) - torch.special.xlogy(p.gate, q.gate) + continuous
+    atom = torch.special.xlogy(p_gate, p_gate) - torch.special.xlogy(p_gate, q_gate)
+    return (atom + continuous).to(dtype)
 
 
 @register_kl(MultiplicativeLogNormal, MultiplicativeLogNormal)
 def _kl_multiplicative_log_normal_multiplicative_log_normal(
     p: MultiplicativeLogNormal, q: MultiplicativeLogNormal
 ) -> Tensor:
-    rate = log_normal_log_normal_rate(p.loc, p.alpha, q._finite_loc(), q.alpha)
+    dtype, (p_alpha, q_alpha) = raised(p.alpha, q.alpha)
+    compute = p_alpha.dtype
+    rate = log_normal_log_normal_rate(p.finite_loc(compute), p_alpha, q.finite_loc(compute), q_alpha)
     both, either = p.is_atom & q.is_atom, p.is_atom | q.is_atom
-    return rate.masked_fill(either, math.inf).masked_fill(both, 0.0)
+    return rate.masked_fill(either, math.inf).masked_fill(both, 0.0).to(dtype)
 
 
 @register_kl(MultiplicativeLogNormal, LogNormal)
 def _kl_multiplicative_log_normal_log_normal(p: MultiplicativeLogNormal, q: LogNormal) -> Tensor:
-    return log_normal_log_normal_rate(p.loc, p.alpha, q.loc, q.scale)
+    return _log_normal_rate(p, q)
 
 
 @register_kl(MultiplicativeLogNormal, FactorizedLogNormal)
 def _kl_multiplicative_log_normal_factorized(p: MultiplicativeLogNormal, q: FactorizedLogNormal) -> Tensor:
     _require_same_event(p, q)
-    return log_normal_log_normal_rate(p.loc, p.alpha, q.loc, q.scale)
+    return _log_normal_rate(p, q)
 
 
 @register_kl(Independent, FactorizedLogNormal)
@@ -113,10 +125,19 @@ def _kl_factorized_factorized(p: FactorizedLogNormal, q: FactorizedLogNormal) ->
 
 @register_kl(MultiplicativeNormal, Normal)
 def _kl_multiplicative_normal_normal(p: MultiplicativeNormal, q: Normal) -> Tensor:
-    variance = p.variance.masked_fill(p.is_atom, 1.0)
-    ratio = variance / q.scale.square()
-    rate = 0.5 * (ratio + ((p.mean - q.loc) / q.scale).square() - 1 - ratio.log())
-    return rate.masked_fill(p.is_atom, math.inf)
+    dtype, (f, alpha, loc, scale) = raised(p.activation, p.alpha, q.loc, q.scale)
+    f = f.masked_fill(p.is_atom, 1.0)
+    # In units of the prior's scale: the square of f may leave the range of the type where the rate does not.
+    size, distance = f.abs() / scale * alpha.sqrt(), (f - loc) / scale
+    log_ratio = f.abs().log() + 0.5 * alpha.log() - scale.log()
+    rate = 0.5 * (size.square() + distance.square() - 1) - log_ratio
+    return rate.masked_fill(p.is_atom, math.inf).to(dtype)
+
+
+def _log_normal_rate(p: MultiplicativeLogNormal, q: LogNormal | FactorizedLogNormal) -> Tensor:
+    dtype, (alpha, loc, scale) = raised(p.alpha, q.loc, q.scale)
+    rate = log_normal_log_normal_rate(p.finite_loc(alpha.dtype), alpha, loc, scale)
+    return rate.masked_fill(p.is_atom, math.inf).to(dtype)
 
 
 def _require_same_event(p: object, q: object) -> None:

@@ -6,8 +6,11 @@ import torch
 from pyro.distributions import constraints
 from pyro.distributions.torch_distribution import TorchDistribution
 from torch import Tensor
-from torch.distributions.utils import broadcast_all
 from torch.types import _size
+
+from ib_pyro.distributions.flags import copy_flags
+from ib_pyro.distributions.supports import Atoms
+from ib_pyro.precision import broadcast_floats, promoted, raised
 
 __all__ = ["MultiplicativeBernoulli"]
 
@@ -35,18 +38,23 @@ class MultiplicativeBernoulli(TorchDistribution):
         *,
         validate_args: bool | None = None,
     ) -> None:
-        self.activation, self.drop_prob = broadcast_all(activation, drop_prob)
+        self.activation, self.drop_prob = broadcast_floats(activation, drop_prob)
         super().__init__(self.activation.shape, validate_args=validate_args)
 
     @constraints.dependent_property(is_discrete=True, event_dim=0)
     def support(self) -> constraints.Constraint:
         """The two atoms."""
-        return _Atoms(self.activation / (1 - self.drop_prob))
+        return Atoms(self.activation / (1 - self.drop_prob))
 
     @property
-    def has_rsample(self) -> bool:  # type: ignore[override]
-        """Whether draws are differentiable in every parameter that asks for a gradient."""
-        return not self.drop_prob.requires_grad
+    def has_rsample(self) -> bool:
+        """Whether draws are differentiable in every parameter that asks for a gradient, unless it was set."""
+        chosen = self.__dict__.get("has_rsample")
+        return not self.drop_prob.requires_grad if chosen is None else bool(chosen)
+
+    @has_rsample.setter
+    def has_rsample(self, value: bool) -> None:
+        self.__dict__["has_rsample"] = value
 
     def expand(self, batch_shape: _size, _instance: object = None) -> "MultiplicativeBernoulli":
         """Return the distribution with its parameters expanded to ``batch_shape``."""
@@ -57,8 +65,7 @@ class MultiplicativeBernoulli(TorchDistribution):
         new.activation = self.activation.expand(batch_shape)
         new.drop_prob = self.drop_prob.expand(batch_shape)
         super(MultiplicativeBernoulli, new).__init__(batch_shape, validate_args=False)
-        new._validate_args = self._validate_args
-        return new
+        return copy_flags(self, new)
 
     @property
     def noise_free(self) -> Tensor:
@@ -80,9 +87,33 @@ class MultiplicativeBernoulli(TorchDistribution):
         """Log mass of the atoms."""
         if self._validate_args:
             self._validate_sample(value)
-        mass = torch.where(value == 0, self.drop_prob.log(), torch.log1p(-self.drop_prob))
-        mass = torch.where(self.support.check(value), mass, -math.inf)
-        return torch.where(self.activation == 0, torch.where(value == 0, 0.0, -math.inf), mass)
+        dtype, off = promoted(value, self.drop_prob), self.activation == 0
+        is_zero, is_kept = value == 0, self.support.is_kept(value)
+        _, (drop_prob, _) = raised(self.drop_prob, value)
+        mass = torch.where(is_zero, drop_prob.log(), torch.log1p(-drop_prob))
+        mass = mass.masked_fill(off | ~(is_zero | is_kept), -math.inf)
+        return mass.masked_fill(off & is_zero, 0.0).to(dtype)
+
+    def cdf(self, value: Tensor) -> Tensor:
+        """Mass of the atoms up to z: p at zero, 1 - p at f / (1 - p), and 1 at zero where f = 0."""
+        dtype, kept = promoted(value, self.drop_prob), self.support.kept
+        _, (drop_prob, _) = raised(self.drop_prob, value)
+        drop_prob = drop_prob.masked_fill(self.activation == 0, 1.0)
+        reached = (value >= kept) | self.support.is_kept(value)
+        mass = drop_prob * (value >= 0) + (1 - drop_prob) * reached
+        return mass.masked_fill(value.isnan(), math.nan).to(dtype)
+
+    def enumerate_support(self, expand: bool = True) -> Tensor:
+        """Refuse: the atoms differ from element to element, and are one where f = 0.
+
+        Raises:
+            NotImplementedError: Always.
+        """
+        raise NotImplementedError(
+            "the two atoms of Bernoulli noise, 0 and activation / (1 - drop_prob), differ from element to element and "
+            "coincide where the activation is zero, so they cannot be enumerated; enumerate the mask as a site of "
+            "pyro.distributions.Bernoulli and multiply by it"
+        )
 
     @property
     def mean(self) -> Tensor:
@@ -92,19 +123,18 @@ class MultiplicativeBernoulli(TorchDistribution):
     @property
     def variance(self) -> Tensor:
         """``f² p / (1 - p)``."""
-        return self.activation.square() * self.drop_prob / (1 - self.drop_prob)
+        dtype, (f, drop_prob) = raised(self.activation, self.drop_prob)
+        # In this order the square of f never stands alone.
+        return (f * (drop_prob / (1 - drop_prob)) * f).to(dtype)
+
+    @property
+    def stddev(self) -> Tensor:
+        """``|f| sqrt(p / (1 - p))``: the variance may leave the range of its type where this does not."""
+        dtype, (f, drop_prob) = raised(self.activation, self.drop_prob)
+        return (f.abs() * (drop_prob / (1 - drop_prob)).sqrt()).to(dtype)
 
     def entropy(self) -> Tensor:
         """Entropy of the mask in nats, and zero where f = 0."""
-        entropy = torch.special.entr(self.drop_prob) + torch.special.entr(1 - self.drop_prob)
-        return entropy.masked_fill(self.activation == 0, 0.0)
-
-
-class _Atoms(constraints.Constraint):
-    is_discrete = True
-
-    def __init__(self, kept: Tensor) -> None:
-        self.kept = kept
-
-    def check(self, value: Tensor) -> Tensor:
-        return (value == 0) | torch.isclose(value, self.kept, rtol=1e-5, atol=0.0)
+        dtype, (drop_prob,) = raised(self.drop_prob)
+        entropy = torch.special.entr(drop_prob) + torch.special.entr(1 - drop_prob)
+        return entropy.masked_fill(self.activation == 0, 0.0).to(dtype)

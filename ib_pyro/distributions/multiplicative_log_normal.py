@@ -6,8 +6,17 @@ import torch
 from pyro.distributions import constraints
 from pyro.distributions.torch_distribution import TorchDistribution
 from torch import Tensor
-from torch.distributions.utils import broadcast_all
 from torch.types import _size
+
+from ib_pyro.distributions.flags import copy_flags
+from ib_pyro.distributions.log_normal import (
+    log_normal_cdf,
+    log_normal_density,
+    log_normal_icdf,
+    relative_spread,
+)
+from ib_pyro.distributions.supports import WithAtoms, cdf_of_zero
+from ib_pyro.precision import broadcast_floats, raised, single_or_wider
 
 __all__ = ["MultiplicativeLogNormal"]
 
@@ -31,7 +40,6 @@ class MultiplicativeLogNormal(TorchDistribution):
     """
 
     arg_constraints = {"activation": constraints.nonnegative, "alpha": constraints.positive}
-    support = constraints.nonnegative
     has_rsample = True
 
     def __init__(
@@ -42,10 +50,7 @@ class MultiplicativeLogNormal(TorchDistribution):
         unit_mean: bool = False,
         validate_args: bool | None = None,
     ) -> None:
-        if isinstance(activation, Tensor) and isinstance(alpha, Tensor) and activation.shape == alpha.shape:
-            self.activation, self.alpha = activation, alpha
-        else:
-            self.activation, self.alpha = broadcast_all(activation, alpha)
+        self.activation, self.alpha = broadcast_floats(activation, alpha)
         self.unit_mean = unit_mean
         self._log_activation: Tensor | None = None
         super().__init__(self.activation.shape, validate_args=validate_args)
@@ -60,7 +65,7 @@ class MultiplicativeLogNormal(TorchDistribution):
         validate_args: bool | None = None,
     ) -> "MultiplicativeLogNormal":
         """Build the distribution from log f, which keeps activations that underflow off the atom."""
-        log_activation, alpha = broadcast_all(log_activation, alpha)
+        log_activation, alpha = broadcast_floats(log_activation, alpha)
         new = cls(log_activation.exp(), alpha, unit_mean=unit_mean, validate_args=validate_args)
         new._log_activation = log_activation
         return new
@@ -77,8 +82,13 @@ class MultiplicativeLogNormal(TorchDistribution):
         new._log_activation = None if log_f is None else log_f.expand(batch_shape)
         new.unit_mean = self.unit_mean
         super(MultiplicativeLogNormal, new).__init__(batch_shape, validate_args=False)
-        new._validate_args = self._validate_args
-        return new
+        return copy_flags(self, new)
+
+    @constraints.dependent_property(is_discrete=False, event_dim=0)
+    def support(self) -> constraints.Constraint:
+        """Values of at least zero; it has no smooth transform to the line where some activation is an atom."""
+        # Without an atom the values are positive, and a transform of the line need not reach zero.
+        return WithAtoms(constraints.nonnegative, self.is_atom)
 
     @property
     def is_atom(self) -> Tensor:
@@ -93,7 +103,16 @@ class MultiplicativeLogNormal(TorchDistribution):
     @property
     def loc(self) -> Tensor:
         """Mean of log z, ``log f + m``, and -inf on the atom."""
-        return self._finite_loc().masked_fill(self.is_atom, -math.inf)
+        return self.finite_loc().masked_fill(self.is_atom, -math.inf).to(self.alpha.dtype)
+
+    def finite_loc(self, dtype: torch.dtype | None = None) -> Tensor:
+        """Mean of log z, and on the atom a number, so that gradients are finite too.
+
+        Args:
+            dtype: The type to compute it in; by default that of the parameters, and float32 for the half types.
+        """
+        log_f = self._log_f(dtype)
+        return log_f + self._shift_of(self.alpha.to(log_f.dtype)) if self.unit_mean else log_f
 
     @property
     def noise_free(self) -> Tensor:
@@ -105,47 +124,89 @@ class MultiplicativeLogNormal(TorchDistribution):
         shape = self._extended_shape(sample_shape)
         noise = torch.randn(shape, dtype=self.alpha.dtype, device=self.alpha.device)
         log_eps = self.alpha * noise + self.shift if self.unit_mean else self.alpha * noise
-        if self._log_activation is None:
+        if self._log_activation is not None:
+            z = (self._log_f() + log_eps).exp().to(noise.dtype)
+        elif noise.dtype != torch.float16:
             return self.activation * log_eps.exp()
-        z = (self._finite_loc(shifted=False) + log_eps).exp()
+        else:
+            z = self.activation * log_eps.exp()
         # A positive activation must not round down onto the atom, where its density is zero.
-        return z.clamp_min(torch.finfo(z.dtype).tiny).masked_fill(self.is_atom, 0.0)
+        return z.clamp_min(_smallest(z.dtype)).masked_fill(self.is_atom, 0.0)
 
     def log_prob(self, value: Tensor) -> Tensor:
         """Log density against Lebesgue measure plus a unit mass at zero."""
         if self._validate_args:
             self._validate_sample(value)
-        positive = value > 0
-        log_z = torch.where(positive, value, 1.0).log()
-        score = (log_z - self._finite_loc()) / self.alpha
-        density = -0.5 * score.square() - self.alpha.log() - 0.5 * math.log(2 * math.pi) - log_z
-        density = torch.where(positive, density, -math.inf)
-        return torch.where(self.is_atom, torch.where(value == 0, 0.0, -math.inf), density)
+        dtype, (value, alpha) = raised(value, self.alpha)
+        atom, loc = self.is_atom, self.finite_loc(alpha.dtype)
+        density = log_normal_density(value, loc, alpha).masked_fill(atom, -math.inf)
+        return density.masked_fill(atom & (value == 0), 0.0).to(dtype)
+
+    def cdf(self, value: Tensor) -> Tensor:
+        """``Phi((log z - log f - m) / alpha)``; on the atom a step at zero."""
+        dtype, (value, alpha) = raised(value, self.alpha)
+        mass = log_normal_cdf(value, self.finite_loc(alpha.dtype), alpha)
+        return torch.where(self.is_atom, cdf_of_zero(value), mass).to(dtype)
+
+    def icdf(self, value: Tensor) -> Tensor:
+        """Quantile ``f exp(m + alpha Phi⁻¹(u))``, which is zero on the atom; NaN outside of [0, 1]."""
+        dtype, (value, alpha) = raised(value, self.alpha)
+        inside = (value >= 0) & (value <= 1)
+        quantile = log_normal_icdf(value, self.finite_loc(alpha.dtype), alpha)
+        return quantile.masked_fill(self.is_atom & inside, 0.0).to(dtype)
 
     @property
     def mean(self) -> Tensor:
         """``f exp(m + alpha²/2)``."""
-        return self.activation if self.unit_mean else self.activation * (0.5 * self.alpha.square()).exp()
+        if self.unit_mean:
+            return self.activation
+        return self._scaled(0.5 * single_or_wider(self.alpha).square()).to(self.alpha.dtype)
 
     @property
     def variance(self) -> Tensor:
         """``mean² (exp(alpha²) - 1)``."""
-        return self.mean.square() * torch.expm1(self.alpha.square())
+        return self._spread().square().to(self.alpha.dtype)
+
+    @property
+    def stddev(self) -> Tensor:
+        """Square root of the variance, which may itself leave the range of its type."""
+        return self._spread().to(self.alpha.dtype)
 
     @property
     def mode(self) -> Tensor:
         """``f exp(m - alpha²)``, and zero on the atom."""
-        return self.activation * (self.shift - self.alpha.square()).exp()
+        alpha = single_or_wider(self.alpha)
+        return self._scaled(self._shift_of(alpha) - alpha.square()).to(self.alpha.dtype)
 
     def entropy(self) -> Tensor:
         """``log f + m + ½ log(2 pi e alpha²)`` nats, and zero on the atom."""
-        entropy = self._finite_loc() + self.alpha.log() + 0.5 * math.log(2 * math.pi * math.e)
-        return entropy.masked_fill(self.is_atom, 0.0)
+        alpha = single_or_wider(self.alpha)
+        entropy = self.finite_loc() + alpha.log() + 0.5 * math.log(2 * math.pi * math.e)
+        return entropy.masked_fill(self.is_atom, 0.0).to(self.alpha.dtype)
 
-    def _finite_loc(self, *, shifted: bool = True) -> Tensor:
+    def _log_f(self, dtype: torch.dtype | None = None) -> Tensor:
+        given = self.activation if self._log_activation is None else self._log_activation
+        value = single_or_wider(given) if dtype is None else given.to(dtype)
         # Filling before the logarithm keeps the gradient at the atom zero instead of NaN.
         if self._log_activation is None:
-            log_f = self.activation.masked_fill(self.is_atom, 1.0).log()
-        else:
-            log_f = self._log_activation.masked_fill(self.is_atom, 0.0)
-        return log_f + self.shift if shifted and self.unit_mean else log_f
+            return value.masked_fill(self.is_atom, 1.0).log()
+        return value.masked_fill(self.is_atom, 0.0)
+
+    def _shift_of(self, alpha: Tensor) -> Tensor | float:
+        return -0.5 * alpha.square() if self.unit_mean else 0.0
+
+    def _scaled(self, log_factor: Tensor) -> Tensor:
+        """``f`` times the exponential of a number, in float32 at least."""
+        if self._log_activation is None:
+            return single_or_wider(self.activation) * log_factor.exp()
+        return (self._log_f() + log_factor).exp().masked_fill(self.is_atom, 0.0)
+
+    def _spread(self) -> Tensor:
+        alpha = single_or_wider(self.alpha)
+        return self._scaled(self._shift_of(alpha) + alpha.square()) * relative_spread(alpha)
+
+
+def _smallest(dtype: torch.dtype) -> float:
+    """The smallest positive number that is used: in float16, whose normal numbers end at 6e-5, a subnormal one."""
+    limits = torch.finfo(dtype)
+    return limits.smallest_normal * (limits.eps if dtype == torch.float16 else 1.0)

@@ -6,8 +6,12 @@ import torch
 from pyro.distributions import constraints
 from pyro.distributions.torch_distribution import TorchDistribution
 from torch import Tensor
-from torch.distributions.utils import broadcast_all
 from torch.types import _size
+
+from ib_pyro.checks import fails
+from ib_pyro.distributions.flags import copy_flags
+from ib_pyro.distributions.supports import WithAtoms, cdf_of_zero
+from ib_pyro.precision import broadcast_floats, raised
 
 __all__ = ["MultiplicativeNormal"]
 
@@ -32,7 +36,6 @@ class MultiplicativeNormal(TorchDistribution):
     """
 
     arg_constraints = {"activation": constraints.real, "alpha": constraints.positive}
-    support = constraints.real
     has_rsample = True
 
     def __init__(
@@ -45,10 +48,10 @@ class MultiplicativeNormal(TorchDistribution):
     ) -> None:
         if approximation not in APPROXIMATIONS:
             raise ValueError(f"approximation={approximation!r} is unknown; choose one of {APPROXIMATIONS}")
-        self.activation, self.alpha = broadcast_all(activation, alpha)
+        self.activation, self.alpha = broadcast_floats(activation, alpha)
         self.approximation = approximation
         super().__init__(self.activation.shape, validate_args=validate_args)
-        if self._validate_args and approximation == "kingma" and (self.alpha > 1).any():
+        if self._validate_args and approximation == "kingma" and fails(self.alpha <= 1):
             raise ValueError(
                 f"alpha reaches {self.alpha.max():.4g}, but Kingma's fit of the rate holds for alpha <= 1; "
                 "bound alpha, or use approximation='molchanov'"
@@ -64,8 +67,12 @@ class MultiplicativeNormal(TorchDistribution):
         new.alpha = self.alpha.expand(batch_shape)
         new.approximation = self.approximation
         super(MultiplicativeNormal, new).__init__(batch_shape, validate_args=False)
-        new._validate_args = self._validate_args
-        return new
+        return copy_flags(self, new)
+
+    @constraints.dependent_property(is_discrete=False, event_dim=0)
+    def support(self) -> constraints.Constraint:
+        """The real line; it has no smooth transform to itself where some activation is an atom."""
+        return WithAtoms(constraints.real, self.is_atom)
 
     @property
     def is_atom(self) -> Tensor:
@@ -88,10 +95,27 @@ class MultiplicativeNormal(TorchDistribution):
         if self._validate_args:
             self._validate_sample(value)
         atom = self.is_atom
-        f = self.activation.masked_fill(atom, 1.0)
-        variance = self.alpha * f.square()
-        density = -0.5 * ((value - f).square() / variance + variance.log() + math.log(2 * math.pi))
-        return torch.where(atom, torch.where(value == 0, 0.0, -math.inf), density)
+        dtype, (value, f, alpha) = raised(value, self.activation, self.alpha)
+        f = f.masked_fill(atom, 1.0)
+        # In units of f, whose square may leave the range of the type where f does not.
+        score = (value - f) / f / alpha.sqrt()
+        density = -0.5 * (score.square() + alpha.log() + math.log(2 * math.pi)) - f.abs().log()
+        return density.masked_fill(atom, -math.inf).masked_fill(atom & (value == 0), 0.0).to(dtype)
+
+    def cdf(self, value: Tensor) -> Tensor:
+        """``Phi((z - f) / (|f| sqrt(alpha)))``; on the atom a step at zero."""
+        atom = self.is_atom
+        dtype, (value, f, alpha) = raised(value, self.activation, self.alpha)
+        f = f.masked_fill(atom, 1.0)
+        mass = torch.special.ndtr((value - f) / f.abs() / alpha.sqrt())
+        return torch.where(atom, cdf_of_zero(value), mass).to(dtype)
+
+    def icdf(self, value: Tensor) -> Tensor:
+        """Quantile ``f + |f| sqrt(alpha) Phi⁻¹(u)``, which is zero on the atom; NaN outside of [0, 1]."""
+        inside = (value >= 0) & (value <= 1)
+        dtype, (value, f, alpha) = raised(value, self.activation, self.alpha)
+        quantile = f + f.abs() * (alpha.sqrt() * torch.special.ndtri(value))
+        return quantile.masked_fill(self.is_atom & inside, 0.0).to(dtype)
 
     @property
     def mean(self) -> Tensor:
@@ -101,7 +125,14 @@ class MultiplicativeNormal(TorchDistribution):
     @property
     def variance(self) -> Tensor:
         """``alpha f²``."""
-        return self.alpha * self.activation.square()
+        dtype, (f, alpha) = raised(self.activation, self.alpha)
+        return (alpha * f * f).to(dtype)
+
+    @property
+    def stddev(self) -> Tensor:
+        """``sqrt(alpha) |f|``: the variance may leave the range of its type where this does not."""
+        dtype, (f, alpha) = raised(self.activation, self.alpha)
+        return (alpha.sqrt() * f.abs()).to(dtype)
 
     @property
     def mode(self) -> Tensor:
@@ -110,6 +141,7 @@ class MultiplicativeNormal(TorchDistribution):
 
     def entropy(self) -> Tensor:
         """``½ log(2 pi e alpha f²)`` nats, and zero on the atom."""
-        f = self.activation.masked_fill(self.is_atom, 1.0)
-        entropy = 0.5 * (math.log(2 * math.pi * math.e) + self.alpha.log()) + f.abs().log()
-        return entropy.masked_fill(self.is_atom, 0.0)
+        dtype, (f, alpha) = raised(self.activation, self.alpha)
+        log_f = f.masked_fill(self.is_atom, 1.0).abs().log()
+        entropy = 0.5 * (math.log(2 * math.pi * math.e) + alpha.log()) + log_f
+        return entropy.masked_fill(self.is_atom, 0.0).to(dtype)

@@ -5,8 +5,8 @@ from dataclasses import dataclass, field
 
 from pyro.distributions import Delta
 
-from ib_pyro.elbo.sites import Site
 from ib_pyro.handlers import unwrap
+from ib_pyro.sites import Site
 
 __all__ = ["Attribution", "attribute", "require_rates_apart"]
 

@@ -17,7 +17,19 @@ from ib_pyro.elbo.attribution import Attribution, attribute, require_rates_apart
 from ib_pyro.elbo.loss_module import LossModule
 from ib_pyro.elbo.penalties import Penalty
 from ib_pyro.elbo.site_rate import Rate, check_estimator, site_rate
-from ib_pyro.elbo.sites import (
+from ib_pyro.elbo.terms import Terms, average_terms, report_rates
+from ib_pyro.elbo.total_correlation import TotalCorrelationEstimator, resolve_total_correlation
+from ib_pyro.elbo.weights import (
+    Weight,
+    check_scalar_weight,
+    check_weight,
+    is_zero,
+    require_known_sites,
+    require_reach,
+    weight_of,
+    weighted,
+)
+from ib_pyro.sites import (
     PARTICLES,
     Site,
     have_same_shapes,
@@ -32,19 +44,7 @@ from ib_pyro.elbo.sites import (
     sample_sites,
     scaled_sum,
 )
-from ib_pyro.elbo.terms import Terms, average_terms, report_rates
-from ib_pyro.elbo.total_correlation import TotalCorrelationEstimator, resolve_total_correlation
-from ib_pyro.elbo.traces import trace_pair
-from ib_pyro.elbo.weights import (
-    Weight,
-    check_scalar_weight,
-    check_weight,
-    is_zero,
-    require_known_sites,
-    require_reach,
-    weight_of,
-    weighted,
-)
+from ib_pyro.traces import trace_pair
 
 __all__ = ["InformationBottleneckELBO", "Terms"]
 

@@ -9,8 +9,8 @@ from pyro.distributions import MaskedDistribution
 from torch import Tensor
 from torch.distributions import Distribution, kl_divergence
 
-from ib_pyro.elbo.sites import Site, is_point, log_prob_of
 from ib_pyro.handlers import unwrap
+from ib_pyro.sites import Site, is_point, log_prob_of
 
 __all__ = ["MissingKLError", "Rate", "check_estimator", "require_same_scale", "site_rate"]
 

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from ib_pyro.elbo.attribution import Attribution
 from ib_pyro.elbo.site_rate import Rate
-from ib_pyro.elbo.sites import Site, masked, per_plate, plates_of
+from ib_pyro.sites import Site, masked, per_plate, plates_of
 
 __all__ = ["Terms", "average_terms", "report_rates"]
 

@@ -1,9 +1,12 @@
 """Total correlation of a latent site, estimated from one batch: what gamma weights in the Lagrangian."""
 
 from collections.abc import Callable
+from copy import copy
 
+import torch
 from pyro.distributions.torch_distribution import TorchDistributionMixin
 from torch import Tensor, nn
+from torch.distributions import Distribution
 
 from ib_pyro.handlers import unwrap
 from ib_pyro.information import (
@@ -11,6 +14,7 @@ from ib_pyro.information import (
     gaussian_total_correlation,
     minibatch_total_correlation,
 )
+from ib_pyro.precision import HALF, single_or_wider, without_autocast
 
 __all__ = [
     "CriticTotalCorrelation",
@@ -23,7 +27,8 @@ __all__ = [
 TotalCorrelationEstimator = Callable[[TorchDistributionMixin, Tensor, int], Tensor]
 """Function of a site's posterior p(z|x), its sample z ``[batch, *event]`` and the size of the data set.
 
-It returns TC(z) as a scalar in nats, differentiable in z and the posterior's parameters.
+It returns TC(z) as a scalar in nats, differentiable in z and the posterior's parameters, in the type of z, but float32
+for the half types. Of a single unit it is zero. Those of this module compute outside of autocast.
 """
 
 
@@ -46,6 +51,9 @@ class GaussianTotalCorrelation:
 
     def __call__(self, posterior: TorchDistributionMixin, z: Tensor, dataset_size: int) -> Tensor:
         """Return TC(z) in nats."""
+        if _is_single_unit(z):
+            return _zero(z)
+        z = single_or_wider(z)
         positive = self.space != "identity" and bool((z > 0).all())
         if self.space == "log" and not positive:
             raise ValueError(
@@ -76,6 +84,8 @@ class MinibatchTotalCorrelation:
 
     def __call__(self, posterior: TorchDistributionMixin, z: Tensor, dataset_size: int) -> Tensor:
         """Return TC(z) in nats."""
+        if _is_single_unit(z):
+            return _zero(z)
         log_q = log_density_matrix(posterior, z)
         size = dataset_size if self.num_data is None else self.num_data
         return minibatch_total_correlation(log_q, max(size, len(z)), method=self.method)
@@ -94,7 +104,7 @@ class CriticTotalCorrelation:
 
     def __call__(self, posterior: TorchDistributionMixin, z: Tensor, dataset_size: int) -> Tensor:
         """Return TC(z) in nats."""
-        return critic_total_correlation(self.critic, z)
+        return _zero(z) if _is_single_unit(z) else critic_total_correlation(self.critic, z)
 
 
 def log_density_matrix(posterior: TorchDistributionMixin, z: Tensor) -> Tensor:
@@ -103,6 +113,9 @@ def log_density_matrix(posterior: TorchDistributionMixin, z: Tensor) -> Tensor:
     Args:
         posterior: p(z|x) of a batch, with independent units.
         z: A sample of it, ``[batch, *event]``.
+
+    Returns:
+        Nats, computed outside of autocast in float32 at least.
 
     Raises:
         ValueError: If the units of the posterior are not independent.
@@ -114,8 +127,29 @@ def log_density_matrix(posterior: TorchDistributionMixin, z: Tensor) -> Tensor:
             "estimators of the total correlation need an elementwise posterior made whole by .to_event()"
         )
     # Values of one batch are scored under the parameters of another, where they may lie off its atoms.
-    log_q = elementwise.log_prob(z.unsqueeze(1))
-    return log_q.flatten(2)
+    with without_autocast(z.device):
+        log_q = _in_single(elementwise).log_prob(single_or_wider(z).unsqueeze(1))
+    return log_q.flatten(2) if log_q.dim() > 2 else log_q.unsqueeze(-1)
+
+
+def _in_single(distribution: Distribution) -> Distribution:
+    """The same law with parameters of the half types in float32, where alone its log density keeps its digits."""
+    new = copy(distribution)
+    for name, value in vars(distribution).items():
+        if isinstance(value, Tensor) and value.dtype in HALF:
+            new.__dict__[name] = value.float()
+        elif isinstance(value, Distribution):
+            new.__dict__[name] = _in_single(value)
+    return new
+
+
+def _is_single_unit(z: Tensor) -> bool:
+    return z[:1].numel() == 1
+
+
+def _zero(z: Tensor) -> Tensor:
+    """Zero with a gradient of zero, and no number where z is none."""
+    return torch.where(z.isfinite(), 0.0, single_or_wider(z)).sum()
 
 
 ESTIMATORS: dict[str, Callable[[], TotalCorrelationEstimator]] = {

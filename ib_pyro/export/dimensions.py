@@ -6,7 +6,7 @@ from typing import Any
 
 from torch import Tensor
 
-from ib_pyro.elbo.sites import Site
+from ib_pyro.sites import Site
 
 __all__ = ["Dimensions", "find_plate"]
 
@@ -21,11 +21,13 @@ class Dimensions:
         plate: Name of the plate over the rows of x; None if there is none.
         data_dim: Name of the dimension that this plate becomes; other plates keep their own names.
         given: The user's names for the dimensions of one sample of a site.
+        plates: Names of all plates.
     """
 
     plate: str | None
     data_dim: str
     given: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    plates: frozenset[str] = frozenset()
 
     def own(self, site: str, ndim: int, *, is_layer: bool = False) -> tuple[str, ...]:
         """Return the names of a site's own dimensions, those of one sample.
@@ -36,7 +38,7 @@ class Dimensions:
             is_layer: Whether the site is a layer's, with units or channels; images are taken for one.
 
         Raises:
-            ValueError: If the user named another number of dimensions.
+            ValueError: If the user named another number of dimensions, or a plate has the name of one.
         """
         if site in self.given:
             if len(self.given[site]) != ndim:
@@ -45,9 +47,15 @@ class Dimensions:
                     f"sample of site {site!r} has {ndim}; name those right of its plates"
                 )
             return tuple(self.given[site])
-        if is_layer and ndim in LAYER_DIMS or ndim == 3:
-            return tuple(f"{site}_{part}" for part in LAYER_DIMS[ndim])
-        return tuple(f"{site}_dim_{axis}" for axis in range(ndim))
+        is_named = is_layer and ndim in LAYER_DIMS or ndim == 3
+        parts = LAYER_DIMS[ndim] if is_named else tuple(f"dim_{axis}" for axis in range(ndim))
+        names = tuple(f"{site}_{part}" for part in parts)
+        for name in {*names} & {*self.plates - {self.plate}, self.data_dim}:
+            raise ValueError(
+                f"site {site!r}: a dimension of its own would be called {name!r}, as a plate or that of the rows "
+                f"is; name those of the site with dims={{{site!r}: [...]}}"
+            )
+        return names
 
     def place(self, values: Tensor, site: Site, own: tuple[str, ...] = ()) -> tuple[Tensor, tuple[str, ...]]:
         """Name the dimensions of a site's values, rows of x first.
@@ -73,16 +81,17 @@ class Dimensions:
                 names.insert(0, self.data_dim if plate == self.plate else plate)
         names += own
         if self.data_dim in names:
-            values = values.movedim(names.index(self.data_dim), 0)
-            names = [self.data_dim, *(name for name in names if name != self.data_dim)]
+            rows = names.index(self.data_dim)
+            values = values.movedim(rows, 0)
+            names.insert(0, names.pop(rows))
         return values, tuple(names)
 
 
 def find_plate(sites: Iterable[Site], num_rows: int, plate: str | None) -> str | None:
-    """Return the name of the plate over the rows of x, which all observed sites share.
+    """Return the name of the plate over the rows of x, which all observed sites share, or if none does some are in.
 
     Args:
-        sites: Observed (or predicted) sites.
+        sites: Observed (or predicted) sites, bare factors among them.
         num_rows: Number of rows of x.
         plate: Its name, if the user says so.
 
@@ -94,13 +103,14 @@ def find_plate(sites: Iterable[Site], num_rows: int, plate: str | None) -> str |
     """
     stacks = [[f for f in site["cond_indep_stack"] if f.vectorized] for site in sites]
     frames = {frame.name: frame for stack in stacks for frame in stack}
-    shared = set.intersection(*({f.name for f in stack} for stack in stacks)) if stacks else set()
-    fitting = sorted(name for name in shared if frames[name].size == num_rows)
+    fitting = sorted(name for name, frame in frames.items() if frame.size == num_rows)
     if plate is not None:
         if plate not in fitting:
             sizes = {name: frames[name].size for name in sorted(frames)}
             raise ValueError(f"plate={plate!r} is no plate over the {num_rows} rows of x; there are {sizes}")
         return plate
+    shared = [name for name in fitting if all(name in {f.name for f in stack} for stack in stacks)]
+    fitting = shared or fitting
     if len(fitting) > 1:
         raise ValueError(
             f"plates {fitting} all have the size of x, {num_rows}; name the one over x with plate="

@@ -10,13 +10,13 @@ from pyro.poutine.trace_struct import Trace
 from pyro.poutine.uncondition_messenger import UnconditionMessenger
 from torch import Tensor
 
-from ib_pyro.elbo.sites import Site, is_observation, plates_of, sample_sites
-from ib_pyro.elbo.traces import later_latents
 from ib_pyro.export.program import Program
+from ib_pyro.sites import Site, is_observation, plates_of, sample_sites
+from ib_pyro.traces import later_latents
 
 __all__ = ["Draw", "Sampler", "Sites"]
 
-Arguments = tuple[Tensor, ...]
+Arguments = tuple[Any, ...]
 Sites = dict[str, Site]
 
 
@@ -48,9 +48,14 @@ class Draw:
         return {name: site for name, site in self.guide.items() if name not in self.model}
 
     @property
+    def with_density(self) -> Sites:
+        """The model's observed sites and its bare factors."""
+        return {name: s for name, s in self.model.items() if is_observation(s)}
+
+    @property
     def observed(self) -> Sites:
         """The model's observed sites, without the bare factors."""
-        return {name: s for name, s in self.model.items() if is_observation(s) and s["value"].numel()}
+        return {name: s for name, s in self.with_density.items() if s["value"].numel()}
 
     @property
     def predicted(self) -> Sites:
@@ -74,18 +79,20 @@ class Sampler:
         self.program = program
         self.plate: str | None = None
         self._shared: dict[tuple[str, int], Trace] = {}
+        self._sites: frozenset[str] | None = None
 
     def posterior(self, index: int | None, args: Arguments) -> Draw:
         """Return draw number ``index`` for a batch; None stands for a draw of its own.
 
         Raises:
-            ValueError: If the sites of model and guide do not fit together.
+            ValueError: If the sites of model and guide do not fit together, or are not those of the first draw.
         """
         guide = self._run("guide", self.program.guide, index, args)
         model = poutine.trace(poutine.replay(self.program.model, trace=guide)).get_trace(*args)
         later = later_latents(self.program.model, self.program.guide, (model.nodes, guide.nodes), args, {})
         draw = Draw(sample_sites(guide.nodes), sample_sites(model.nodes), guide, later)
         _require_matching_sites(draw)
+        self._require_same_sites(draw)
         return draw
 
     def prior(self, index: int | None, args: Arguments) -> Sites:
@@ -105,7 +112,16 @@ class Sampler:
         # A later observation may depend on the value of an earlier one: the model runs again.
         model = _ObservationsSampled()(poutine.replay(self.program.model, trace=draw.trace))
         sites = sample_sites(poutine.trace(model).get_trace(*args).nodes)
-        return {name: (sites[name]["value"], sites[name]) for name in draw.observed}
+        return {name: (sites[name]["value"], sites[name]) for name in draw.observed if name in sites}
+
+    def _require_same_sites(self, draw: Draw) -> None:
+        sites = frozenset([*draw.guide, *draw.model])
+        self._sites = sites if self._sites is None else self._sites
+        if sites != self._sites:
+            raise ValueError(
+                f"site {min(sites ^ self._sites)!r} is in some draws and not in others; an export needs the same "
+                "sites in all: sample each always, and mask what does not count"
+            )
 
     def _run(self, kind: str, program: Callable[..., Any], index: int | None, args: Arguments) -> Trace:
         """Trace a program; sites outside of the plate over x take the values of their first batch."""

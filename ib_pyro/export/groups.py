@@ -1,9 +1,9 @@
 """The groups of a result: which there are, and which a program can fill."""
 
 from collections.abc import Iterable
-from difflib import get_close_matches
 
 from ib_pyro.export.draws import Draw
+from ib_pyro.export.names import check_unique, nearest
 
 __all__ = ["GROUPS", "PRIOR_GROUPS", "check_groups", "resolve_groups", "resolve_sites"]
 
@@ -37,10 +37,11 @@ def check_groups(groups: Iterable[str] | None) -> frozenset[str]:
     """
     if groups is None:
         return frozenset(GROUPS)
-    wanted = frozenset([groups] if isinstance(groups, str) else groups)
+    named = [groups] if isinstance(groups, str) else list(groups)
+    check_unique(named, "groups")
+    wanted = frozenset(named)
     for group in sorted(wanted - set(GROUPS)):
-        near = get_close_matches(group, GROUPS) or GROUPS
-        raise ValueError(f"groups: {group!r} is unknown; did you mean {' or '.join(map(repr, near))}?")
+        raise ValueError(f"groups: {group!r} is unknown; did you mean {nearest(group, GROUPS)}?")
     if not wanted:
         raise ValueError(f"groups is empty; name some of {', '.join(GROUPS)}, or leave it out for all")
     return wanted
@@ -79,8 +80,8 @@ def resolve_sites(sites: Iterable[str] | None, draw: Draw) -> frozenset[str]:
     if sites is None:
         return frozenset(known)
     wanted = [sites] if isinstance(sites, str) else list(sites)
+    check_unique(wanted, "sites")
     for site in wanted:
         if site not in known:
-            near = get_close_matches(site, known) or known
-            raise ValueError(f"sites: the program has no latent site {site!r}; it has {near}")
+            raise ValueError(f"sites: the program has no latent site {site!r}; it has {nearest(site, known)}")
     return frozenset(wanted)

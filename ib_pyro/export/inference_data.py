@@ -7,9 +7,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ib_pyro.buffers import buffers_kept
 from ib_pyro.elbo.weights import Weight
-from ib_pyro.export.prepare import Wishes, check_data, prepare
-from ib_pyro.export.program import buffers_kept, resolve_program, seeded, warn_if_batch_norm_trains
+from ib_pyro.export.inputs import Argument, Rows, resolve_inputs
+from ib_pyro.export.prepare import Wishes, check_wishes, prepare
+from ib_pyro.export.program import resolve_program, seeded, warn_if_batch_norm_trains
 from ib_pyro.export.provenance import beta_attributes, version_attributes
 from ib_pyro.export.types import InferenceTree, ProgramLike
 
@@ -18,8 +20,8 @@ __all__ = ["to_arviz"]
 
 def to_arviz(
     program: ProgramLike,
-    x: Tensor,
-    y: Tensor | None = None,
+    x: Rows,
+    y: Argument | None = None,
     *,
     num_samples: int = 100,
     sites: Iterable[str] | None = None,
@@ -47,7 +49,9 @@ def to_arviz(
       ``pyro.deterministic`` sites stand here too;
     * ``sample_stats``: ``z1_rate``, the rate ``KL(p(z|x) || q(z))``, analytic where there is a closed form (the
       attribute ``estimator`` says so) and otherwise ``log p(z|x) - log q(z)`` at the draw; ``distortion``,
-      ``-log p(y|z)``. Nats, one value a row and draw;
+      ``-log p(y|z)``. Nats, one value a row and draw. Observations and factors outside of the plate over x belong to
+      no row; theirs is ``distortion_global``, one value a draw. With beta = 1, the loss at a draw is the sum of all
+      these statistics (a site in several plates summed over each), where nothing is scaled or subsampled;
     * ``posterior_predictive``, ``log_likelihood``: draws of y, and ``log p(y|z_s)`` in nats, one value a row;
     * ``prior``, ``prior_predictive``: draws of z and y from the model alone, where every prior is proper;
     * ``observed_data``, and ``constant_data``: ``index``, the row's position in x, and what is given.
@@ -57,6 +61,9 @@ def to_arviz(
     combined; with rows of that name ``arviz.extract`` and ``arviz.plot_ppc_dist`` fail.) Every variable of
     the posterior has all of them, also the activation and noise of a first layer, which are functions of x and
     the same in every draw: in memory these are views of one draw, and take its memory alone.
+
+    A name stands for one thing: a site ``mu_scale`` beside the noise's scale of a site ``mu``, a site that is called
+    like a dimension, and a name that no file can hold (empty, with a slash) are refused after a first look.
 
     Where an activation is exactly 0, so is z: the draw says nothing of eps, and ``_log_eps`` or ``_eps`` is NaN.
 
@@ -70,13 +77,16 @@ def to_arviz(
 
     The program runs as it is: batch norm stays in its mode (call ``program.eval()`` first for its running
     statistics; training mode warns), effect handlers around the call apply (:func:`ib_pyro.noise_off`),
-    no gradient is kept, and parameters, buffers and devices are left as they are.
+    no gradient is kept, and parameters, buffers and devices are left as they are. (Of a model or guide that is a plain
+    function, the modules are found through its closure, its globals, and the object that it is bound to.)
 
     Args:
         program: A :class:`~ib_pyro.Bottleneck`, or any pair ``(model, guide)``, called as ``model(x, y)`` or, without
             y, as ``model(x)``. Automatic guides work.
-        x: Inputs, ``[N, ...]``.
-        y: Targets, ``[N, ...]``. Without them there is nothing observed, and y is predicted.
+        x: Inputs, ``[N, ...]``. A tuple ``(x1, x2)`` is several arguments, ``model(x1, x2, y)``; a dict of tensors is
+            one, ``model({...}, y)``. All are cut by rows together; what has no rows is bound with
+            ``functools.partial``.
+        y: Targets, ``[N, ...]``, or a dict of such. Without them there is nothing observed, and y is predicted.
         num_samples: Number S of draws.
         sites: Latent and deterministic sites to keep values of; by default all. Rates are of all sites.
         groups: Groups to fill; by default all that can be.
@@ -104,8 +114,9 @@ def to_arviz(
         An ``arviz.InferenceData`` with ArviZ 0.x, an ``xarray.DataTree`` with ArviZ 1.x.
 
     Raises:
-        TypeError: If the program is neither.
-        ValueError: If an argument does not fit: lengths, names of groups or sites, labels, or a plate.
+        TypeError: If the program is neither, or x or y holds something else than tensors.
+        ValueError: If an argument does not fit (lengths, names of groups or sites, labels, a plate), two things would
+            have one name, or sites, shapes or data differ from draw to draw.
         OSError: If the path is taken, has no folder, or the disk is too full.
         ImportError: If a library for the file's format is missing.
 
@@ -127,13 +138,14 @@ def to_arviz(
     from ib_pyro.export.file import announce_size, check_path
     from ib_pyro.export.write import to_file, to_memory
 
-    resolved, data = resolve_program(program), (x,) if y is None else (x, y)
+    resolved = resolve_program(program)
+    inputs = resolve_inputs(x, y, one_argument=resolved.takes_one_argument)
     wishes = Wishes(num_samples, sites, groups, batch_size, constant_data or {}, dims or {}, data_dim, plate)
-    check_data(x, y, wishes)
+    check_wishes(wishes, inputs.num_rows)
     target = None if path is None else check_path(Path(path), overwrite=overwrite)
     warn_if_batch_norm_trains(resolved.modules)
-    with torch.no_grad(), buffers_kept(resolved.modules), seeded(seed, x.device):
-        export, specs, batch_size = prepare(resolved, data, wishes)
+    with torch.no_grad(), buffers_kept(resolved.modules), seeded(seed, inputs.device):
+        export, specs, batch_size = prepare(resolved, inputs, wishes)
         announce_size(sum(spec.stored_bytes for spec in specs), target)
         facts = {"program": resolved.name, "num_draws": num_samples, "batch_size": batch_size}
         attrs = (

@@ -1,15 +1,24 @@
 """The arrays of an export before there is a number in them: shapes, types and sizes."""
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from ib_pyro.export.quantities import Key, Record
+from ib_pyro.export.names import check_variables
+from ib_pyro.export.record import Key, Record
 
-__all__ = ["STATIC_GROUPS", "ArraySpec", "as_numpy", "describe_arrays", "rows_per_batch"]
+__all__ = [
+    "STATIC_GROUPS",
+    "ArraySpec",
+    "as_numpy",
+    "describe_arrays",
+    "require_same_variables",
+    "rows_per_batch",
+]
 
 STATIC_GROUPS = frozenset({"observed_data", "constant_data"})
 DOUBLE_GROUPS = frozenset({"log_likelihood", "sample_stats"})
@@ -92,8 +101,10 @@ def describe_arrays(
         num_draws: Number of draws.
 
     Raises:
-        ValueError: If a variable has a dimension twice, or one that is called ``chain`` or ``draw``.
+        ValueError: If a variable has a dimension twice, a name that no file holds or that is a dimension's, or complex
+            values; or if another draw has other variables.
     """
+    require_same_variables(second, first)
     specs = []
     for (group, name), quantity in first.items():
         leading = {} if group in STATIC_GROUPS else {"chain": 1, "draw": num_draws}
@@ -103,6 +114,12 @@ def describe_arrays(
                 f"variable {name!r} has dimensions {quantity.dims}; they must differ from one another and from "
                 "'chain' and 'draw': rename the plate, or a site's own with dims="
             )
+        other = second[group, name].values
+        if group in STATIC_GROUPS and not _agree(quantity.values, other):
+            raise ValueError(
+                f"group {group!r}: {quantity.claimant} has another value in another draw, and so is no data; "
+                "leave the group out with groups="
+            )
         row_axis = dims.index(data_dim) if data_dim in dims else None
         sizes = [
             num_rows if dim == data_dim else n
@@ -110,9 +127,33 @@ def describe_arrays(
         ]
         shape = (*leading.values(), *sizes)
         dtype = as_numpy(group, quantity.values[:0] if quantity.dims else quantity.values).dtype
-        repeats = bool(leading) and torch.equal(quantity.values, second[group, name].values)
+        repeats = bool(leading) and torch.equal(quantity.values, other)
+        if dtype.kind == "c":
+            raise ValueError(
+                f"group {group!r}: {quantity.claimant} has complex values, which no file holds; pass "
+                "torch.view_as_real(...), or leave it out with sites="
+            )
         specs.append(ArraySpec(group, name, dims, shape, dtype, row_axis, repeats, dict(quantity.attrs)))
+    check_variables(first, (dim for spec in specs for dim in spec.dims))
     return specs
+
+
+def _agree(values: Tensor, other: Tensor) -> bool:
+    # Missing data are NaN, which torch.equal takes for different.
+    if values.shape != other.shape or not values.is_floating_point():
+        return torch.equal(values, other)
+    return torch.allclose(values, other, rtol=0.0, atol=0.0, equal_nan=True)
+
+
+def require_same_variables(record: Record, expected: Iterable[Key]) -> None:
+    """Raise a ValueError if a draw has other variables than those of the first."""
+    other = record.keys() ^ set(expected)
+    if other:
+        group, name = min(other)
+        raise ValueError(
+            f"group {group!r}: variable {name!r} is in some draws and not in others; an export needs the same "
+            "sites in all: sample each always, and mask what does not count"
+        )
 
 
 def rows_per_batch(specs: list[ArraySpec]) -> int:

@@ -6,7 +6,7 @@ import numpy as np
 import xarray as xr
 
 from ib_pyro.export.layout import ArraySpec
-from ib_pyro.export.quantities import Key
+from ib_pyro.export.record import Key
 
 __all__ = ["MemoryStore"]
 

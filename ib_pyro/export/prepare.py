@@ -2,19 +2,24 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from ib_pyro.export.dimensions import Dimensions, find_plate
-from ib_pyro.export.draws import Sampler
+from ib_pyro.export.draws import Draw, Sampler
 from ib_pyro.export.groups import PRIOR_GROUPS, check_groups, resolve_groups, resolve_sites
+from ib_pyro.export.inputs import Inputs
 from ib_pyro.export.layout import ArraySpec, rows_per_batch
+from ib_pyro.export.names import check_dimensions, check_name, nearest
 from ib_pyro.export.program import Program
-from ib_pyro.export.quantities import Quantity, Reader
+from ib_pyro.export.quantities import Reader
+from ib_pyro.export.record import Quantity
 from ib_pyro.export.run import Export
+from ib_pyro.sites import plates_of
 
-__all__ = ["Wishes", "check_data", "prepare"]
+__all__ = ["Wishes", "check_wishes", "prepare"]
 
 ROWS_TO_LOOK_AT = 2
 
@@ -33,43 +38,47 @@ class Wishes:
     plate: str | None
 
 
-def check_data(x: Tensor, y: Tensor | None, wishes: Wishes) -> None:
-    """Raise a ValueError that says which argument does not fit, if one does not."""
+def check_wishes(wishes: Wishes, num_rows: int) -> None:
+    """Raise an error that says which argument does not fit, if one does not, before anything is drawn."""
     check_groups(wishes.groups)
-    if x.dim() == 0 or len(x) == 0:
-        raise ValueError(f"x: expected at least one row [N, ...]; got shape {tuple(x.shape)}")
-    given = wishes.constant_data if y is None else {"y": y, **wishes.constant_data}
-    for name, values in given.items():
-        if len(values) != len(x):
-            raise ValueError(f"{name}: {len(values)} rows for {len(x)} in x; pass one for each")
+    for name, values in wishes.constant_data.items():
+        check_name(name, "constant_data")
+        shape = torch.as_tensor(values).shape
+        if not shape or shape[0] != num_rows:
+            raise ValueError(
+                f"{name}: {shape[0] if shape else 'no'} rows for {num_rows} in x; pass one for each"
+            )
     for name in ("num_samples", "batch_size"):
         value = getattr(wishes, name)
-        if value is not None and value < 1:
+        if value is None:
+            continue
+        if isinstance(value, bool) or not hasattr(value, "__index__"):
+            raise TypeError(f"{name} must be a whole number; got {value!r}")
+        if value < 1:
             raise ValueError(f"{name} must be at least 1; got {value}")
 
 
-def prepare(
-    program: Program, data: tuple[Tensor, ...], wishes: Wishes
-) -> tuple[Export, list[ArraySpec], int]:
+def prepare(program: Program, inputs: Inputs, wishes: Wishes) -> tuple[Export, list[ArraySpec], int]:
     """Look at a program through the first rows of x.
 
     Args:
         program: The program.
-        data: Its arguments, x or x and y.
+        inputs: Its arguments.
         wishes: What is asked for.
 
     Returns:
         The export, its arrays, and the number of rows of a batch.
 
     Raises:
-        ValueError: If a group, site or plate does not exist, or x cannot be cut into batches.
+        ValueError: If a group, site or plate does not exist, two things would have one name, or x cannot be cut into
+            batches.
     """
-    num_rows = len(data[0])
+    num_rows = inputs.num_rows
     look = min(num_rows, wishes.batch_size or (ROWS_TO_LOOK_AT if program.is_amortised else num_rows))
     sampler = Sampler(program)
-    rows = tuple(tensor[:look] for tensor in data)
+    rows = inputs.rows(slice(0, look))
     draw = sampler.posterior(None, rows)
-    plate = find_plate((draw.observed or draw.predicted).values(), look, wishes.plate)
+    plate = find_plate((draw.with_density or draw.predicted).values(), look, wishes.plate)
     if plate is None and look < num_rows:
         raise ValueError(
             "no plate around the observed sites has the size of a batch of x, so that x cannot be cut into batches; "
@@ -77,10 +86,10 @@ def prepare(
         )
     is_proper = _has_proper_prior(sampler, rows, wishes)
     groups = resolve_groups(wishes.groups, draw, prior_is_proper=is_proper)
-    dimensions = Dimensions(plate, wishes.data_dim, wishes.dims)
+    dimensions = _dimensions(draw, plate, wishes)
     reader = Reader(groups, resolve_sites(wishes.sites, draw), dimensions)
     constants = _constants(num_rows, wishes, dimensions)
-    export = Export(sampler, reader, data, constants, wishes.num_samples)
+    export = Export(sampler, reader, inputs, constants, int(wishes.num_samples))
     specs = export.describe(look)
     default = rows_per_batch(specs) if program.is_amortised else num_rows
     batch_size = min(wishes.batch_size or default, num_rows)
@@ -89,7 +98,19 @@ def prepare(
     return export, specs, batch_size
 
 
-def _has_proper_prior(sampler: Sampler, rows: tuple[Tensor, ...], wishes: Wishes) -> bool:
+def _dimensions(draw: Draw, plate: str | None, wishes: Wishes) -> Dimensions:
+    plates = frozenset(
+        name for side in (draw.model, draw.guide) for s in side.values() for name in plates_of(s)
+    )
+    check_dimensions(wishes.data_dim, plate, plates, wishes.dims)
+    known = {*draw.model, *draw.latent, "index", *wishes.constant_data}
+    for site in wishes.dims:
+        if site not in known:
+            raise ValueError(f"dims: the program has no site {site!r}; it has {nearest(site, sorted(known))}")
+    return Dimensions(plate, wishes.data_dim, wishes.dims, plates)
+
+
+def _has_proper_prior(sampler: Sampler, rows: tuple[Any, ...], wishes: Wishes) -> bool:
     if not check_groups(wishes.groups) & PRIOR_GROUPS:
         return False
     try:
@@ -105,5 +126,5 @@ def _constants(num_rows: int, wishes: Wishes, dimensions: Dimensions) -> dict[st
     for name, values in given.items():
         values = torch.as_tensor(values)
         own = dimensions.own(name, values.dim() - 1)
-        constants[name] = Quantity(values, (dimensions.data_dim, *own))
+        constants[name] = Quantity(values, (dimensions.data_dim, *own), claimant=f"the given {name!r}")
     return constants

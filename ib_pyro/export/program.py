@@ -11,9 +11,10 @@ from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from ib_pyro.bottleneck import Bottleneck
+from ib_pyro.buffers import modules_behind
 from ib_pyro.export.types import ProgramLike
 
-__all__ = ["Program", "buffers_kept", "resolve_program", "seeded", "warn_if_batch_norm_trains"]
+__all__ = ["Program", "resolve_program", "seeded", "warn_if_batch_norm_trains"]
 
 
 @dataclass(frozen=True)
@@ -27,6 +28,7 @@ class Program:
         is_amortised: Whether the guide's sites are known to be functions of x, so that x may be cut into batches.
         name: What to call the program in the result's attributes.
         num_data: Number of samples that it was fitted to, where it knows.
+        takes_one_argument: Whether the program is known to take a single x.
     """
 
     model: Callable[..., Any]
@@ -35,6 +37,7 @@ class Program:
     is_amortised: bool
     name: str
     num_data: int | None = None
+    takes_one_argument: bool = False
 
 
 def resolve_program(program: ProgramLike) -> Program:
@@ -45,11 +48,12 @@ def resolve_program(program: ProgramLike) -> Program:
     """
     if isinstance(program, tuple) and len(program) == 2 and all(map(callable, program)):
         model, guide = program
-        modules = tuple(side for side in program if isinstance(side, nn.Module))
+        modules = modules_behind(model, guide)
         return Program(model, guide, modules, is_amortised=False, name=_name_of(model))
     if isinstance(program, Bottleneck):
         sides, num_data = (program.model, program.guide), program.num_data
-        return Program(*sides, (program,), is_amortised=True, name="Bottleneck", num_data=num_data)
+        facts: dict[str, Any] = {"name": "Bottleneck", "num_data": num_data, "takes_one_argument": True}
+        return Program(*sides, (program,), is_amortised=True, **facts)
     raise TypeError(f"program must be a Bottleneck or a pair (model, guide); got {type(program).__name__}")
 
 
@@ -61,17 +65,6 @@ def warn_if_batch_norm_trains(modules: tuple[nn.Module, ...]) -> None:
             "depend on batch_size; call program.eval() first to export with the running statistics",
             stacklevel=3,
         )
-
-
-@contextmanager
-def buffers_kept(modules: tuple[nn.Module, ...]) -> Iterator[None]:
-    """Put the modules' buffers back afterwards, such as the statistics that batch norm updates when training."""
-    kept = [(buffer, buffer.clone()) for module in modules for buffer in module.buffers()]
-    try:
-        yield
-    finally:
-        for buffer, value in kept:
-            buffer.copy_(value)
 
 
 @contextmanager

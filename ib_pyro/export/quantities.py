@@ -1,35 +1,23 @@
 """What is read off a draw: named tensors, by group and variable."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
-from types import MappingProxyType
-from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from ib_pyro.elbo.attribution import attribute
 from ib_pyro.elbo.site_rate import Rate, site_rate
-from ib_pyro.elbo.sites import Site, is_observation, log_prob_of, masked, per_plate, scaled_sum
 from ib_pyro.export.dimensions import Dimensions
 from ib_pyro.export.draws import Draw, Sites
 from ib_pyro.export.noise import noise_variables
+from ib_pyro.export.record import Key, Quantity
 from ib_pyro.handlers import unwrap
+from ib_pyro.sites import Site, log_prob_of, masked, per_plate, plates_of, scaled_sum
 
-__all__ = ["Key", "Quantity", "Reader", "Record"]
+__all__ = ["Reader"]
 
-Key = tuple[str, str]
-
-
-class Quantity(NamedTuple):
-    """A tensor with the names of its dimensions, and what to say of it."""
-
-    values: Tensor
-    dims: tuple[str, ...]
-    attrs: Mapping[str, str] = MappingProxyType({})
-
-
-Record = dict[Key, Quantity]
+Items = Iterator[tuple[Key, Quantity]]
 
 
 @dataclass(frozen=True)
@@ -46,42 +34,38 @@ class Reader:
     sites: frozenset[str]
     dimensions: Dimensions
 
-    def draw(self, draw: Draw, predictive: dict[str, tuple[Tensor, Site]]) -> Record:
+    def draw(self, draw: Draw, predictive: dict[str, tuple[Tensor, Site]]) -> Items:
         """Return what differs from draw to draw: posterior, statistics, predictive and likelihood."""
-        record: Record = {}
         if "posterior" in self.groups:
-            record |= self._posterior(draw)
+            yield from self._posterior(draw)
         if "sample_stats" in self.groups:
-            record |= self._statistics(draw)
+            yield from self._statistics(draw)
         if "log_likelihood" in self.groups:
             for name, site in draw.observed.items():
                 log_prob = masked(log_prob_of(name, site), site)
-                record["log_likelihood", name] = self._place(log_prob, site, text="log p(y|z)", units="nats")
+                quantity = self._place(log_prob, site, text="log p(y|z)", units="nats")
+                yield ("log_likelihood", name), quantity
         if "posterior_predictive" in self.groups:
             for name, (values, site) in predictive.items():
-                record["posterior_predictive", name] = self._value(values, site)
-        return record
+                yield ("posterior_predictive", name), self._value(values, site)
 
-    def observed(self, draw: Draw) -> Record:
+    def observed(self, draw: Draw) -> Items:
         """Return the observed data."""
-        if "observed_data" not in self.groups:
-            return {}
-        return {("observed_data", n): self._value(site["value"], site) for n, site in draw.observed.items()}
+        if "observed_data" in self.groups:
+            for name, site in draw.observed.items():
+                yield ("observed_data", name), self._value(site["value"], site)
 
-    def prior(self, sites: Sites, draw: Draw) -> Record:
+    def prior(self, sites: Sites, draw: Draw) -> Items:
         """Return a draw from the prior, and from the prior predictive."""
-        record: Record = {}
         for name in draw.latent:
-            if name in self.sites and "prior" in self.groups:
+            if name in self.sites and name in sites and "prior" in self.groups:
                 is_layer = hasattr(unwrap(draw.guide[name]["fn"]), "noise_free")
-                record["prior", name] = self._value(sites[name]["value"], sites[name], is_layer=is_layer)
+                yield ("prior", name), self._value(sites[name]["value"], sites[name], is_layer=is_layer)
         for name in [*draw.observed, *draw.predicted]:
-            if "prior_predictive" in self.groups:
-                record["prior_predictive", name] = self._value(sites[name]["value"], sites[name])
-        return record
+            if name in sites and "prior_predictive" in self.groups:
+                yield ("prior_predictive", name), self._value(sites[name]["value"], sites[name])
 
-    def _posterior(self, draw: Draw) -> Record:
-        record: Record = {}
+    def _posterior(self, draw: Draw) -> Items:
         for name in draw.latent:
             if name not in self.sites:
                 continue
@@ -89,31 +73,47 @@ class Reader:
             site, fn = draw.model[name], draw.guide[name]["fn"]
             is_layer = hasattr(unwrap(fn), "noise_free")
             z = site["value"]
-            record["posterior", name] = self._value(z, site, is_layer=is_layer, text="z")
+            yield ("posterior", name), self._value(z, site, is_layer=is_layer, text="z")
             own = self.dimensions.own(name, fn.event_dim, is_layer=is_layer)
             for suffix, variable in noise_variables(fn, z).items():
-                key = "posterior", f"{name}_{suffix}"
-                record[key] = self._place(variable.values, site, own, text=variable.long_name)
+                values = variable.values.expand(site["fn"].shape())
+                quantity = self._place(values, site, own, text=variable.long_name)
+                claimant = f"the noise's {suffix} of site {name!r}"
+                yield ("posterior", f"{name}_{suffix}"), quantity._replace(claimant=claimant)
         for name, site in draw.deterministic.items():
             if name in self.sites:
-                record["posterior", name] = self._deterministic(name, site)
-        return record
+                yield ("posterior", name), self._deterministic(name, site)
 
-    def _statistics(self, draw: Draw) -> Record:
-        record: Record = {}
+    def _statistics(self, draw: Draw) -> Items:
         for name, (rate, site, estimator) in _rates(draw).items():
             text = f"rate of site {name}, KL(p(z|x) || q(z))"
             quantity = self._place(rate, site, text=text, units="nats", estimator=estimator)
-            record["sample_stats", f"{name}_rate"] = quantity
-        observations = [(n, s) for n, s in draw.model.items() if is_observation(s)]
-        plate = self.dimensions.plate
-        keep = {plate} if plate is not None else set()
-        if observations:
-            log_probs = [per_plate(masked(log_prob_of(n, s), s), s, keep) for n, s in observations]
-            dims = (self.dimensions.data_dim,) if plate is not None else ()
-            attrs = {"long_name": "distortion, -log p(y|z)", "units": "nats"}
-            record["sample_stats", "distortion"] = Quantity(-torch.stack(log_probs).sum(0), dims, attrs)
-        return record
+            yield ("sample_stats", f"{name}_rate"), quantity._replace(claimant=f"the rate of site {name!r}")
+        for name, quantity in self._distortions(draw).items():
+            yield ("sample_stats", name), quantity
+
+    def _distortions(self, draw: Draw) -> dict[str, Quantity]:
+        """Return ``-log p(y|z)`` of the observations, and apart from it of those that belong to no row of x."""
+        plate, text = self.dimensions.plate, "distortion, -log p(y|z)"
+        parts: dict[str, list[Tensor]] = {}
+        for name, site in draw.with_density.items():
+            keep = {name for name in plates_of(site) if name == plate}
+            log_prob = masked(log_prob_of(name, site), site)
+            # A sum over plates in half precision would stop counting.
+            log_prob = per_plate(log_prob.to(torch.promote_types(log_prob.dtype, torch.float32)), site, keep)
+            parts.setdefault("distortion" if keep or plate is None else "distortion_global", []).append(
+                log_prob
+            )
+        said = {"distortion": text, "distortion_global": f"{text}, outside of the plate over x"}
+        return {
+            name: Quantity(
+                -torch.stack(log_probs).sum(0),
+                (self.dimensions.data_dim,)[: log_probs[0].dim()],
+                {"long_name": said[name], "units": "nats"},
+                f"the {name}",
+            )
+            for name, log_probs in parts.items()
+        }
 
     def _value(self, values: Tensor, site: Site, *, is_layer: bool = False, text: str = "") -> Quantity:
         own = self.dimensions.own(site["name"], site["fn"].event_dim, is_layer=is_layer)
@@ -129,7 +129,8 @@ class Reader:
         self, values: Tensor, site: Site, own: tuple[str, ...] = (), *, text: str = "", **attrs: str
     ) -> Quantity:
         placed, dims = self.dimensions.place(values, site, own)
-        return Quantity(placed, dims, ({"long_name": text} if text else {}) | attrs)
+        attrs = ({"long_name": text} if text else {}) | attrs
+        return Quantity(placed, dims, attrs, f"site {site['name']!r}")
 
 
 def _rates(draw: Draw) -> dict[str, tuple[Tensor, Site, str]]:

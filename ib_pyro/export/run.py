@@ -1,17 +1,20 @@
 """The loop of an export: batches of rows, draws of each, and the arrays they go to."""
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
-from torch import Tensor
 
 from ib_pyro.export.draws import Sampler
 from ib_pyro.export.groups import PRIOR_GROUPS
-from ib_pyro.export.layout import ArraySpec, as_numpy, describe_arrays
-from ib_pyro.export.quantities import Quantity, Reader, Record
+from ib_pyro.export.inputs import Inputs
+from ib_pyro.export.layout import ArraySpec, as_numpy, describe_arrays, require_same_variables
+from ib_pyro.export.quantities import Reader
+from ib_pyro.export.record import Key, Quantity, Record, gather
 
 __all__ = ["Export", "Store"]
+
+PREDICTIVE_GROUPS = frozenset({"posterior_predictive", "prior_predictive"})
 
 
 class Store(Protocol):
@@ -28,21 +31,21 @@ class Export:
     Attributes:
         sampler: Draws from the program.
         reader: Reads variables off a draw.
-        data: The arguments of model and guide: x, or x and y.
+        inputs: The arguments of model and guide.
         constants: Given values, one for each row of x.
         num_draws: Number of draws.
     """
 
     sampler: Sampler
     reader: Reader
-    data: tuple[Tensor, ...]
+    inputs: Inputs
     constants: dict[str, Quantity]
     num_draws: int
 
     @property
     def num_rows(self) -> int:
         """Number of rows of x."""
-        return len(self.data[0])
+        return self.inputs.num_rows
 
     def describe(self, num_rows: int) -> list[ArraySpec]:
         """Describe the arrays, from two draws for the first ``num_rows`` rows."""
@@ -60,27 +63,52 @@ class Export:
             specs: The arrays, as described.
             batch_size: Number of rows of x that the program sees at once.
         """
+        whole: dict[Key, np.ndarray] = {}
+        keys = {spec.key for spec in specs}
         for start in range(0, self.num_rows, batch_size):
             rows = slice(start, min(start + batch_size, self.num_rows))
-            # What has no rows is the same for every batch, and is written with the first.
-            due = [spec for spec in specs if spec.row_axis is not None or start == 0]
-            blocks = [np.empty(spec.block_shape(rows.stop - start), spec.dtype) for spec in due]
+            blocks = {spec.key: np.empty(spec.block_shape(rows.stop - start), spec.dtype) for spec in specs}
             for index in range(self.num_draws):
                 record = self._record(index, rows)
-                for spec, block in zip(due, blocks, strict=True):
+                require_same_variables(record, keys)
+                for spec in specs:
                     target = (0, index) if spec.has_draws else ...
-                    block[target] = as_numpy(spec.group, record[spec.key].values)
-            for spec, block in zip(due, blocks, strict=True):
-                store.write(spec, rows, block)
+                    _put(blocks[spec.key], target, spec, record[spec.key])
+            for spec in specs:
+                # What has no rows is the same for every batch, and is written with the first.
+                if spec.row_axis is not None or start == 0:
+                    store.write(spec, rows, blocks[spec.key])
+                else:
+                    _require_same(spec, blocks[spec.key], whole[spec.key])
+            whole = whole or {spec.key: blocks[spec.key] for spec in specs if spec.row_axis is None}
 
     def _record(self, index: int | None, rows: slice) -> Record:
-        args, groups = tuple(tensor[rows] for tensor in self.data), self.reader.groups
+        args, groups = self.inputs.rows(rows), self.reader.groups
         draw = self.sampler.posterior(index, args)
         predictive = self.sampler.predictive(draw, args) if "posterior_predictive" in groups else {}
-        record = self.reader.draw(draw, predictive) | self.reader.observed(draw)
+        parts = [self.reader.draw(draw, predictive), self.reader.observed(draw)]
         if groups & PRIOR_GROUPS:
-            record |= self.reader.prior(self.sampler.prior(index, args), draw)
+            parts.append(self.reader.prior(self.sampler.prior(index, args), draw))
         if "constant_data" in groups:
             given = self.constants.items()
-            record |= {("constant_data", n): q._replace(values=q.values[rows]) for n, q in given}
-        return record
+            parts.append((("constant_data", n), q._replace(values=q.values[rows])) for n, q in given)
+        return gather(*parts)
+
+
+def _put(block: np.ndarray, target: Any, spec: ArraySpec, quantity: Quantity) -> None:  # noqa: ANN401 (an index)
+    values, part = as_numpy(spec.group, quantity.values), block[target]
+    if values.shape != part.shape:
+        raise ValueError(
+            f"{quantity.claimant}: variable {spec.name!r} has shape {values.shape} in one draw where others have "
+            f"{part.shape}; an array needs one shape: pad what is shorter, and mask it"
+        )
+    block[target] = values
+
+
+def _require_same(spec: ArraySpec, block: np.ndarray, first: np.ndarray) -> None:
+    """Raise unless what is outside of the plate over x was the same for this batch as for the first."""
+    if spec.group not in PREDICTIVE_GROUPS and not np.allclose(block, first, rtol=1e-4, equal_nan=True):
+        raise ValueError(
+            f"group {spec.group!r}: variable {spec.name!r} is outside of the plate over x, and yet differs from batch "
+            "to batch: it depends on the rows in it; leave batch_size out, or put it in the plate"
+        )

@@ -54,13 +54,14 @@ def skeleton(
     sizes: dict[str, int] = {}
     groups: dict[str, dict[str, np.ndarray]] = {}
     for spec in specs:
+        labels_of = groups.setdefault(spec.group, {})  # also where no variable has a dimension
         for dim, size in zip(spec.dims, spec.shape, strict=True):
             if sizes.setdefault(dim, size) != size:
                 raise ValueError(
                     f"variable {spec.name!r}: dimension {dim!r} has size {size} here and {sizes[dim]} elsewhere; "
                     "rename one with dims="
                 )
-            groups.setdefault(spec.group, {})[dim] = np.asarray(coords.get(dim, np.arange(size)))
+            labels_of[dim] = np.asarray(coords.get(dim, np.arange(size)))
     for dim, labels in coords.items():
         if dim not in sizes:
             raise ValueError(f"coords: there is no dimension {dim!r}; there are {sorted(sizes)}")

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from ib_pyro.information.minibatch import minibatch_aggregate_posterior
+from ib_pyro.precision import single_or_wider
 
 __all__ = ["RateDecomposition", "rate_decomposition"]
 
@@ -46,7 +47,7 @@ def rate_decomposition(
             :func:`~ib_pyro.information.minibatch_log_weights`.
 
     Returns:
-        The terms, nats per sample, means over the batch.
+        The terms, nats per sample, means over the batch; float32 for the half types.
 
     Raises:
         ValueError: The two shapes do not match, or as
@@ -58,7 +59,8 @@ def rate_decomposition(
             f"log_prior must be [..., B, d] = [..., {', '.join(map(str, aggregate.marginals.shape[-2:]))}] "
             f"to match log_q_z_given_x; got shape {tuple(log_prior.shape)}"
         )
-    conditional = torch.diagonal(log_q_z_given_x, dim1=-3, dim2=-2).sum(-2)
+    log_prior = single_or_wider(log_prior)
+    conditional = torch.diagonal(single_or_wider(log_q_z_given_x), dim1=-3, dim2=-2).sum(-2)
     return RateDecomposition(
         mutual_information=(conditional - aggregate.joint).mean(-1),
         total_correlation=aggregate.total_correlation,

@@ -1,11 +1,13 @@
 """Total correlation by telling samples from permuted samples: a density-ratio critic."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+
+from ib_pyro.precision import single_or_wider, without_autocast
 
 __all__ = ["DensityRatioCritic", "critic_loss", "critic_step", "critic_total_correlation", "permute_dims"]
 
@@ -66,8 +68,9 @@ def critic_loss(logits_joint: Tensor, logits_product: Tensor) -> Tensor:
         logits_product: T at samples of the product of the marginals, any shape.
 
     Returns:
-        Scalar, nats per sample.
+        Scalar, nats per sample, in the type of the logits, but float32 for the half types.
     """
+    logits_joint, logits_product = single_or_wider(logits_joint), single_or_wider(logits_product)
     return 0.5 * (F.softplus(-logits_joint).mean() + F.softplus(logits_product).mean())
 
 
@@ -82,10 +85,14 @@ def critic_total_correlation(critic: nn.Module, z: Tensor) -> Tensor:
         z: Samples ``[B, ...]``.
 
     Returns:
-        Scalar, nats per sample. Neither a lower nor an upper bound.
+        Scalar, nats per sample, in the type of the critic's parameters, but float32 for the half types: a critic of
+        such a type is computed in float32, outside of autocast. Neither a lower nor an upper bound.
     """
-    frozen = {name: value.detach() for name, value in critic.named_parameters()}
-    return torch.func.functional_call(critic, frozen, (z,)).mean()
+    named = [*critic.named_parameters(), *critic.named_buffers()]
+    frozen = {name: single_or_wider(value.detach()) for name, value in named}
+    with without_autocast(z.device):
+        logits = torch.func.functional_call(critic, frozen, (_as_critics(z, frozen.values()),))
+        return single_or_wider(logits).mean()
 
 
 def critic_step(
@@ -104,12 +111,18 @@ def critic_step(
         generator: See :func:`permute_dims`.
 
     Returns:
-        The detached loss before the step, nats per sample (scalar).
+        The detached loss before the step, nats per sample (scalar); see :func:`critic_loss` for its type.
     """
-    z = z.detach()
+    z = _as_critics(z.detach(), critic.parameters())
     optimizer.zero_grad(set_to_none=True)
-    with torch.enable_grad():
+    with torch.enable_grad(), without_autocast(z.device):
         loss = critic_loss(critic(z), critic(permute_dims(z, generator=generator)))
     loss.backward()
     optimizer.step()
     return loss.detach()
+
+
+def _as_critics(z: Tensor, parameters: Iterable[Tensor]) -> Tensor:
+    """Samples in the type of the critic's parameters; in float32 at least if it has none."""
+    first = next((value for value in parameters if value.is_floating_point()), None)
+    return single_or_wider(z) if first is None else z.to(first.dtype)

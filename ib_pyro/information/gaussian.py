@@ -3,6 +3,8 @@
 import torch
 from torch import Tensor
 
+from ib_pyro.precision import single_or_wider, widest, without_autocast
+
 __all__ = ["gaussian_total_correlation", "gaussian_total_correlation_null"]
 
 
@@ -25,9 +27,13 @@ def gaussian_total_correlation(z: Tensor, *, shrinkage: float = 0.0) -> Tensor:
         z: Samples ``[n, ...]``; everything behind the first dimension is flattened to ``d`` units.
         shrinkage: Weight of the identity, in ``[0, 1]``. Needed when ``d >= n``.
 
+    Computed in float64 (on MPS, which has none, in float32) and outside of autocast, whatever the type of z:
+    rounding to bfloat16 can make a correlation matrix singular, and an offset of a million standard deviations
+    cancels only there.
+
     Returns:
-        Scalar, nats per sample of z (not summed over the n samples), in the dtype of ``z``. Units that are
-        collinear to the precision of that dtype give ``inf``, as do values that are not finite.
+        Scalar, nats per sample of z (not summed over the n samples), in the type of ``z``, but float32 for the half
+        types. Units that are collinear to the precision of z's type give ``inf``, as do values that are not finite.
 
     Raises:
         ValueError: ``z`` has no unit dimension or too few samples for its units, or the shrinkage is not in
@@ -42,28 +48,35 @@ def gaussian_total_correlation(z: Tensor, *, shrinkage: float = 0.0) -> Tensor:
         raise ValueError(f"z must be [n, ...] with at least one unit dimension; got shape {tuple(z.shape)}")
     if not 0.0 <= shrinkage <= 1.0:
         raise ValueError(f"shrinkage must lie in [0, 1]; got {shrinkage}")
-    z = z.flatten(1)
+    z = z.flatten(1) if z.is_floating_point() else z.flatten(1).to(torch.get_default_dtype())
     n, d = z.shape
     if shrinkage == 0.0 and d >= n:
         raise ValueError(
             f"{d} units need more than {d} samples for a full-rank covariance, z has {n}; "
             "pass more samples, fewer units, or shrinkage > 0"
         )
-    identity = torch.eye(d, dtype=z.dtype, device=z.device)
-    factor, failure = torch.linalg.cholesky_ex((1.0 - shrinkage) * _off_diagonal_correlation(z) + identity)
-    pivots = factor.diagonal()
-    # An exactly collinear unit leaves a pivot of pure rounding error, of either sign.
-    collinear = (failure > 0) | (pivots.detach().square() < 64 * torch.finfo(z.dtype).eps).any()
-    return torch.where(collinear, torch.inf, -pivots.log().sum())
+    with without_autocast(z.device):
+        correlation = _off_diagonal_correlation(z)
+        identity = torch.eye(d, dtype=correlation.dtype, device=z.device)
+        factor, failure = torch.linalg.cholesky_ex((1.0 - shrinkage) * correlation + identity)
+        pivots = factor.diagonal()
+        # An exactly collinear unit leaves a pivot of pure rounding error, of z or of the sum, of either sign.
+        rounding = max(64 * torch.finfo(pivots.dtype).eps, (4 * torch.finfo(z.dtype).eps) ** 2)
+        collinear = (failure > 0) | (pivots.detach().square() < rounding).any()
+        total = torch.where(collinear, torch.inf, -pivots.log().sum())
+    return total.to(single_or_wider(z).dtype)
 
 
 def _off_diagonal_correlation(z: Tensor) -> Tensor:
     """Correlation matrix with a zero diagonal, in which constant columns correlate with nothing."""
-    centred = z - z.mean(0)
+    wide = z.to(widest(z.device))
+    # Less the first sample a constant column is exactly zero, and an offset leaves no rounding error behind.
+    centred = wide - wide[:1].detach()
+    centred = centred - centred.mean(0)
     square = centred.square().sum(0)
-    # The mean of a constant column is exact only up to rounding, so "constant" is relative to its size.
-    rounding = 16 * torch.finfo(z.dtype).eps * z.detach().abs().amax(0)
-    alive = ~(square.detach() <= z.shape[0] * rounding.square())  # negated, so that NaN is not "constant"
+    # A column that differs by less than a step of its type, such as the bias of a dead unit, is constant too.
+    step = 0.25 * torch.finfo(z.dtype).eps * wide.detach().abs().amax(0)
+    alive = ~(square.detach() <= z.shape[0] * step.square())  # negated, so that NaN is not "constant"
     scale = torch.where(alive, square, 1.0).sqrt()
     unit = torch.where(alive, centred / scale, 0.0)
     correlation = unit.mT @ unit

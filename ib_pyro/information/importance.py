@@ -5,6 +5,8 @@ import math
 import torch
 from torch import Tensor
 
+from ib_pyro.precision import single_or_wider
+
 __all__ = ["effective_sample_size", "importance_weighted_bound"]
 
 
@@ -19,7 +21,7 @@ def importance_weighted_bound(log_weights: Tensor) -> Tensor:
         log_weights: ``log p(x, z_k) - log q(z_k | x)`` in nats, ``[K, ...]``, usually ``[K, B]``.
 
     Returns:
-        Nats per sample, shape ``[...]``.
+        Nats per sample, shape ``[...]``, in the type of the weights, but float32 for the half types.
 
     Raises:
         ValueError: There are no draws.
@@ -28,7 +30,7 @@ def importance_weighted_bound(log_weights: Tensor) -> Tensor:
         >>> importance_weighted_bound(torch.tensor([[0.25], [0.75]]).log()).exp()
         tensor([0.5000])
     """
-    return torch.logsumexp(log_weights, 0) - math.log(_num_draws(log_weights))
+    return torch.logsumexp(single_or_wider(log_weights), 0) - math.log(_num_draws(log_weights))
 
 
 def effective_sample_size(log_weights: Tensor) -> Tensor:
@@ -42,7 +44,7 @@ def effective_sample_size(log_weights: Tensor) -> Tensor:
         log_weights: As for :func:`importance_weighted_bound`; constants cancel.
 
     Returns:
-        Shape ``[...]``; 0 where no draw has any weight.
+        Shape ``[...]``, in the type of the weights, but float32 for the half types; 0 where no draw has any weight.
 
     Raises:
         ValueError: There are no draws.
@@ -52,7 +54,7 @@ def effective_sample_size(log_weights: Tensor) -> Tensor:
         tensor([8.])
     """
     _num_draws(log_weights)
-    weights = torch.softmax(log_weights, 0)
+    weights = torch.softmax(single_or_wider(log_weights), 0)
     weightless = torch.isneginf(log_weights).all(0)
     return torch.where(weightless, 0.0, weights.square().sum(0).reciprocal())
 

@@ -6,6 +6,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from ib_pyro.precision import single_or_wider
+
 __all__ = [
     "AggregatePosterior",
     "minibatch_aggregate_posterior",
@@ -51,31 +53,31 @@ def minibatch_log_weights(
     :math:`w_{ik} = 1 / (N B)`.
 
     Args:
-        log_q_z_given_x: ``[..., B, B, d]``; only its shape, dtype and device are used.
+        log_q_z_given_x: ``[..., B, B, d]``; only its shape, type and device are used.
         dataset_size: Number N of data points that x is drawn from, at least B.
         method: ``"stratified"`` or ``"weighted"``.
 
     Returns:
-        ``[B, B]``.
+        ``[B, B]``, in the type of ``log_q_z_given_x``, but float32 for the half types.
 
     Raises:
         ValueError: The matrix is not square in its sample dimensions, ``dataset_size`` is below the batch
             size, or the method is unknown.
     """
-    batch = _batch_size(log_q_z_given_x)
+    batch, like = _batch_size(log_q_z_given_x), single_or_wider(log_q_z_given_x[..., :0])
     if dataset_size < batch:
         raise ValueError(
             f"dataset_size {dataset_size} is below the batch size {batch}; pass the size of the whole set"
         )
     if method == "weighted":
-        return log_q_z_given_x.new_full((batch, batch), -math.log(dataset_size * batch))
+        return like.new_full((batch, batch), -math.log(dataset_size * batch))
     if method != "stratified":
         raise ValueError(f"unknown method {method!r}; choose 'stratified' or 'weighted'")
     if batch == 1 and dataset_size > 1:
         raise ValueError("stratified sampling needs at least two data points in the batch; got one")
     own = torch.eye(batch, dtype=torch.bool, device=log_q_z_given_x.device)
     other = math.log((dataset_size - 1) / (dataset_size * (batch - 1))) if batch > 1 else -math.inf
-    weights = log_q_z_given_x.new_full((batch, batch), other)
+    weights = like.new_full((batch, batch), other)
     return weights.masked_fill(own, -math.log(dataset_size))
 
 
@@ -98,12 +100,14 @@ def minibatch_aggregate_posterior(
         method: See :func:`minibatch_log_weights`.
 
     Returns:
-        Log densities in nats, joint ``[..., B]`` and marginals ``[..., B, d]``.
+        Log densities in nats, joint ``[..., B]`` and marginals ``[..., B, d]``, in the type of ``log_q_z_given_x``,
+        but float32 for the half types: they are sums over units of which small differences are taken.
 
     Raises:
         ValueError: As :func:`minibatch_log_weights`.
     """
     weights = minibatch_log_weights(log_q_z_given_x, dataset_size, method=method)
+    log_q_z_given_x = single_or_wider(log_q_z_given_x)
     joint = torch.logsumexp(weights + log_q_z_given_x.sum(-1), -1)
     marginals = torch.logsumexp(weights.unsqueeze(-1) + log_q_z_given_x, -2)
     return AggregatePosterior(joint, marginals)
@@ -128,7 +132,7 @@ def minibatch_total_correlation(
         method: See :func:`minibatch_log_weights`.
 
     Returns:
-        Nats per sample, shape ``[...]``.
+        Nats per sample, shape ``[...]``, in the type of ``log_q_z_given_x``, but float32 for the half types.
 
     Raises:
         ValueError: As :func:`minibatch_log_weights`.

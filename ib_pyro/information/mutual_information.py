@@ -1,9 +1,14 @@
-"""Bounds on what z knows of x and of y; the rate itself is one more bound on I(x; z), from above."""
+"""Bounds on what z knows of x and of y; the rate itself is one more bound on I(x; z), from above.
+
+Each has the type of its argument, but float32 for the half types.
+"""
 
 import math
 
 import torch
 from torch import Tensor
+
+from ib_pyro.precision import single_or_wider
 
 __all__ = [
     "info_nce_lower_bound",
@@ -33,6 +38,7 @@ def info_nce_lower_bound(log_q_z_given_x: Tensor) -> Tensor:
         ValueError: The matrix is not square.
     """
     batch = _batch_size(log_q_z_given_x, smallest=1)
+    log_q_z_given_x = single_or_wider(log_q_z_given_x)
     own = torch.diagonal(log_q_z_given_x, dim1=-2, dim2=-1)
     return (own - torch.logsumexp(log_q_z_given_x, -1)).mean(-1) + math.log(batch)
 
@@ -57,6 +63,7 @@ def leave_one_out_upper_bound(log_q_z_given_x: Tensor) -> Tensor:
         ValueError: The matrix is not square, or holds one sample only.
     """
     batch = _batch_size(log_q_z_given_x, smallest=2)
+    log_q_z_given_x = single_or_wider(log_q_z_given_x)
     own = torch.eye(batch, dtype=torch.bool, device=log_q_z_given_x.device)
     others = torch.logsumexp(log_q_z_given_x.masked_fill(own, -math.inf), -1)
     conditional = torch.diagonal(log_q_z_given_x, dim1=-2, dim2=-1)
@@ -77,7 +84,7 @@ def predictive_information_lower_bound(distortion: Tensor, entropy: Tensor | flo
     Returns:
         Nats per sample, shape ``[...]``; negative where the decoder is worse than the base rates.
     """
-    return entropy - distortion.mean(-1)
+    return entropy - single_or_wider(distortion).mean(-1)
 
 
 def label_entropy(labels: Tensor) -> Tensor:

@@ -22,6 +22,11 @@ class _GaussianNoise(Normal):
     def noise_free(self) -> Tensor:
         return self.loc
 
+    def rsample(self, sample_shape: _size = torch.Size()) -> Tensor:  # noqa: B008
+        # PyTorch draws into a tensor of zeros, which torch.func.vmap does not take; the numbers are the same.
+        shape = self._extended_shape(sample_shape)
+        return self.loc + self.scale * torch.randn(shape, dtype=self.loc.dtype, device=self.loc.device)
+
 
 class AdditiveNormal(StochasticLayer):
     """The noisy representation ``z = loc(x) + scale(x) * n`` with ``n ~ N(0, 1)``, prior ``N(0, 1)``.
@@ -35,7 +40,8 @@ class AdditiveNormal(StochasticLayer):
         name: Name of the site.
     """
 
-    _has_noise_branch = True
+    has_noise_branch = True
+    has_fixed_prior = True
 
     def __init__(
         self, loc: nn.Module, scale: nn.Module, *, event_dim: int | None = None, name: str | None = None
@@ -45,9 +51,9 @@ class AdditiveNormal(StochasticLayer):
 
     def posterior(self, x: Tensor) -> Normal:
         """Return ``p(z|x)``, elementwise: its batch shape is that of loc(x)."""
-        scale = F.softplus(self._submodule("noise")(x))
+        scale = F.softplus(self.noise(x))
         tiny = torch.finfo(scale.dtype).tiny
-        return _GaussianNoise(self._activation_of(x), scale.clamp_min(tiny), validate_args=False)
+        return _GaussianNoise(self.activation_of(x), scale.clamp_min(tiny), validate_args=False)
 
     def prior_distribution(self, event_shape: torch.Size) -> TorchDistributionMixin:
         """Return the standard normal prior."""

@@ -1,6 +1,7 @@
 """Bernoulli multiplicative noise: dropout."""
 
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from pyro.distributions import ImproperUniform, constraints
@@ -30,6 +31,9 @@ class BinaryDropout(StochasticLayer):
         ValueError: If the drop probability is outside of [0, 1).
     """
 
+    is_charged = False
+    has_fixed_prior = True
+
     def __init__(
         self,
         features: nn.Module,
@@ -40,18 +44,19 @@ class BinaryDropout(StochasticLayer):
         name: str | None = None,
     ) -> None:
         super().__init__(features, activation=activation, event_dim=event_dim, name=name)
-        if not 0 <= drop_prob < 1:
-            raise ValueError(f"drop_prob must be in [0, 1); got {drop_prob}")
         self.drop_prob = drop_prob
+
+    def check_option(self, name: str, value: Any) -> None:
+        """Keep the drop probability in [0, 1)."""
+        super().check_option(name, value)
+        if name == "drop_prob" and not 0 <= value < 1:
+            raise ValueError(f"drop_prob must be in [0, 1); got {value}")
 
     def posterior(self, x: Tensor) -> TorchDistributionMixin:
         """Return ``p(z|x)``, elementwise: its batch shape is that of f(x)."""
-        return MultiplicativeBernoulli(self._activation_of(x), self.drop_prob, validate_args=False)
+        return MultiplicativeBernoulli(self.activation_of(x), self.drop_prob, validate_args=False)
 
     def prior_distribution(self, event_shape: torch.Size) -> TorchDistributionMixin:
         """Return a stand-in for the prior that charges nothing."""
         prior = ImproperUniform(constraints.real, (), event_shape)
         return prior.mask(False)
-
-    def _as_site(self, posterior: TorchDistributionMixin) -> TorchDistributionMixin:
-        return super()._as_site(posterior).mask(False)

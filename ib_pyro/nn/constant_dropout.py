@@ -1,6 +1,7 @@
 """Log-normal noise of one constant scale: the baseline that learns nothing about its noise."""
 
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from pyro.distributions.torch_distribution import TorchDistributionMixin
@@ -31,6 +32,8 @@ class ConstantDropout(StochasticLayer):
         ValueError: If alpha is not positive.
     """
 
+    has_fixed_prior = True
+
     def __init__(
         self,
         features: nn.Module,
@@ -42,17 +45,22 @@ class ConstantDropout(StochasticLayer):
         name: str | None = None,
     ) -> None:
         super().__init__(features, activation=activation, event_dim=event_dim, name=name)
-        if not alpha > 0:
-            raise ValueError(f"alpha must be positive; got {alpha}")
         self.alpha, self.unit_mean = alpha, unit_mean
+
+    def check_option(self, name: str, value: Any) -> None:
+        """Keep alpha a positive number."""
+        super().check_option(name, value)
+        if name == "alpha" and isinstance(value, Tensor):
+            raise ValueError(
+                "alpha is one fixed number; to learn it, or for one a unit, use InformationDropout"
+            )
+        if name == "alpha" and not value > 0:
+            raise ValueError(f"alpha must be positive; got {value}")
 
     def posterior(self, x: Tensor) -> MultiplicativeLogNormal:
         """Return ``p(z|x)``, elementwise: its batch shape is that of f(x)."""
-        f = self._activation_of(x)
+        f = self.activation_of(x)
         return MultiplicativeLogNormal(f, self.alpha, unit_mean=self.unit_mean, validate_args=False)
-
-    def _is_valid(self, z: Tensor) -> bool:
-        return bool((z >= 0).all())
 
     def prior_distribution(self, event_shape: torch.Size) -> TorchDistributionMixin:
         """Return the log-uniform prior under which this noise is free."""

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable
-from typing import cast
+from typing import Any
 
 import torch
 from pyro.distributions.torch_distribution import TorchDistributionMixin
@@ -37,6 +37,8 @@ class GaussianDropout(StochasticLayer):
         ValueError: If alpha or gate is out of its range, or the approximation is unknown.
     """
 
+    has_fixed_prior = True
+
     def __init__(
         self,
         features: nn.Module,
@@ -51,34 +53,45 @@ class GaussianDropout(StochasticLayer):
         name: str | None = None,
     ) -> None:
         super().__init__(features, activation=activation, event_dim=event_dim, name=name)
-        if approximation not in APPROXIMATIONS:
-            raise ValueError(f"approximation={approximation!r} is unknown; choose one of {APPROXIMATIONS}")
-        self.bounded = approximation == "kingma"
+        self.approximation, self.gate, self.learn_alpha = approximation, gate, learn_alpha
         if not alpha > 0 or (self.bounded and alpha >= 1):
             raise ValueError(
                 f"alpha={alpha} is out of range: it must be positive{', and below 1' * self.bounded}"
             )
-        if not 0 <= gate <= 1:
-            raise ValueError(f"gate is a probability; got {gate}")
         start = math.log(alpha / (1 - alpha)) if self.bounded else math.log(alpha)
-        self.approximation, self.gate, self.learn_alpha = approximation, gate, learn_alpha
         raw_alpha = torch.full(() if units is None else (units,), start)
         if learn_alpha:
             self.raw_alpha = nn.Parameter(raw_alpha)
         else:
             self.register_buffer("raw_alpha", raw_alpha)
 
+    def check_option(self, name: str, value: Any) -> None:
+        """Keep gate and approximation in their ranges, and refuse to give ``raw_alpha`` another meaning later."""
+        super().check_option(name, value)
+        if name == "approximation" and value not in APPROXIMATIONS:
+            raise ValueError(f"approximation={value!r} is unknown; choose one of {APPROXIMATIONS}")
+        if name == "gate" and not 0 <= value <= 1:
+            raise ValueError(f"gate is a probability; got {value}")
+        if name in ("alpha", "bounded"):
+            raise ValueError(f"{name} cannot be set; alpha is a function of raw_alpha, so set that in place")
+        if name in ("approximation", "learn_alpha") and value != self.__dict__.get(name, value):
+            instead = "raw_alpha.requires_grad" if name == "learn_alpha" else "another layer"
+            raise ValueError(f"{name} says what raw_alpha is, and is kept as built; use {instead}")
+
+    @property
+    def bounded(self) -> bool:
+        """Whether alpha is kept below 1, as Kingma's fit of the rate needs."""
+        return self.approximation == "kingma"
+
     @property
     def alpha(self) -> Tensor:
         """Variance of eps, a scalar or one for each unit."""
-        raw = (
-            self._own_parameter("raw_alpha") if self.learn_alpha else cast(Tensor, self._buffers["raw_alpha"])
-        )
+        raw: Tensor = self.raw_alpha
         return raw.sigmoid() if self.bounded else raw.exp()
 
     def posterior(self, x: Tensor) -> MultiplicativeNormal:
         """Return ``p(z|x)``, elementwise: its batch shape is that of f(x)."""
-        f = self._activation_of(x)
+        f = self.activation_of(x)
         alpha = self.alpha
         if alpha.dim():
             # Units are the first of a sample's own dimensions: features, or channels.

@@ -2,14 +2,14 @@
 
 import math
 from collections.abc import Callable
-from typing import cast
+from typing import Any, cast
 
 import torch
 from pyro.distributions.torch_distribution import TorchDistributionMixin
-from pyro.infer.util import is_validation_enabled
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from ib_pyro.checks import checks_values, fails
 from ib_pyro.distributions import FactorizedLogNormal, MultiplicativeLogNormal, ZeroInflatedLogUniform
 from ib_pyro.nn.stochastic import StochasticLayer
 from ib_pyro.rates import log_uniform_log_c, noise_scale
@@ -18,6 +18,7 @@ __all__ = ["InformationDropout"]
 
 Prior = str | TorchDistributionMixin | Callable[[torch.Size], TorchDistributionMixin]
 SMALLEST_ACTIVATION = 1e-20
+OPTIONS = ("alpha_min", "alpha_max", "gate", "atom", "activation_floor")
 
 
 class InformationDropout(StochasticLayer):
@@ -57,7 +58,7 @@ class InformationDropout(StochasticLayer):
     torch.Size([5, 2])
     """
 
-    _has_noise_branch = True
+    has_noise_branch = True
 
     def __init__(
         self,
@@ -79,50 +80,63 @@ class InformationDropout(StochasticLayer):
         _check_options(alpha_min, alpha_max, gate, atom, activation_floor)
         self.noise = noise
         self.alpha_min, self.alpha_max, self.gate = alpha_min, alpha_max, gate
-        self.atom, self.unit_mean = atom, unit_mean
-        self.activation_floor = max(activation_floor, SMALLEST_ACTIVATION if atom == "ignore" else 0.0)
+        self.atom, self.unit_mean, self.activation_floor = atom, unit_mean, activation_floor
         if prior == "log-normal":
             self.prior_loc = nn.Parameter(torch.zeros(()))
             self.prior_log_scale = nn.Parameter(torch.zeros(()))
         self.prior = prior
 
-    def __setattr__(self, name: str, value: object) -> None:
+    def check_option(self, name: str, value: Any) -> None:
+        """Keep every option in its range, and prior and activation fit for each other."""
+        super().check_option(name, value)
+        options = {option: self.__dict__[option] for option in OPTIONS if option in self.__dict__}
+        if name in OPTIONS and len(options) == len(OPTIONS):
+            _check_options(**{**options, name: value})
+        if name == "alpha" and not callable(value):
+            raise ValueError("alpha is a function of x; set alpha_min and alpha_max, or noise")
         if name == "prior":
-            self._check_prior(cast(Prior, value))
-        super().__setattr__(name, value)
+            self._check_prior(value)
+        if name in ("activation", "atom", "activation_floor", "prior"):
+            fitting = {
+                key: getattr(self, key, None) for key in ("activation", "atom", "activation_floor", "prior")
+            }
+            _check_prior_fits(**{**fitting, name: value})
 
     @property
-    def _prior_is_fixed(self) -> bool:
-        return isinstance(self.prior, str) and self.prior == "log-uniform"
+    def floor(self) -> float:
+        """Smallest activation: the ``activation_floor``, or what keeps an atom that is ignored off zero."""
+        return _floor(self.activation_floor, self.atom)
 
-    def _is_valid(self, z: Tensor) -> bool:
-        return bool((z >= 0).all())
+    @property
+    def has_fixed_prior(self) -> bool:  # type: ignore[override]
+        """Whether the prior is the log-uniform one, which has no parameters."""
+        return isinstance(self.prior, str) and self.prior == "log-uniform"
 
     def alpha(self, x: Tensor) -> Tensor:
         """Return the standard deviation of log eps given x, of the shape of z."""
-        return noise_scale(self._submodule("noise")(x), self.alpha_min, self.alpha_max)
+        return noise_scale(self.noise(x), self.alpha_min, self.alpha_max)
 
     def posterior(self, x: Tensor) -> MultiplicativeLogNormal:
         """Return ``p(z|x)``, elementwise: its batch shape is that of f(x)."""
         alpha = self.alpha(x)
-        if self.activation == "softplus" and not self.activation_floor:
-            h = self._submodule("features")(x)
+        if self.activation == "softplus" and not self.floor:
+            h = self.features(x)
             self._check_shapes(h, alpha)
             return MultiplicativeLogNormal.from_log_activation(
                 log_softplus(h), alpha, unit_mean=self.unit_mean, validate_args=False
             )
-        f = self._activation_of(x)
+        f = self.activation_of(x)
         self._check_shapes(f, alpha)
-        if self.activation_floor:
+        if self.floor:
             self._check_not_negative(f)
             # Half precision rounds so small a floor to zero, which would be the atom.
-            f = f.clamp_min(max(self.activation_floor, torch.finfo(f.dtype).tiny))
+            f = f.clamp_min(max(self.floor, torch.finfo(f.dtype).tiny))
         return MultiplicativeLogNormal(f, alpha, unit_mean=self.unit_mean, validate_args=False)
 
     def prior_distribution(self, event_shape: torch.Size) -> TorchDistributionMixin:
         """Return ``q(z)`` with the given event shape."""
         if self.prior == "log-normal":
-            loc, log_scale = self._own_parameter("prior_loc"), self._own_parameter("prior_log_scale")
+            loc, log_scale = self.prior_loc, self.prior_log_scale
             return FactorizedLogNormal(loc.expand(event_shape), log_scale.exp().expand(event_shape))
         if isinstance(self.prior, TorchDistributionMixin):
             return self.prior.expand(event_shape).to_event(len(event_shape))
@@ -138,10 +152,10 @@ class InformationDropout(StochasticLayer):
 
     def _check_not_negative(self, f: Tensor) -> None:
         # The layer looks at z for all other activations; behind a floor z tells nothing.
-        if self.activation not in ("relu", "softplus") and is_validation_enabled() and bool((f < 0).any()):
+        if self.activation not in ("relu", "softplus") and checks_values() and fails(~(f < 0)):
             raise ValueError(
                 f"activation has values out of range (min {f.min():.4g}), which the floor "
-                f"{self.activation_floor:g} would hide: use an activation such as relu or softplus"
+                f"{self.floor:g} would hide: use an activation such as relu or softplus"
             )
 
     def _check_shapes(self, f: Tensor, alpha: Tensor) -> None:
@@ -170,17 +184,29 @@ class InformationDropout(StochasticLayer):
             raise ValueError(
                 "a learned log-normal prior needs parameters: pass prior='log-normal' when building"
             )
-        if prior == "log-normal" and self.activation == "relu" and not self.activation_floor:
-            raise ValueError(
-                "a log-normal prior has no mass at zero, where a ReLU often is: the rate would be +inf. Use "
-                "activation='softplus', prior='log-uniform', or an activation_floor"
-            )
 
 
 def log_softplus(h: Tensor) -> Tensor:
     """Return ``log(log(1 + exp(h)))``, which is h where exp(h) is negligible."""
     small = h < math.log(torch.finfo(h.dtype).eps)
     return torch.where(small, h, F.softplus(h.masked_fill(small, 0.0)).log())
+
+
+def _floor(activation_floor: float, atom: str) -> float:
+    return max(activation_floor, SMALLEST_ACTIVATION if atom == "ignore" else 0.0)
+
+
+def _check_prior_fits(
+    activation: object, atom: str | None, activation_floor: float | None, prior: object
+) -> None:
+    if not isinstance(prior, str) or prior != "log-normal" or atom is None or activation_floor is None:
+        return
+    is_relu = activation in ("relu", F.relu, torch.relu) or isinstance(activation, nn.ReLU)
+    if is_relu and not _floor(activation_floor, atom):
+        raise ValueError(
+            "a log-normal prior has no mass at zero, where a ReLU often is: the rate would be +inf. Use "
+            "activation='softplus', prior='log-uniform', or an activation_floor"
+        )
 
 
 def _check_options(

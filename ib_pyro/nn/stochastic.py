@@ -1,21 +1,24 @@
 """The base of every stochastic layer: a network that turns its input into one latent site."""
 
-from abc import abstractmethod
 from collections.abc import Callable
 from contextlib import nullcontext
-from typing import Any, ClassVar, Self, cast
+from typing import Any, ClassVar, Self
 
 import pyro
 import torch
+from pyro.distributions import ImproperUniform, MaskedDistribution, constraints
 from pyro.distributions.torch_distribution import TorchDistributionMixin
 from pyro.infer.autoguide.initialization import InitMessenger
 from pyro.infer.util import is_validation_enabled
 from pyro.nn import PyroModule
-from pyro.poutine.runtime import _PYRO_STACK
 from torch import Tensor, nn
 
+from ib_pyro.checks import checks_values
+from ib_pyro.handlers import any_value_will_do, name_in_running_program, plate_sizes, unwrap
 from ib_pyro.nn.activations import resolve_activation
 from ib_pyro.nn.maps import conv2d_map, linear_map
+from ib_pyro.nn.naming import name_by_holder
+from ib_pyro.nn.validity import describe_invalid, is_valid
 
 __all__ = ["StochasticLayer"]
 
@@ -39,23 +42,53 @@ class StochasticLayer(PyroModule):
     :meth:`sample_prior` samples ``z ~ q(z)`` at the same site, as a model does. Outside of any Pyro handler a
     call merely draws z, so that the layer also works in a plain ``nn.Sequential``.
 
-    The site is called ``name`` if that is given; otherwise it has the module's own name, which
-    :class:`~ib_pyro.Bottleneck` or an enclosing ``PyroModule`` gives it. These two also tell Pyro's optimisers of
-    its parameters; elsewhere ``pyro.module`` does, as for any ``nn.Module``.
+    The site is called ``name`` if that is given. Otherwise a :class:`~ib_pyro.Bottleneck` has a name for it, its own
+    in each program that the layer is part of; elsewhere it is that of the layer in an enclosing ``PyroModule``. These
+    two also tell Pyro's optimisers of the parameters; elsewhere ``pyro.module`` does, as for any ``nn.Module``.
+
+    **A layer of your own** defines :meth:`posterior` and :meth:`prior_distribution`. It may look at its own submodules
+    and parameters, ``self.features(x)`` and ``self.log_scale``, in both; :meth:`activation_of` is f(x). What else it
+    may say of itself:
+
+    * :attr:`has_noise_branch`: :meth:`linear` and :meth:`conv2d` build a second map, passed as second argument.
+    * :attr:`is_charged`: whether the site has a rate. If not, both of its sides are masked, and no prior is needed.
+    * :attr:`has_fixed_prior`: the prior is a function of the layer's attributes alone, not of parameters, buffers or
+      anything else that may change in place; only then is it kept between calls. A subclass that defines
+      :meth:`prior_distribution` starts from False again.
+    * :meth:`check_option`: what an attribute may be set to.
+
+    A posterior's value is checked against its support, if that is a set of reals: a value outside, infinite or NaN is
+    an error that names the site.
 
     Args:
         features: Network whose output, after the activation, is f(x).
-        activation: ``"relu"``, ``"softplus"``, ``"identity"``, or a function of tensors.
+        activation: ``"relu"``, ``"softplus"``, ``"identity"``, or a function of tensors. May be set later.
         event_dim: Number of rightmost dimensions of z that are one sample's; by default that of the last linear
             (1) or convolutional (2 to 4) layer in ``features`` unless z is reshaped after it; otherwise all
-            dimensions but the first.
-        name: Name of the site.
+            dimensions but the first. May be set later; None is the default again.
+        name: Name of the site. May be set later.
 
     Raises:
         ValueError: If the activation is unknown or ``event_dim`` is below 1.
+
+    >>> from pyro.distributions import Normal
+    >>> class LearnedScale(StochasticLayer):
+    ...     def __init__(self, features):
+    ...         super().__init__(features, activation="identity")
+    ...         self.log_scale = nn.Parameter(torch.zeros(()))
+    ...
+    ...     def posterior(self, x):
+    ...         return Normal(self.activation_of(x), 0.5)
+    ...
+    ...     def prior_distribution(self, event_shape):
+    ...         return Normal(0.0, self.log_scale.exp()).expand(event_shape).to_event(len(event_shape))
+    >>> LearnedScale.linear(4, 3)(torch.rand(5, 4)).shape
+    torch.Size([5, 3])
     """
 
-    _has_noise_branch: ClassVar[bool] = False
+    has_noise_branch: ClassVar[bool] = False
+    is_charged: ClassVar[bool] = True
+    has_fixed_prior: bool = False
 
     def __init__(
         self,
@@ -69,42 +102,114 @@ class StochasticLayer(PyroModule):
         self._prior_cache: dict[Any, TorchDistributionMixin] = {}
         self.features = features
         self.activation = activation
-        self._activate = resolve_activation(activation)
-        if event_dim is not None and event_dim < 1:
-            raise ValueError(f"event_dim must be at least 1, one sample's own dimensions; got {event_dim}")
-        self.event_dim = event_dim or _last_event_dim(features)
+        self.event_dim = event_dim
         self.name = name
-        self._name_in_program: str | None = None
         # What `.to()` moves of a layer without parameters.
         self._placement = torch.zeros(())
 
-    def __setattr__(self, name: str, value: object) -> None:
-        if name != "_prior_cache" and "_prior_cache" in self.__dict__:
-            self._prior_cache.clear()
-        super().__setattr__(name, value)
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        if "prior_distribution" in cls.__dict__ and "has_fixed_prior" not in cls.__dict__:
+            # The promise was made for another prior.
+            cls.has_fixed_prior = False
 
-    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> "StochasticLayer":
+    def __setattr__(self, name: str, value: object) -> None:
+        if "_prior_cache" not in self.__dict__:
+            super().__setattr__(name, value)
+            return
+        self.check_option(name, value)
+        if name != "training":
+            self._prior_cache.clear()
+        if name in self._modules and not isinstance(value, nn.Module):
+            # PyTorch takes no function in the place of a module, such as nn.Softplus() as the activation.
+            del self._modules[name]
+        super().__setattr__(name, value)
+        if name == "event_dim":
+            object.__setattr__(self, "_has_own_event_dim", value is not None)
+        if name in ("features", "event_dim") and not self.__dict__.get("_has_own_event_dim"):
+            object.__setattr__(self, "event_dim", _last_event_dim(self._modules["features"]))
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:  # noqa: ANN401  (as nn.Module's)
+        """Call the layer, in a ``PyroModule``'s context only where that has something to say: dynamo cannot enter it."""
+        if self._pyro_samples or self._announces_parameters:
+            return super().__call__(*args, **kwargs)
+        for module in self._modules.values():
+            if isinstance(module, PyroModule):
+                return super().__call__(*args, **kwargs)
+        return nn.Module.__call__(self, *args, **kwargs)
+
+    def __getattr__(self, name: str) -> Any:  # noqa: ANN401  (as nn.Module's)
+        # A PyroModule tells Pyro's store of each parameter that is looked at, by the layer's name. A program does so
+        # once a step, under names that cannot clash; without a name, those of two layers would be the same.
+        if name in self.__dict__.get("_pyro_samples", ()) or self._announces_parameters:
+            return super().__getattr__(name)
+        if name in self.__dict__.get("_pyro_params", ()):
+            constraint, _ = self._pyro_params[name]
+            raw = nn.Module.__getattr__(self, f"{name}_unconstrained")
+            return torch.distributions.transform_to(constraint)(raw)
+        return nn.Module.__getattr__(self, name)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**super().__getstate__(), "_prior_cache": {}}
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
         self._prior_cache.clear()
         self._placement = fn(self._placement)
         return super()._apply(fn, recurse)
 
     @property
-    def _prior_is_fixed(self) -> bool:
-        """Whether the prior has no parameters of its own, so that it can be kept between calls."""
-        return True
-
-    @property
     def site_name(self) -> str:
-        """Name of the latent site that this layer emits."""
-        return self.name or self._name_in_program or self._pyro_name or "z"
+        """Name of the latent site that this layer emits, here and now: within a program, the program's."""
+        return (
+            self.name
+            or name_in_running_program(self)
+            or self.__dict__["_pyro_name"]
+            or name_by_holder(self)
+            or "z"
+        )
 
-    @abstractmethod
+    def check_option(self, name: str, value: Any) -> None:  # noqa: ANN401  (whatever is set)
+        """Raise if an attribute of the layer may not have this value; called before it is set, whenever it is set.
+
+        Args:
+            name: Name of the attribute.
+            value: Its new value.
+
+        Raises:
+            ValueError: Says what is allowed.
+        """
+        if name == "activation":
+            resolve_activation(value)
+        if name == "event_dim" and value is not None and value < 1:
+            raise ValueError(f"event_dim must be at least 1, one sample's own dimensions; got {value}")
+
     def posterior(self, x: Tensor) -> TorchDistributionMixin:
-        """Return ``p(z|x)``, elementwise: its batch shape is that of f(x)."""
+        """Return ``p(z|x)``, elementwise: its batch shape is that of f(x).
 
-    @abstractmethod
+        A law whose values have dimensions of their own, such as a one-hot vector, has them as its event.
+        """
+        raise NotImplementedError(f"{type(self).__name__} must define posterior(x), the law p(z|x)")
+
     def prior_distribution(self, event_shape: torch.Size) -> TorchDistributionMixin:
         """Return ``q(z)`` with the given event shape."""
+        if not self.is_charged:
+            return ImproperUniform(constraints.real, (), event_shape)
+        raise NotImplementedError(
+            f"{type(self).__name__} must define prior_distribution(event_shape), the law q(z) of one sample; a layer "
+            "without a rate says is_charged = False instead"
+        )
+
+    def activation_of(self, x: Tensor) -> Tensor:
+        """Return f(x), the activation of the features."""
+        return self._activate(self.features(x))
+
+    def _activation_of(self, x: Tensor) -> Tensor:
+        """Be what layers of others still call: another name of :meth:`activation_of`."""
+        return self.activation_of(x)
+
+    @property
+    def _activate(self) -> Callable[[Tensor], Tensor]:
+        return resolve_activation(self.activation)
 
     def forward(self, x: Tensor) -> Tensor:
         """Sample z given x at the layer's site.
@@ -119,9 +224,14 @@ class StochasticLayer(PyroModule):
             ValueError: If the activation or the noise is not what the distribution allows; names the site.
         """
         posterior = self._posterior_of(x)
-        z = pyro.sample(self.site_name, self._as_site(posterior))
-        if is_validation_enabled() and not self._is_valid(z):
-            raise ValueError(f"site {self.site_name!r}: {_describe_invalid(posterior, z)}")
+        fn = self._as_charged(self._with_event(posterior))
+        if is_validation_enabled():
+            self._require_batch_of_plates(fn)
+        z: Tensor = pyro.sample(self.site_name, fn, infer={"layer": self})
+        if checks_values():
+            law = unwrap(posterior)
+            if not is_valid(law, z):
+                raise ValueError(f"site {self.site_name!r}: {describe_invalid(law, z, x)}")
         return z
 
     def sample_prior(self, event_shape: torch.Size, batch_shape: torch.Size = torch.Size()) -> Tensor:  # noqa: B008
@@ -141,52 +251,48 @@ class StochasticLayer(PyroModule):
         with self._pyro_context if self._announces_parameters else nullcontext():
             prior = self._expanded_prior(event_shape, batch_shape)
         try:
-            return pyro.sample(self.site_name, prior)
+            return pyro.sample(self.site_name, prior, infer={"layer": self})
         except NotImplementedError as error:
-            if any(isinstance(handler, InitMessenger) for handler in _PYRO_STACK):
-                # Pyro's Predictive first runs the model alone, to learn the shapes of its sites: any value will do.
+            if any_value_will_do():
                 with InitMessenger(lambda site: self._reference().new_zeros(site["fn"].shape())):
-                    return pyro.sample(self.site_name, prior)
-            proper = "set layer.prior to one"
-            if not hasattr(self, "prior"):
-                proper = f"use InformationDropout(..., prior=...): that of {type(self).__name__} is fixed"
+                    return pyro.sample(self.site_name, prior, infer={"layer": self})
             raise NotImplementedError(
-                f"site {self.site_name!r}: {error}. The model cannot be sampled without a proper prior: {proper}. "
-                "To sample y given x, use program.predict(x)"
+                f"site {self.site_name!r}: {error}. The model cannot be sampled without a proper prior: "
+                f"{self._way_to_a_proper_prior()}. To sample y given x, use program.predict(x)"
             ) from error
+
+    def _way_to_a_proper_prior(self) -> str:
+        if not hasattr(self, "prior"):
+            return f"use InformationDropout(..., prior=...): that of {type(self).__name__} is fixed"
+        return (
+            "set layer.prior to one (for sampling alone: the rate of noise that reaches beyond a prior's bounds is "
+            "infinite; one to train with is activation='softplus', prior='log-normal')"
+        )
 
     @property
     def _announces_parameters(self) -> bool:
-        # Inside a Bottleneck the program announces parameters to Pyro, under names that cannot clash;
-        # PyroModule's attribute access would do it again, once a layer and step.
-        return self._name_in_program is None and bool(self._pyro_name)
-
-    def _submodule(self, name: str) -> nn.Module:
-        return getattr(self, name) if self._announces_parameters else cast(nn.Module, self._modules[name])
-
-    def _own_parameter(self, name: str) -> Tensor:
-        return getattr(self, name) if self._announces_parameters else cast(Tensor, self._parameters[name])
+        named = bool(self.__dict__.get("_pyro_name"))
+        return named and name_in_running_program(self) is None
 
     def _expanded_prior(self, event_shape: torch.Size, batch_shape: torch.Size) -> TorchDistributionMixin:
+        # A prior that was set on the object itself made no promise.
+        if not self.has_fixed_prior or "prior_distribution" in self.__dict__ or _is_traced():
+            return self._as_charged(self.prior_distribution(event_shape)).expand(batch_shape)
         key = event_shape, batch_shape
-        if key in self._prior_cache:
-            return self._prior_cache[key]
-        # A prior without parameters is the same at every step. It must outlive the mode it is first needed in.
-        with torch.inference_mode(mode=torch.is_inference_mode_enabled() and not self._prior_is_fixed):
-            prior = self.prior_distribution(event_shape).expand(batch_shape)
-        if self._prior_is_fixed:
-            self._prior_cache[key] = prior
-        return prior
+        if key not in self._prior_cache:
+            # Kept, it must outlive the mode that it is first needed in.
+            with torch.inference_mode(False), torch.no_grad():  # noqa: FBT003  (by keyword it breaks dynamo)
+                prior = self._as_charged(self.prior_distribution(event_shape))
+                self._prior_cache[key] = prior.expand(batch_shape)
+        return self._prior_cache[key]
 
-    def _is_valid(self, z: Tensor) -> bool:
-        return bool(z.isfinite().all())
+    def _as_charged(self, fn: TorchDistributionMixin) -> TorchDistributionMixin:
+        is_masked = isinstance(fn, MaskedDistribution)
+        return fn if self.is_charged or is_masked else fn.mask(False)
 
     def _reference(self) -> Tensor:
         """Return a tensor of the dtype and on the device that the layer computes in."""
         return next(self.parameters(), self._placement)
-
-    def _activation_of(self, x: Tensor) -> Tensor:
-        return self._activate(self._submodule("features")(x))
 
     def _posterior_of(self, x: Tensor) -> TorchDistributionMixin:
         try:
@@ -194,8 +300,11 @@ class StochasticLayer(PyroModule):
         except ValueError as error:
             raise ValueError(f"site {self.site_name!r}: {error}") from error
 
-    def _as_site(self, posterior: TorchDistributionMixin) -> TorchDistributionMixin:
-        return posterior.to_event(self._event_dim_of(posterior.batch_shape))
+    def _with_event(self, posterior: TorchDistributionMixin) -> TorchDistributionMixin:
+        """Take one sample's own dimensions into the event, as far as they are not there."""
+        event_dim = self._event_dim_of(posterior.shape())
+        missing = event_dim - posterior.event_dim
+        return posterior.to_event(missing) if missing > 0 else posterior
 
     def _event_dim_of(self, shape: torch.Size) -> int:
         event_dim = self.event_dim or len(shape) - 1
@@ -205,6 +314,25 @@ class StochasticLayer(PyroModule):
                 f"event_dim={event_dim}; pass a batch, or set event_dim"
             )
         return event_dim
+
+    def _require_batch_of_plates(self, fn: TorchDistributionMixin) -> None:
+        """Raise if dimensions are left of a sample that no plate around has, such as the tokens of a sequence."""
+        plates = plate_sizes()
+        if not plates:
+            return
+        batch = fn.batch_shape
+        fits = all(len(batch) < -dim or batch[dim] in (1, size) for dim, size in plates.items())
+        # A program knows that it has no other batch dimensions; elsewhere, Pyro's enumeration puts some in front.
+        too_many = len(batch) > -min(plates) and name_in_running_program(self) is not None
+        if fits and not too_many:
+            return
+        wanted = fn.event_dim + (len(batch) - len(plates) or 1)
+        shape = tuple(batch) + tuple(fn.event_shape)
+        raise ValueError(
+            f"site {self.site_name!r}: z has shape {shape}, of which event_dim={fn.event_dim} leaves the batch shape "
+            f"{tuple(batch)}, but the plates around have the sizes {[plates[d] for d in sorted(plates)]}; say how "
+            f"many dimensions are one sample's own: event_dim={wanted}, as in tokens [batch, seq, d]"
+        )
 
     @classmethod
     def linear(
@@ -227,7 +355,7 @@ class StochasticLayer(PyroModule):
         """
         build: Callable[..., Self] = cls
         branches = [linear_map(in_features, out_features, batch_norm=batch_norm, bias=bias)]
-        if cls._has_noise_branch:
+        if cls.has_noise_branch:
             branches.append(linear_map(in_features, out_features))
         return build(*branches, **options)
 
@@ -260,26 +388,18 @@ class StochasticLayer(PyroModule):
         size = in_channels, out_channels, kernel_size
         conv: dict[str, Any] = {"stride": stride, "padding": padding}
         branches = [conv2d_map(*size, batch_norm=batch_norm, bias=bias, **conv)]
-        if cls._has_noise_branch:
+        if cls.has_noise_branch:
             branches.append(conv2d_map(*size, **conv))
         return build(*branches, **options)
 
 
-def _describe_invalid(posterior: TorchDistributionMixin, z: Tensor) -> str:
-    """Say which parameter of a posterior made its sample invalid."""
-    for parameter in posterior.arg_constraints:
-        values = getattr(posterior, parameter).detach()
-        if values.isnan().any():
-            return (
-                f"{parameter} has {int(values.isnan().sum())} NaN of {values.numel()} values; look for NaN in the "
-                "layer's input or parameters (a lower learning rate often helps)"
-            )
-        if not posterior.arg_constraints[parameter].check(values).all():
-            return (
-                f"{parameter} has values out of range (min {values.min():.4g}, max {values.max():.4g}); "
-                f"it must satisfy {posterior.arg_constraints[parameter]}: use an activation such as relu or softplus"
-            )
-    return f"z has {int((~z.isfinite()).sum())} infinite or NaN values; the activation or its noise overflows"
+def _is_traced() -> bool:
+    """Whether tensors made here and now are those of a tracer or a transform, which must not be kept."""
+    return (
+        torch.compiler.is_compiling()
+        or torch.jit.is_tracing()
+        or torch._C._functorch.peek_interpreter_stack() is not None
+    )
 
 
 def _last_event_dim(features: nn.Module) -> int | None:

@@ -8,8 +8,6 @@ import pytest
 
 import ib_pyro
 
-HELPERS = {"checks"}
-
 
 def run(code):
     return subprocess.run(
@@ -24,7 +22,7 @@ def public_modules():
 
 
 def test_every_submodule_is_reached_and_listed():
-    modules = public_modules() - HELPERS - {"bottleneck"}
+    modules = public_modules() - {"bottleneck"}
     assert modules == ib_pyro.SUBMODULES
     assert modules <= set(dir(ib_pyro))
     code = f"import ib_pyro\nfor name in {sorted(modules)}: print(getattr(ib_pyro, name).__name__)"

@@ -70,7 +70,8 @@ def test_beta_zero_is_the_cross_entropy_of_the_noisy_network(dropout, batch_norm
 
 def test_beta_zero_is_cross_entropy_even_where_the_rate_is_infinite():
     network = program("information", gate=0.0)
-    assert torch.isinf(terms_of(network, InformationBottleneckELBO(beta=0.1)).loss)
+    with pytest.raises(ValueError, match="site 'z1': its rate is infinite"):
+        terms_of(network, InformationBottleneckELBO(beta=0.1))
     assert torch.isfinite(terms_of(network, cross_entropy()).loss)
 
 

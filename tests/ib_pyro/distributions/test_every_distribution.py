@@ -9,6 +9,8 @@ import pytest
 import torch
 from pyro import poutine
 
+from ib_pyro.distributions import ZeroInflatedLogUniform
+
 SHAPES = [torch.Size(), torch.Size([5]), torch.Size([4, 5])]
 
 
@@ -164,3 +166,35 @@ def test_a_program_samples_and_scores_it(proper_case):
     trace.compute_log_prob()
     assert trace.nodes["z"]["value"].shape == (5, 3)
     assert trace.nodes["z"]["log_prob"].shape == (5,)
+
+
+@pytest.mark.parametrize("value", [True, False])
+def test_has_rsample_can_be_set_and_survives_a_plate(case, value):
+    d = case.build()
+    assert d.has_rsample_(value) is d
+    for same in (d, d.expand((5, *d.batch_shape)), d.expand_by([2]), copy.deepcopy(d), d.to_event(0)):
+        assert same.has_rsample is value
+    assert case.build().has_rsample is (case.cls is not ZeroInflatedLogUniform)
+    with pytest.raises(ValueError, match="Expected value in"):
+        d.has_rsample_(1)
+
+
+def test_draws_that_were_to_be_detached_are_detached_in_a_plate(reparameterised_case):
+    params = {
+        name: v.requires_grad_(name != "drop_prob") for name, v in reparameterised_case.tensors().items()
+    }
+    d = reparameterised_case.make(**params, **reparameterised_case.options)
+    for value in (True, False):
+        with pyro.plate("data", 5, dim=-1 - len(d.batch_shape)):
+            assert pyro.sample("z", d.has_rsample_(value)).requires_grad is value
+
+
+def test_shapes_of_the_mixin(case):
+    d = case.build()
+    assert d.shape((4,)) == (4, 3)
+    wide = d.expand_by([6])
+    assert (wide.batch_shape, wide.event_shape) == ((6, *d.batch_shape), d.event_shape)
+    assert d.event_dim == case.event_dim
+    assert not d.has_enumerate_support
+    with pytest.raises(Exception, match="renamed"):
+        d.reshape((4,))

@@ -145,6 +145,16 @@ def test_parts_of_a_list_of_guides():
     torch.testing.assert_close(terms.rate["scale"], -prior)
 
 
+def test_several_points_beside_a_joint_site_have_a_rate_each():
+    guide = AutoGuideList(model)
+    guide.append(AutoDelta(block(model, expose=["scale", "loc"])))
+    guide.append(AutoDiagonalNormal(block(model, expose=["z"])))
+    guide(X)
+    terms = seeded(InformationBottleneckELBO().terms, model, guide, X)
+    assert terms.joint == {}
+    assert terms.estimator == {"scale": "point", "loc": "point", "z": "monte-carlo"}
+
+
 def test_a_guides_own_noise_that_no_latent_is_computed_from_is_no_rate():
     def plain():
         pyro.sample("z", dist.Normal(0.0, 1.0))

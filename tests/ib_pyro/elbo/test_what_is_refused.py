@@ -143,6 +143,24 @@ class TestTheReachOfAWeight:
             InformationBottleneckELBO(value)
 
 
+def test_gamma_and_vectorised_particles():
+    def side():
+        with pyro.plate("n", 4):
+            pyro.sample("z", dist.Normal(torch.zeros(2), 1.0).to_event(1))
+
+    options = {"num_particles": 5, "vectorize_particles": True, "max_plate_nesting": 1}
+    with pytest.raises(ValueError, match="site 'z': .*vectorised particles.*vectorize_particles=False"):
+        InformationBottleneckELBO(gamma=1.0, **options).loss(side, side)
+
+
+def test_a_site_that_a_mapping_of_targets_leaves_out_has_none():
+    model, guide = scaled_sides()
+    torch.manual_seed(0)
+    without = CapacityELBO({}).loss(model, guide)
+    torch.manual_seed(0)
+    assert without == InformationBottleneckELBO().loss(model, guide)
+
+
 def scaled_sides(dims=2):
     scale = torch.tensor([1.0, 2.0, 3.0, 4.0])
 
@@ -260,6 +278,20 @@ class TestInfiniteRates:
         model = side(lambda: ZeroInflatedLogUniform(torch.tensor(0.5), 0.1, 1.0))
         guide = side(lambda: MultiplicativeLogNormal(torch.tensor(0.5), 0.1))
         assert InformationBottleneckELBO().loss(model, guide) == 0
+
+    def test_the_site_that_is_named_is_the_one_that_is_charged(self):
+        def side(make):
+            def run():
+                with poutine.mask(mask=False):
+                    pyro.sample("masked", make())
+                pyro.sample("charged", make())
+
+            return run
+
+        model = side(lambda: ZeroInflatedLogUniform(torch.tensor(0.5), 0.1, 1.0))
+        guide = side(lambda: MultiplicativeLogNormal(torch.tensor(0.5), 0.1))
+        with pytest.raises(ValueError, match="site 'charged'"):
+            InformationBottleneckELBO().loss(model, guide)
 
 
 class TestTheModuleOfALoss:

@@ -5,10 +5,12 @@ from importlib.metadata import version
 
 import arviz
 import numpy as np
+import pyro
 import pytest
 import torch
 import xarray as xr
 from matplotlib import pyplot as plt
+from pyro import distributions as dist
 from torch import nn
 
 from ib_pyro import Bottleneck, to_arviz
@@ -125,6 +127,26 @@ def test_posterior_predictive_check(continuous, result):
 def test_extract_combines_the_draws(result):
     combined = arviz.extract(result, var_names=["z1"])
     assert dict(combined.sizes) == {"obs_id": 12, "z1_unit": 5, "sample": NUM_DRAWS}
+
+
+def test_observations_outside_of_the_rows_are_beside_those_inside():
+    def model(x):
+        w = pyro.sample("w", dist.Normal(0.0, 1.0))
+        pyro.factor("f", -(w**2))
+        pyro.sample("total", dist.Normal(w, 1.0), obs=torch.tensor(1.9))
+        with pyro.plate("rows", len(x)):
+            pyro.sample("y", dist.Normal(w, 1.0), obs=x)
+
+    result = to_arviz(
+        (model, lambda x: pyro.sample("w", dist.Normal(0.4, 0.1))), torch.randn(6), num_samples=NUM_DRAWS
+    )
+    assert list(arviz.summary(result, var_names=["w"], kind="stats").index) == ["w"]
+    assert len(arviz.summary(result["sample_stats"], kind="stats")) == 1 + 6 + 1
+    pointwise = arviz.loo(result, var_name="y", pointwise=True)
+    assert (pointwise.loo_i if IS_OLD else pointwise.elpd_i).shape == (6,)
+    assert arviz.extract(result, var_names=["w"]).sizes["sample"] == NUM_DRAWS
+    (arviz.plot_density if IS_OLD else arviz.plot_dist)(result, var_names=["w"])
+    assert "w" in drawn_texts(plt.gcf())
 
 
 def test_loo_is_pointwise_and_at_most_the_predictive_density(result):

@@ -72,7 +72,8 @@ def test_prior_draws_share_their_global_site_across_batches():
     def guide(x):
         pyro.sample("scale", dist.LogNormal(0.0, 1.0))
 
-    result = to_arviz((model, guide), torch.zeros(6), num_samples=3, batch_size=2)
+    groups = ("prior", "prior_predictive")
+    result = to_arviz((model, guide), torch.zeros(6), num_samples=3, batch_size=2, groups=groups)
     copies = result["prior_predictive"]["copy"].values[0]
     np.testing.assert_allclose(copies, result["prior"]["scale"].values[0][:, None].repeat(6, 1))
 

@@ -9,8 +9,8 @@ from pyro import poutine
 from pyro.poutine.messenger import Messenger
 from pyro.poutine.util import site_is_subsample
 
-from ib_pyro.elbo.dependence import ValueTracker
-from ib_pyro.elbo.sites import Site, is_point, log_prob_of
+from ib_pyro.dependence import ValueTracker
+from ib_pyro.sites import Site, is_point, log_prob_of
 
 __all__ = ["EVERY_SITE", "HasNodes", "SiteTrace", "TracePair", "later_latents", "trace_pair"]
 

@@ -11,11 +11,11 @@ from torch import Tensor
 from torch.distributions import Distribution
 
 __all__ = [
-    "log_prob_of",
-    "have_same_shapes",
     "PARTICLES",
+    "have_same_shapes",
     "is_observation",
     "is_point",
+    "log_prob_of",
     "masked",
     "num_samples",
     "per_plate",
@@ -28,6 +28,7 @@ __all__ = [
 
 Site = Mapping[str, Any]
 PARTICLES = "num_particles_vectorized"
+"""What Pyro calls the plate of vectorised particles."""
 
 
 def is_observation(site: Site) -> bool:

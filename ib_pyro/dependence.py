@@ -96,7 +96,7 @@ class ValueTracker:
         own = {_memory_of(value) for value in tensors}
         for value in (*mutated, *results):
             if isinstance(value, Tensor) and (marks or _memory_of(value) not in own):
-                self._set(value, marks | self._get(value) if _memory_of(value) in own else marks)
+                self._set(value, marks)
 
     def record_read_out(self, inputs: Iterable[object]) -> None:
         """Note that values leave PyTorch as numbers."""
@@ -211,7 +211,7 @@ def _is_validation(frame: FrameType | None) -> bool:
         module = frame.f_globals.get("__name__", "")
         if module.startswith(VALIDATION):
             return True
-        if not module.startswith(("torch.", "ib_pyro.elbo.dependence")):
+        if not module.startswith(("torch.", "ib_pyro.dependence")):
             return False
         frame = frame.f_back
     return False

@@ -1,0 +1,36 @@
+"""Names of the sites of layers: they belong to the programs that hold the layers."""
+
+from typing import Protocol
+from weakref import WeakKeyDictionary, ref
+
+from torch import nn
+
+__all__ = ["Holder", "hold", "name_by_holder"]
+
+
+class Holder(Protocol):
+    """A program that has names for its layers."""
+
+    def name_of(self, layer: nn.Module) -> str | None:
+        """Return the program's name for a layer's site; None if the layer is not part of it."""
+
+
+_HOLDERS: "WeakKeyDictionary[nn.Module, list[ref[Holder]]]" = WeakKeyDictionary()
+
+
+def hold(layer: nn.Module, program: Holder) -> None:
+    """Note that a program holds a layer, without keeping either alive."""
+    holders = _HOLDERS.setdefault(layer, [])
+    holders[:] = [holder for holder in holders if holder() is not None]
+    if all(holder() is not program for holder in holders):
+        holders.append(ref(program))
+
+
+def name_by_holder(layer: nn.Module) -> str | None:
+    """Return the name that the first living program which holds a layer has for it."""
+    for holder in _HOLDERS.get(layer, ()):
+        program = holder()
+        name = None if program is None else program.name_of(layer)
+        if name is not None:
+            return name
+    return None

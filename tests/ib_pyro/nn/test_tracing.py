@@ -1,0 +1,125 @@
+"""Networks and programs under compilers, exporters and transforms, which have no values to look at."""
+
+import warnings
+
+import pytest
+import torch
+from torch import nn
+
+from ib_pyro import Bottleneck, InformationBottleneckELBO
+from ib_pyro.nn import AdditiveNormal, BinaryDropout, ConstantDropout, GaussianDropout, InformationDropout
+
+BATCH, WIDTH = 6, 5
+LAYERS = {
+    "information": lambda: InformationDropout.linear(4, WIDTH),
+    "softplus": lambda: InformationDropout.linear(4, WIDTH, activation="softplus", prior="log-normal"),
+    "floor": lambda: InformationDropout.linear(4, WIDTH, activation=torch.square, activation_floor=1e-4),
+    "binary": lambda: BinaryDropout.linear(4, WIDTH),
+    "constant": lambda: ConstantDropout.linear(4, WIDTH),
+    "gaussian": lambda: GaussianDropout.linear(4, WIDTH),
+    "additive": lambda: AdditiveNormal.linear(4, WIDTH),
+}
+X, Y = torch.linspace(-1, 1, BATCH * 4).reshape(BATCH, 4), torch.arange(BATCH) % 3
+
+
+@pytest.fixture(params=LAYERS)
+def program(request):
+    return Bottleneck(LAYERS[request.param](), nn.Linear(WIDTH, 3))
+
+
+@pytest.fixture(autouse=True)
+def _tracers_may_warn():
+    torch.compiler.reset()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
+
+
+def seeded(function, *args):
+    torch.manual_seed(7)
+    return function(*args)
+
+
+def test_compiled_network(program):
+    network = nn.Sequential(program.encoder, program.decoder)
+    compiled = torch.compile(network, backend="eager", fullgraph=True)
+    assert torch.equal(seeded(compiled, X), seeded(network, X))
+
+
+def test_compiled_program(program):
+    assert torch.equal(seeded(torch.compile(program, backend="eager"), X), seeded(program, X))
+
+
+def test_compiled_objective(program):
+    loss = InformationBottleneckELBO(0.1)(program.model, program.guide)
+    compiled = torch.compile(loss, backend="eager")
+    value = seeded(compiled, X, Y)
+    value.backward()
+    assert torch.equal(value, seeded(loss, X, Y))
+    assert all(p.grad is not None for p in program.parameters())
+
+
+@pytest.mark.parametrize("strict", [False, True])
+def test_exported_network(program, strict):
+    network = nn.Sequential(program.encoder, program.decoder)
+    exported = torch.export.export(network, (X,), strict=strict).module()
+    assert torch.equal(seeded(exported, X), seeded(network, X))
+
+
+def test_exported_program(program):
+    exported = torch.export.export(program, (X,)).module()
+    assert torch.equal(seeded(exported, X), seeded(program, X))
+
+
+def test_traced_network(program):
+    network = nn.Sequential(program.encoder, program.decoder)
+    traced = torch.jit.trace(network, (X,), check_trace=False)
+    assert torch.equal(seeded(traced, X), seeded(network, X))
+
+
+def test_vmap_over_inputs(program):
+    draws = torch.func.vmap(program, randomness="different")(X.expand(3, BATCH, 4))
+    assert draws.shape == (3, BATCH, 3)
+    assert not torch.equal(draws[0], draws[1])
+    loss = InformationBottleneckELBO(0.1)(program.model, program.guide)
+    losses = torch.func.vmap(lambda x: loss(x, Y), randomness="different")(X.expand(3, BATCH, 4))
+    assert losses.shape == (3,)
+    assert losses.isfinite().all()
+
+
+def test_gradients_of_a_functional_call(program):
+    def total(parameters):
+        torch.manual_seed(7)
+        return torch.func.functional_call(program, parameters, (X,)).square().sum()
+
+    gradients = torch.func.grad(total)(dict(program.named_parameters()))
+    seeded(program, X).square().sum().backward()
+    for name, parameter in program.named_parameters():
+        expected = torch.zeros_like(parameter) if parameter.grad is None else parameter.grad
+        torch.testing.assert_close(gradients[name], expected)
+
+
+@pytest.mark.parametrize("trace", ["export", "compile", "vmap", "grad"])
+def test_nothing_of_the_trace_stays_in_the_program(program, trace):
+    loss = InformationBottleneckELBO(0.1)(program.model, program.guide)
+    if trace == "export":
+        torch.export.export(program, (X,))
+    elif trace == "compile":
+        torch.compile(loss, backend="eager")(X, Y)
+    elif trace == "vmap":
+        torch.func.vmap(lambda x: loss(x, Y), randomness="different")(X.expand(3, BATCH, 4))
+    else:
+        names = dict(loss.model.named_parameters())
+        torch.func.grad(lambda x: loss(x, Y))(X)
+        assert names
+    twin = Bottleneck(program.encoder, program.decoder)
+    expected = seeded(InformationBottleneckELBO(0.1)(twin.model, twin.guide), X, Y)
+    assert torch.equal(seeded(loss, X, Y), expected)
+    loss(X, Y).backward()
+
+
+def test_values_are_checked_again_afterwards():
+    program = Bottleneck(LAYERS["information"](), nn.Linear(WIDTH, 3))
+    torch.export.export(program, (X,))
+    with pytest.raises(ValueError, match="site 'z1'.*NaN"):
+        program(X * float("nan"))
