@@ -12,10 +12,10 @@ from torch import Tensor, nn
 from ib_pyro.buffers import buffers_kept
 from ib_pyro.data import batches
 from ib_pyro.elbo import InformationBottleneckELBO
-from ib_pyro.sites import is_observation, sample_sites
-from ib_pyro.traces import trace_pair
 from ib_pyro.elbo.weights import is_zero, weight_of
 from ib_pyro.handlers import unwrap
+from ib_pyro.sites import is_observation, sample_sites
+from ib_pyro.traces import trace_pair
 from inference.randomness import seeded
 
 __all__ = ["check_steps"]
