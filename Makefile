@@ -6,6 +6,9 @@ VENV := .venv
 # What `make test` and `make notebooks` run: files and folders of tests, beginnings of notebooks' names.
 TESTS :=
 NOTEBOOKS :=
+# A checkout of Pyro of the installed version, for `make test-pyro` where Pyro's source distribution has no tests.
+PYRO_SOURCE ?=
+PYRO :=
 PY := $(VENV)/bin/python
 PIP := $(VENV)/bin/pip
 DEV := $(VENV)/.installed-dev
@@ -15,7 +18,7 @@ PYTEST := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 $(PY) -m pytest -n 2 --dist loadfi
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help setup demo test slow lint lint-check lint-format lint-types bench notebooks docs clean
+.PHONY: help setup demo test slow test-pyro lint lint-check lint-format lint-types bench notebooks docs clean
 
 help: ## list the targets
 	@echo "usage: make TARGET [PYTHON=/path/to/python3.11] [VENV=.venv] [TESTS=tests/models] [NOTEBOOKS=02]"
@@ -33,6 +36,10 @@ test: $(DEV) ## the tests and doctests, without the slow ones
 slow: $(DEV) ## the slow tests alone
 	@$(PYTEST) -m slow; status=$$?; \
 	if [ $$status -eq 5 ]; then echo "make slow: no slow tests in this checkout"; else exit $$status; fi
+
+# PYRO=--whole runs the long tests too.
+test-pyro: $(DEV) ## Pyro's own tests over our distributions and our ELBO
+	OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 PYRO_SOURCE="$(PYRO_SOURCE)" $(PY) tests/pyro_suite/run.py $(PYRO)
 
 lint: lint-check lint-format lint-types ## rules, format and types
 

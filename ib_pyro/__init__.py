@@ -30,6 +30,7 @@ SUBMODULES = frozenset(
         "parameters",
         "particles",
         "plots",
+        "precision",
         "rates",
         "sites",
         "traces",

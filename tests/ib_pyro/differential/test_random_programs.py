@@ -33,7 +33,9 @@ def double_precision():
 def refusals(spec: Spec, mode: str) -> tuple[set[str], set[str]]:
     """The sites of which one must be refused, and those that may be."""
     if spec.faulty():
-        return spec.faulty(), set()
+        # Whichever site comes first is the one that is named.
+        other = spec.against_the_order() | spec.wrapped_otherwise() if mode == "error" else set()
+        return spec.faulty(), other
     if mode == "error":
         return spec.against_the_order(), spec.wrapped_otherwise()
     return set(), set()
