@@ -156,8 +156,7 @@ def _not_in_memory(data: object) -> str:
         gather = "x, y = torch.utils.data.default_collate(list(data))"
     return (
         f"data: a {kind} gives its samples one by one, and batches are indices of tensors in memory; gather them "
-        f"once, `{gather}`, and pass (x, y), or let a torch.utils.data.DataLoader draw its random transforms anew "
-        "each time"
+        f"once, `{gather}`, and pass (x, y), or let a torch.utils.data.DataLoader draw its random transforms anew"
     )
 
 

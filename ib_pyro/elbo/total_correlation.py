@@ -14,7 +14,7 @@ from ib_pyro.information import (
     gaussian_total_correlation,
     minibatch_total_correlation,
 )
-from ib_pyro.precision import HALF, single_or_wider, without_autocast
+from ib_pyro.precision import single_or_wider, without_autocast
 
 __all__ = [
     "CriticTotalCorrelation",
@@ -147,8 +147,8 @@ def _in_single(distribution: Distribution) -> Distribution:
     """The same law with parameters of the half types in float32, where alone its log density keeps its digits."""
     new = copy(distribution)
     for name, value in vars(distribution).items():
-        if isinstance(value, Tensor) and value.dtype in HALF:
-            new.__dict__[name] = value.float()
+        if isinstance(value, Tensor):
+            new.__dict__[name] = single_or_wider(value)
         elif isinstance(value, Distribution):
             new.__dict__[name] = _in_single(value)
     return new

@@ -23,8 +23,8 @@ NEEDS = {
     "posterior_predictive": "an observed site, or one that is in the model alone",
     "log_likelihood": "observed data: pass y",
     "sample_stats": "a latent or an observed site",
-    "prior": "a latent site, and proper priors: bound the layers' prior, or leave the group out",
-    "prior_predictive": "a latent site, and proper priors: bound the layers' prior, or leave the group out",
+    "prior": "a latent site, and proper priors: a log-normal one (activation='softplus', prior='log-normal'), say, or leave the group out",
+    "prior_predictive": "a latent site, and proper priors: a log-normal one (activation='softplus', prior='log-normal'), say, or leave the group out",
     "observed_data": "observed data: pass y",
 }
 
