@@ -6,6 +6,7 @@ from argparse import Namespace
 from pathlib import Path
 
 from inference.cli.arguments import Parser
+from inference.studies.paper.names import FIGURES
 
 __all__ = ["SUMMARY", "add_arguments", "run"]
 
@@ -14,9 +15,7 @@ SUMMARY = "run and draw the paper's figures and its table, resumably, and write 
 
 def add_arguments(parser: Parser) -> None:
     """Add the options."""
-    parser.add_needed(
-        "what", help="fig1, fig2, fig3a, fig3b, fig4, fig5, fig6, table1, all, samples, draw or results"
-    )
+    parser.add_needed("what", help=f"{', '.join(FIGURES)}, all, samples, draw or results")
     parser.add_argument(
         "--preset",
         type=str,

@@ -9,9 +9,11 @@ from rich.console import Console
 
 from ib_pyro.data.request import data_root as resolve_data_root
 from inference.names import require_known
+from inference.studies.paper.figures import figures_of
+from inference.studies.paper.names import FIGURES
 from inference.studies.paper.place import Place
-from inference.studies.paper.presets import PRESETS, figures_of
-from inference.studies.paper.runner import FIGURES, draw_figure, run_figure, with_numbers
+from inference.studies.paper.plan import PRESETS
+from inference.studies.paper.runner import draw_figure, run_figure, with_numbers
 
 __all__ = ["run_paper"]
 
@@ -28,7 +30,7 @@ def run_paper(
     """Run a figure or all of them, draw them again from their CSVs, draw samples, or write the page of results.
 
     Args:
-        what: A key of `FIGURES`, ``"all"`` (of the preset), ``"samples"``, ``"draw"`` or ``"results"``.
+        what: A name in `FIGURES`, ``"all"`` (of the preset), ``"samples"``, ``"draw"`` or ``"results"``.
         preset: Size of the runs.
         data_root: Folder of the real images; by default the environment's IB_PYRO_DATA.
         out: Folder of figures and runs.
@@ -45,7 +47,7 @@ def run_paper(
     if jobs < 1:
         raise ValueError(f"--jobs must be at least 1; got {jobs}")
     if what == "results":
-        from inference.studies.paper.results import write_results
+        from inference.studies.paper.page import write_results
 
         console.print(f"written: {write_results(numbers)}", highlight=False, soft_wrap=True)
         return

@@ -1,4 +1,4 @@
-"""What the paper's figures share: the look of each method, means with intervals, and the axes of beta and size."""
+"""What the paper's figures share: means with intervals, errors by method, and the axes of beta and size."""
 
 from __future__ import annotations
 
@@ -7,18 +7,14 @@ from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
+import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from inference.studies.paper.numbers import interval, select, sizes_in_words, values_of
+from inference.studies.paper.methods import METHODS
+from inference.studies.paper.statistics import interval, levels, sizes_in_words
 
 __all__ = [
-    "BLUE",
-    "GREEN",
-    "METHODS",
-    "ORANGE",
-    "PURPLE",
-    "VERMILION",
     "dodged",
     "draw_errors",
     "draw_means",
@@ -26,18 +22,6 @@ __all__ = [
     "name_ticks",
     "new_figure",
 ]
-
-Row = dict[str, Any]
-
-# Okabe & Ito (2008): told apart under every common colour-vision deficiency.
-BLUE, ORANGE, VERMILION, GREEN, PURPLE = "#0072B2", "#E69F00", "#D55E00", "#009E73", "#CC79A7"
-
-METHODS: dict[str, dict[str, Any]] = {
-    "information": {"color": BLUE, "marker": "o", "label": "information dropout"},
-    "binary": {"color": VERMILION, "marker": "s", "label": "binary dropout"},
-    "constant": {"color": ORANGE, "marker": "^", "label": "constant log-normal noise"},
-    "none": {"color": "#555555", "marker": "D", "label": "no noise"},
-}
 
 
 def new_figure(
@@ -67,7 +51,9 @@ def dodged(positions: Sequence[float], shift: float) -> list[float]:
     return [position * (positions[-1] / positions[0]) ** shift for position in positions]
 
 
-def draw_means(ax: Axes, positions: Sequence[float], groups: Sequence[Sequence[float]], **style: Any) -> None:
+def draw_means(
+    ax: Axes, positions: Sequence[float], groups: Sequence[Sequence[float] | pd.Series], **style: Any
+) -> None:
     """Draw the mean of each group, joined by a line; of groups of several values also its 95 % interval.
 
     Args:
@@ -82,9 +68,9 @@ def draw_means(ax: Axes, positions: Sequence[float], groups: Sequence[Sequence[f
     ax.errorbar(positions, means, yerr=bars, **{"capsize": 3, "markersize": 5, "marker": "o", **style})
 
 
-def intervals_in_words(rows: Sequence[Row]) -> str:
+def intervals_in_words(rows: pd.DataFrame) -> str:
     """What a caption says of the bars of `draw_means`: nothing where there is one seed."""
-    return "; bars: 95 % intervals of the mean" if len(values_of(rows, "seed")) > 1 else ""
+    return "; bars: 95 % intervals of the mean" if len(levels(rows, "seed")) > 1 else ""
 
 
 def name_ticks(ax: Axes, values: Sequence[float], names: Sequence[str]) -> None:
@@ -95,7 +81,7 @@ def name_ticks(ax: Axes, values: Sequence[float], names: Sequence[str]) -> None:
 
 
 def draw_errors(
-    rows: Sequence[Row], *, xlabel: str, size_name: Callable[[float], str], caption: str
+    rows: pd.DataFrame, *, xlabel: str, size_name: Callable[[float], str], caption: str
 ) -> Figure:
     """Draw test errors against the size of the network, a line a method, without noise and with.
 
@@ -106,14 +92,14 @@ def draw_errors(
         caption: What the heading says before the numbers of images and seeds: network and data.
     """
     figure, axes = new_figure(1, 2, width=9.5, height=4.6, sharey=True)
-    sizes = values_of(rows, "size")
+    sizes = levels(rows, "size")
     kinds = (("test_error_deterministic", "noise off (D)"), ("test_error_noisy", "one noise sample (N)"))
     for ax, (column, title) in zip(axes, kinds, strict=True):
-        for place, (dropout, style) in enumerate(METHODS.items()):
-            part = select(rows, dropout=dropout)
-            groups = [[100 * row[column] for row in select(part, size=size)] for size in sizes]
+        for place, method in enumerate(METHODS.values()):
+            part = rows[rows["dropout"] == method.name]
+            groups = [100 * part[column][part["size"] == size] for size in sizes]
             shift = 0.015 * (place - (len(METHODS) - 1) / 2)
-            draw_means(ax, dodged(sizes, shift), groups, linewidth=1.2, **style)
+            draw_means(ax, dodged(sizes, shift), groups, linewidth=1.2, **method.style)
         name_ticks(ax, sizes, [size_name(size) for size in sizes])
         ax.set(xlabel=xlabel, title=title)
     axes[0].set_ylabel("test error [%]")

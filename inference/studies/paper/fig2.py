@@ -6,58 +6,76 @@ number: the share of the rate that lies within the digit's box, and what it woul
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
+from itertools import product
 from typing import Any
 
+import matplotlib.figure
 import matplotlib.pyplot as plt
 import numpy as np
+import pandas as pd
 import torch
 from matplotlib.axes import Axes
-from matplotlib.colors import PowerNorm
-from matplotlib.figure import Figure
-from torch import Tensor
-from torch.nn import functional as F
+from scipy.stats import norm
 
-from ib_pyro import Bottleneck
-from ib_pyro.diagnostics import elementwise_rates, rate_by_position
-from ib_pyro.plots import plot_information_map
-from inference.fit.sites import read_sites
 from inference.runs.spec import RunSpec
-from inference.studies.paper.drawing import BLUE, GREEN, ORANGE, PURPLE, dodged, name_ticks
-from inference.studies.paper.numbers import common_row, interval, select, sizes_in_words, values_of
-from inference.studies.paper.plan import Load, Planned, cnn_run
-from inference.studies.paper.presets import preset_size
+from inference.studies.paper.drawing import dodged, name_ticks
+from inference.studies.paper.figure import Figure
+from inference.studies.paper.information_maps import (
+    draw_image,
+    draw_maps,
+    line_rows,
+    rate_maps,
+    share_in_box,
+    values_in_words,
+)
+from inference.studies.paper.methods import BLUE, GREEN, ORANGE, PURPLE
+from inference.studies.paper.plan import PER_IMAGE, Load, Planned, Size, cnn_run
+from inference.studies.paper.statistics import (
+    Estimate,
+    by_seed,
+    common_row,
+    interval,
+    levels,
+    mean_estimate,
+    mean_of,
+    sizes_in_words,
+    steps,
+)
+from inference.studies.paper.verdicts import NOTHING, Claim, Finding, all_of, basis_of, by_beta, verdict
 
-__all__ = ["TITLE", "box_coverage", "draw", "measure", "runs"]
+__all__ = ["FIGURE"]
 
-TITLE = "information maps on Cluttered MNIST"
 Row = dict[str, Any]
 
+_SIZES = {
+    "smoke": Size(sizes=(1 / 8,), betas=(0.1, 3.0), epochs=1, batch_size=20, train_images=40, test_images=20),
+    "small": Size(
+        sizes=(0.25,),
+        # Per image those of the paper's 0.1, 0.5 and 3.
+        betas=(0.02, 0.1, 0.6),
+        epochs=24,
+        drops=(16, 21),
+        batch_size=50,
+        train_images=10_000,
+        test_images=1000,
+    ),
+    "paper": Size(
+        sizes=(1.0,), betas=(0.1, 0.5, 3.0), epochs=80, drops=(30, 60), lr=0.01, batch_size=128, holdout=0
+    ),
+}
 _PICTURES = 3
 # Nats below which a rate is drawn at the bottom of a logarithmic axis.
 _FLOOR = 0.1
-# Height and width of the images.
-_PIXELS = 96
 _COLOURS = {"z1": BLUE, "z2": ORANGE, "z3": GREEN, "z4": PURPLE}
 
 
-def runs(preset: str, _rows: Sequence[Row]) -> list[Planned]:
+def runs(size: Size, _rows: pd.DataFrame) -> list[Planned]:
     """One fit a beta."""
-    size = preset_size("fig2", preset)
+    # The largest scale is of the authors' code, as is the lack of weight decay here.
+    options = {"model": "all-cnn-96", "data": "cluttered-mnist", "alpha_max": 1.0}
     return [
-        Planned(
-            cnn_run(
-                size,
-                model="all-cnn-96",
-                data="cluttered-mnist",
-                fraction=fraction,
-                beta_paper=beta,
-                # Of the authors' code, as is its lack of weight decay here.
-                alpha_max=1.0,
-                seed=seed,
-            )
-        )
+        Planned(cnn_run(size, fraction=fraction, beta_paper=beta, seed=seed, **options))
         for seed in size.seeds
         for fraction in size.sizes
         for beta in size.betas
@@ -69,183 +87,119 @@ def measure(run: RunSpec, result: Row, load: Load) -> list[Row]:
     program, splits = load()
     test = splits.test
     common = common_row(run, result)
-    maps = _rate_maps(program, test.x)
+    maps = rate_maps(program, test.x)
     rows = [
-        {"kind": "share", **common, **_share(site, rate, test.x, test.box)} for site, rate in maps.items()
+        {"kind": "share", **common, "site": site, **share_in_box(rate, test.x, test.box)}
+        for site, rate in maps.items()
     ]
     for index in range(min(_PICTURES, len(test))):
         at = {"setting": run.strength, "seed": run.training.seed, "image": index}
-        label = {"kind": "image", **at, "box": _text(test.box[index])}
-        lines = (255 * test.x[index, 0]).round().to(torch.int64)
-        rows += [{**label, "line": line, "values": _text(values)} for line, values in enumerate(lines)]
+        label = {"kind": "image", **at, "box": values_in_words(test.box[index])}
+        rows += line_rows(label, (255 * test.x[index, 0]).round().to(torch.int64))
         for site, rate in maps.items():
-            label = {"kind": "map", **at, "site": site}
-            rows += [
-                {**label, "line": line, "values": _text(values)} for line, values in enumerate(rate[index])
-            ]
+            rows += line_rows({"kind": "map", **at, "site": site}, rate[index])
     return rows
 
 
-def _rate_maps(program: Bottleneck, x: Tensor) -> dict[str, Tensor]:
-    """The information map of each image at each site, ``[N, H, W]``, nats per position."""
-
-    def read(part: Tensor) -> dict[str, Tensor]:
-        return {site: rate_by_position(rate) for site, rate in elementwise_rates(program, part).items()}
-
-    return read_sites(program, x, read)
-
-
-def box_coverage(box: Tensor, height: int, width: int, size: int) -> Tensor:
-    """Share of each position's pixels that lies within a box.
-
-    Args:
-        box: ``[N, 4]``, ``(x0, y0, x1, y1)`` in pixels, ends excluded.
-        height: Rows of the map.
-        width: Columns of the map.
-        size: Height and width of the image in pixels.
-
-    Returns:
-        ``[N, height, width]``, in [0, 1].
-
-    >>> box_coverage(torch.tensor([[0, 0, 3, 4]]), 2, 2, 8)[0]
-    tensor([[0.7500, 0.0000],
-            [0.0000, 0.0000]])
-    """
-    x0, y0, x1, y1 = box.to(torch.float32).unbind(1)
-
-    def covered(low: Tensor, high: Tensor, cells: int) -> Tensor:
-        step = size / cells
-        edges = torch.arange(cells) * step
-        overlap = torch.minimum(high[:, None], edges + step) - torch.maximum(low[:, None], edges)
-        return overlap.clamp_min(0) / step
-
-    return covered(y0, y1, height)[:, :, None] * covered(x0, x1, width)[:, None, :]
-
-
-def draw(rows: Sequence[Row]) -> Figure:
+def draw(rows: pd.DataFrame) -> matplotlib.figure.Figure:
     """Two images, each with its maps, a row a beta; below, shares within the box and rates outside against beta.
 
     The maps are those of the first seed.
     """
-    shares = select(rows, kind="share")
-    rows = select(rows, seed=min(values_of(shares, "seed")))
-    betas, sites = values_of(shares, "setting"), values_of(shares, "site")
-    images = values_of(select(rows, kind="image"), "image")[:2]
-    lines = len(betas) * len(images)
-    heights = (1.3 * lines + 0.8, 3.3)
+    shares = rows[rows["kind"] == "share"]
+    rows = rows[rows["seed"] == shares["seed"].min()]
+    betas, sites = levels(shares, "setting"), levels(shares, "site")
+    # An image's lines stand there once for each beta.
+    pictures = rows[(rows["kind"] == "image") & (rows["setting"] == betas[0])]
+    images = dict(list(pictures.groupby("image"))[:2])
+    cases = list(product(images, betas))
+    heights = (1.3 * len(cases) + 0.8, 3.3)
     figure = plt.figure(figsize=(8.5, sum(heights)), layout="constrained")
     top, bottom = figure.subfigures(2, 1, height_ratios=heights)
-    grid = top.add_gridspec(lines, 1 + len(sites), width_ratios=[1.5] + [1] * len(sites))
-    for block, image in enumerate(images):
-        start, stop = block * len(betas), (block + 1) * len(betas)
-        _draw_image(top.add_subplot(grid[start:stop, 0]), rows, image)
+    grid = top.add_gridspec(len(cases), 1 + len(sites), width_ratios=[1.5] + [1] * len(sites))
+    for block, lines in enumerate(images.values()):
+        draw_image(top.add_subplot(grid[block * len(betas) : (block + 1) * len(betas), 0]), lines)
     for column, site in enumerate(sites, start=1):
-        axes = [top.add_subplot(grid[line, column]) for line in range(lines)]
-        _draw_maps(axes, rows, site, images, betas)
+        axes = [top.add_subplot(grid[line, column]) for line in range(len(cases))]
+        maps = dict(
+            list(rows[(rows["kind"] == "map") & (rows["site"] == site)].groupby(["image", "setting"]))
+        )
+        names = [f"{site}: " if beta == betas[0] else "" for _, beta in cases]
+        draw_maps(axes, [maps[case] for case in cases], [images[image] for image, _ in cases], names)
         if column == 1:
-            for ax, beta in zip(axes, betas * len(images), strict=True):
+            for ax, (_, beta) in zip(axes, cases, strict=True):
                 ax.set_ylabel(f"β × N = {beta:g}", fontsize="small")
     left, right = bottom.subplots(1, 2)
     _draw_shares(left, shares, betas)
     _draw_rates(right, shares, betas)
+    basis = "seeds" if len(levels(shares, "seed")) > 1 else "test images"
     figure.suptitle(
         "rate by position in the noisy layers, one scale a column, colours by its square root;\n"
-        f"box: the digit's; bars: 95 % intervals over the {_basis(shares)}; "
-        f"{100 * shares[0]['size']:.3g} % of the filters;\n{sizes_in_words(shares)}",
+        f"box: the digit's; bars: 95 % intervals over the {basis}; "
+        f"{100 * shares['size'].iloc[0]:.3g} % of the filters;\n{sizes_in_words(shares)}",
         fontsize="small",
     )
     return figure
 
 
-def _share(site: str, rate: Tensor, x: Tensor, box: Tensor) -> Row:
-    """The share of all the images' rate within their boxes, its standard error over images, and what to expect.
-
-    ``chance`` is the boxes' share of the area. ``ink_in_box`` is their share of the images' ink, the sum of the
-    pixels: that of a rate which follows the ink, whether it is the digit's or clutter.
-    """
-    inside = box_coverage(box, *rate.shape[1:], size=x.shape[-1])
-    ink = F.adaptive_avg_pool2d(x.sum(1), rate.shape[1:])
-    within, total = (rate * inside).sum((1, 2)), rate.sum((1, 2))
-    # A ratio of means: a mean of ratios would give images in which nothing gets through a say.
-    share = within.mean() / total.mean()
-    residual = (within - share * total) / total.mean()
-    return {
-        "site": site,
-        "share_in_box": share.item(),
-        "share_in_box_se": residual.std().item() / math.sqrt(len(residual)),
-        "chance": inside.mean((1, 2)).mean().item(),
-        "ink_in_box": ((ink * inside).sum((1, 2)).mean() / ink.sum((1, 2)).mean()).item(),
-        "rate_in_box": within.mean().item(),
-        "rate_outside": (total - within).mean().item(),
-    }
+def rate_outside_falls(rows: pd.DataFrame) -> Finding:
+    """Whether the rate outside of the box falls from beta to beta, in every layer."""
+    shares = rows[rows["kind"] == "share"]
+    betas, sites = levels(shares, "setting"), levels(shares, "site")
+    falls: list[Estimate] = []
+    parts = []
+    for site in sites:
+        _, groups = by_beta(shares[shares["site"] == site])
+        series = [by_seed(group, "rate_outside") for group in groups]
+        falls += steps(series, parts=len(sites) * (len(betas) - 1))
+        parts.append(f"{site} {mean_of(series[0]):,.0f} → {mean_of(series[-1]):,.1f}")
+    words = f"nats outside of the box, β × N {betas[0]:g} → {betas[-1]:g}: {', '.join(parts)}"
+    return Finding(words, basis_of(falls), all_of([verdict(fall) for fall in falls]))
 
 
-def _draw_image(ax: Axes, rows: Sequence[Row], image: int) -> None:
-    ax.imshow(_matrix(_image_lines(rows, image)), cmap="gray", vmin=0, vmax=255)
-    _draw_box(ax, rows, image, scale=1.0)
-    ax.set(xticks=[], yticks=[])
-    ax.set_title("a test image", fontsize="small")
-
-
-def _draw_maps(
-    axes: Sequence[Axes], rows: Sequence[Row], site: str, images: Sequence[int], betas: Sequence[float]
-) -> None:
-    """A site's maps, image by image and beta by beta, on one scale: a darker map is a smaller rate."""
-    cases = [(image, beta) for image in images for beta in betas]
-    maps = [_matrix(select(rows, kind="map", image=i, site=site, setting=b)) for i, b in cases]
-    # Colours by the square root, or the smallest rates could not be told from none.
-    norm = PowerNorm(0.5, vmin=0, vmax=max(values.max() for values in maps) or 1.0)
-    for line, (ax, values, (image, _)) in enumerate(zip(axes, maps, cases, strict=True)):
-        name = "" if line % len(betas) else f"{site}: "
-        plot_information_map(
-            values, norm=norm, colorbar=False, title=f"{name}{values.sum():,.0f} nats", ax=ax
+def share_beyond_chance(rows: pd.DataFrame) -> Finding:
+    """Whether at the largest beta more of the rate lies within the box than of the area, and than of the ink."""
+    shares = rows[rows["kind"] == "share"]
+    betas, sites = levels(shares, "setting"), levels(shares, "site")
+    parts, gaps = [], []
+    for site in sites:
+        _, (before, *_, last) = by_beta(shares[shares["site"] == site])
+        if mean_of(last["rate_in_box"]) + mean_of(last["rate_outside"]) < NOTHING:
+            continue
+        first = last.iloc[0]
+        chance = max(first["chance"], first["ink_in_box"])
+        gap = mean_estimate(100 * (last["share_in_box"] - chance), parts=len(sites))
+        if len(last) == 1:
+            half = 100 * first["share_in_box_se"] * float(norm.ppf(1 - 0.025 / len(sites)))
+            gap = Estimate(gap.value, half, "test images, one fit each")
+        gaps.append(gap)
+        start, share = before["share_in_box"].iloc[0], mean_of(last["share_in_box"])
+        parts.append(
+            f"{site} {100 * start:.1f} → {100 * share:.1f} ± {gap.half:.1f} % (ink {100 * first['ink_in_box']:.1f} %)"
         )
-        _draw_box(ax, rows, image, scale=values.shape[0] / _PIXELS)
-        ax.set(xticks=[], yticks=[], xlabel="", ylabel="")
-        ax.title.set_fontsize("small")
-    bar = axes[0].figure.colorbar(
-        axes[-1].images[-1], ax=list(axes), location="bottom", shrink=0.8, aspect=12
+    words = (
+        f"share of the rate within the box, β × N {betas[0]:g} → {betas[-1]:g}: {', '.join(parts)}; "
+        f"of the area the box has {100 * shares['chance'].iloc[0]:.1f} %"
     )
-    bar.ax.tick_params(labelsize="x-small")
-    bar.set_label("nats per position", fontsize="x-small")
+    return Finding(words, basis_of(gaps), all_of([verdict(gap) for gap in gaps]))
 
 
-def _draw_box(ax: Axes, rows: Sequence[Row], image: int, *, scale: float) -> None:
-    x0, y0, x1, y1 = (scale * int(edge) - 0.5 for edge in _image_lines(rows, image)[0]["box"].split())
-    ax.plot([x0, x1, x1, x0, x0], [y0, y0, y1, y1, y0], color=ORANGE, linewidth=1)
-
-
-def _image_lines(rows: Sequence[Row], image: int) -> list[Row]:
-    """The image's lines, which stand there once for each beta."""
-    lines = select(rows, kind="image", image=image)
-    return [row for row in lines if row["setting"] == lines[0]["setting"]]
-
-
-def _draw_shares(ax: Axes, shares: Sequence[Row], betas: Sequence[float]) -> None:
-    sites = values_of(shares, "site")
+def _draw_shares(ax: Axes, shares: pd.DataFrame, betas: Sequence[float]) -> None:
+    sites = levels(shares, "site")
+    known = "ink_in_box" in shares and shares["ink_in_box"].notna().any()
     for place, site in enumerate(sites):
-        groups = [select(shares, site=site, setting=beta) for beta in betas]
-        # Of a layer that lets less than a nat through, no share is drawn.
-        points = [_percent(group) if _rate(group) >= 1 else (np.nan, np.nan) for group in groups]
-        means, halves = zip(*points, strict=True)
+        _, groups = by_beta(shares[shares["site"] == site])
+        means, halves = zip(*[_percent(group) for group in groups], strict=True)
         positions = dodged(betas, 0.006 * (place - (len(sites) - 1) / 2))
-        ax.errorbar(
-            positions,
-            means,
-            yerr=halves,
-            marker="o",
-            markersize=5,
-            capsize=3,
-            color=_COLOURS[site],
-            label=site,
-        )
-        if all("ink_in_box" in row for row in groups[-1]):
-            ink = 100 * np.mean([row["ink_in_box"] for row in groups[-1]])
+        look = {"marker": "o", "markersize": 5, "capsize": 3, "color": _COLOURS[site], "label": site}
+        ax.errorbar(positions, means, yerr=halves, **look)
+        if known and groups[-1]["ink_in_box"].notna().all():
+            ink = 100 * np.mean(groups[-1]["ink_in_box"].to_numpy())
             edge = ax.get_yaxis_transform()
             ax.plot([1.02], [ink], "<", transform=edge, clip_on=False, color=_COLOURS[site], markersize=7)
-    chance = 100 * shares[0]["chance"]
+    chance = 100 * shares["chance"].iloc[0]
     ax.axhline(chance, color="black", linestyle="--", linewidth=1, label="the box's share of the area")
-    if any("ink_in_box" in row for row in shares):
+    if known:
         ax.plot([], [], "<", color="grey", markersize=7, label="the box's share of the ink")
     ax.set(xlabel="β × N", ylabel="share of the rate in the box [%]", ylim=(0, None))
     name_ticks(ax, betas, [f"{beta:g}" for beta in betas])
@@ -255,15 +209,12 @@ def _draw_shares(ax: Axes, shares: Sequence[Row], betas: Sequence[float]) -> Non
     ax.legend(fontsize="x-small", ncols=2, loc="upper left")
 
 
-def _draw_rates(ax: Axes, shares: Sequence[Row], betas: Sequence[float]) -> None:
-    for site in values_of(shares, "site"):
-        groups = [[r["rate_outside"] for r in select(shares, site=site, setting=b)] for b in betas]
-        outside = np.maximum([np.mean(group) for group in groups], _FLOOR)
+def _draw_rates(ax: Axes, shares: pd.DataFrame, betas: Sequence[float]) -> None:
+    for site in levels(shares, "site"):
+        _, groups = by_beta(shares[shares["site"] == site])
+        outside = np.maximum([np.mean(group["rate_outside"].to_numpy()) for group in groups], _FLOOR)
         ax.plot(betas, outside, marker="o", markersize=5, color=_COLOURS[site], label=site)
-    errors = [
-        100 * np.mean([row["test_error_deterministic"] for row in select(shares, setting=beta)])
-        for beta in betas
-    ]
+    errors = [100 * group["test_error_deterministic"].mean() for group in by_beta(shares)[1]]
     name_ticks(ax, betas, [f"{beta:g}\n({error:.0f} %)" for beta, error in zip(betas, errors, strict=True)])
     ax.set(
         yscale="log",
@@ -272,24 +223,42 @@ def _draw_rates(ax: Axes, shares: Sequence[Row], betas: Sequence[float]) -> None
     )
 
 
-def _percent(group: Sequence[Row]) -> tuple[float, float]:
-    """Share within the box and half of its interval: over the seeds, or, of a single fit, over the images."""
-    mean, half = interval([100 * row["share_in_box"] for row in group])
-    return (mean, half) if len(group) > 1 else (mean, 196 * group[0]["share_in_box_se"])
+def _percent(group: pd.DataFrame) -> tuple[float, float]:
+    """Share within the box and half of its interval: over the seeds, or, of a single fit, over the images.
+
+    Of a layer that lets less than a nat through, no share is drawn.
+    """
+    if (group["rate_in_box"] + group["rate_outside"]).mean() < NOTHING:
+        return np.nan, np.nan
+    mean, half = interval(100 * group["share_in_box"])
+    return (mean, half) if len(group) > 1 else (mean, 196 * group["share_in_box_se"].iloc[0])
 
 
-def _basis(shares: Sequence[Row]) -> str:
-    return "seeds" if len(values_of(shares, "seed")) > 1 else "test images"
-
-
-def _matrix(lines: Sequence[Row]) -> np.ndarray:
-    ordered = sorted(lines, key=lambda row: row["line"])
-    return np.array([[float(value) for value in str(row["values"]).split()] for row in ordered])
-
-
-def _text(values: Tensor) -> str:
-    return " ".join(f"{value:.4g}" for value in values.tolist())
-
-
-def _rate(group: Sequence[Row]) -> float:
-    return float(np.mean([row["rate_in_box"] + row["rate_outside"] for row in group]))
+FIGURE = Figure(
+    name="fig2",
+    title="information maps on Cluttered MNIST",
+    sizes=_SIZES,
+    runs=runs,
+    measure=measure,
+    draw=draw,
+    claims=(
+        Claim(
+            words="A larger beta lets less information through about the clutter.",
+            paper="maps darken outside of the digit as beta grows",
+            rule="the rate outside of the digit's box falls from beta to beta, in every layer",
+            judge=rate_outside_falls,
+        ),
+        Claim(
+            words="The digit can be found in the noise: what is let through is where the digit is.",
+            paper="visible in the maps",
+            rule="at the largest beta, in every layer that lets a nat through, the share exceeds the box's share of "
+            "the area and of the ink (white pixels)",
+            judge=share_beyond_chance,
+        ),
+    ),
+    remark=f"{PER_IMAGE} The small preset was revised after a first run, whose results were seen: 4,000 images, 15 "
+    "epochs, β × N = 0.1, 0.5, 3. Those networks had hardly learned (D 67, 61 and 66 %); the rate outside of the box "
+    "fell as well, and the share in the box fell to the box's share of the area or below it in z2 and z3. A network "
+    "that only lets ink through would have the share of the ink.",
+    samples="cluttered-mnist",
+)

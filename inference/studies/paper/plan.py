@@ -1,20 +1,122 @@
-"""What the figures run: specs of their sizes, and what each run is for."""
+"""What the figures run: how large, and what each run is for.
+
+The preset ``paper`` is what the paper prints, for a GPU: all training images, and for All-CNN-32 SGD with plain
+momentum, a learning rate of 0.1 that falls to a tenth after epochs 80 and 120, and 160 epochs. What it leaves open is
+as in the authors' code, or ours. ``code`` has the optimiser of the authors' code instead, for the figures that they
+published code for. ``small`` keeps the shape of the result with fewer filters, images, epochs and values of beta,
+within two hours on two CPU cores. ``smoke`` only shows that the program runs.
+
+What the Lagrangian weighs is a nat of rate per image, ``beta / N``. With a tenth of the paper's 50,000 images, a tenth
+of its beta is the same trade, which the figures keep at ``small`` rather than the number: Figures 1, 3b, 5 and 6 fit
+5,000 images, and their 0.5 weighs a nat by 1e-4, near the 6e-5 of the paper's 3.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from ib_pyro import Bottleneck
 from inference.runs.spec import RunSpec
 from inference.runs.splits import Splits
-from inference.studies.paper.presets import Size
 
-__all__ = ["Load", "Planned", "cifar_run", "cnn_run", "paper_run"]
+__all__ = [
+    "CODE_CNN",
+    "PAPER_CNN",
+    "PER_IMAGE",
+    "PRESETS",
+    "SMALL_CNN",
+    "SMOKE_CNN",
+    "THREE",
+    "Load",
+    "Planned",
+    "Size",
+    "cifar_run",
+    "cnn_run",
+    "paper_run",
+]
+
+PRESETS = ("smoke", "small", "paper", "code")
+PER_IMAGE = (
+    "What the Lagrangian weighs is β, the weight of a nat per image. The small preset fits fewer images than the "
+    "paper's 50,000, with β × N smaller in proportion, so that β is about the paper's."
+)
+"""What a reader of the small preset's betas must know."""
 
 Load = Callable[[], tuple[Bottleneck, Splits]]
 """Loads a run's fitted program and its images."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Size:
+    """Size of a figure's runs.
+
+    Args:
+        sizes: Widths of an MLP, shares of the filters of an All-CNN, or factors k of a VAE.
+        betas: Weights of the rate, in the paper's units (times the number of training images).
+        seeds: Seeds of the runs.
+        epochs: Length of a fit.
+        drops: Epochs after which the learning rate drops to a tenth.
+        lr: Learning rate of the first epoch.
+        nesterov: Nesterov's momentum instead of the plain one.
+        batch_size: Images in a step.
+        holdout: Images kept from the training split of runs that choose nothing; None for the set's own number.
+        train_images: Images to fit; None for the whole training split.
+        validation_images: Held-out images, for figures whose methods choose a setting on them; None for all.
+        test_images: Test images; None for all.
+        trial_epochs: Length of the fits that choose a method's setting.
+        candidates: Number of settings that each method may choose from.
+        num_samples: Noise samples of the posterior predictive.
+    """
+
+    sizes: tuple[float, ...]
+    betas: tuple[float, ...] = ()
+    seeds: tuple[int, ...] = (0,)
+    epochs: int
+    drops: tuple[int, ...] = ()
+    lr: float = 0.05
+    nesterov: bool = False
+    batch_size: int = 100
+    holdout: int | None = None
+    train_images: int | None = None
+    validation_images: int | None = 0
+    test_images: int | None = None
+    trial_epochs: int = 0
+    candidates: int = 3
+    num_samples: int = 1
+
+    @property
+    def trial(self) -> Size:
+        """Size of the fits that choose: shorter, with the learning rate dropping at the same shares of them."""
+        share = self.trial_epochs / self.epochs
+        drops = tuple(max(1, round(share * epoch)) for epoch in self.drops)
+        return replace(self, epochs=self.trial_epochs, drops=drops, holdout=None)
+
+    @property
+    def of_the_code(self) -> Size:
+        """The same with the optimiser of the authors' code, in the fits that choose as well."""
+        return replace(self, **CODE_CNN, trial_epochs=CODE_CNN["epochs"] if self.trial_epochs else 0)
+
+
+SMOKE_CNN: dict[str, Any] = {
+    "epochs": 1,
+    "train_images": 60,
+    "test_images": 60,
+    "batch_size": 20,
+    "nesterov": True,
+}
+SMALL_CNN: dict[str, Any] = {
+    "epochs": 15,
+    "drops": (8, 12),
+    "train_images": 5000,
+    "test_images": 10_000,
+    "batch_size": 50,
+    "nesterov": True,
+}
+PAPER_CNN: dict[str, Any] = {"epochs": 160, "drops": (80, 120), "lr": 0.1, "holdout": 0}
+CODE_CNN: dict[str, Any] = {"epochs": 200, "drops": (80, 120, 160), "lr": 0.05, "nesterov": True}
+THREE = (0, 1, 2)
 
 
 @dataclass(frozen=True)

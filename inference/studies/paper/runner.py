@@ -2,44 +2,27 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Iterator, Sequence
 from functools import partial
-from importlib import import_module
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
+import pandas as pd
 from rich.console import Console
 
 from inference.files import read_json, write_csv, write_json
-from inference.names import require_known
 from inference.runs.pool import in_turn
 from inference.runs.spec import RunSpec
 from inference.studies.paper.clock import RunClock
+from inference.studies.paper.figures import figure
+from inference.studies.paper.names import FIGURES
 from inference.studies.paper.place import Place
 from inference.studies.paper.plan import Planned
+from inference.studies.paper.statistics import read_rows
 
-__all__ = [
-    "FIGURES",
-    "draw_figure",
-    "figure_module",
-    "measure_run",
-    "read_rows",
-    "run_figure",
-    "with_numbers",
-]
+__all__ = ["draw_figure", "measure_run", "run_figure", "with_numbers"]
 
 Row = dict[str, Any]
-
-# A figure is a module with TITLE, runs(preset, rows) -> plan, measure(spec, result, load) -> rows and
-# draw(rows) -> a Matplotlib figure. `runs` is asked again with the rows so far until it names nothing new, so that
-# later runs may depend on earlier ones.
-FIGURES = {
-    name: f"inference.studies.paper.{name}"
-    for name in ("fig1", "fig2", "fig3a", "fig3b", "fig4", "fig5", "fig6")
-}
-FIGURES["table1"] = "inference.studies.paper.table1"
 
 
 def run_figure(
@@ -48,8 +31,8 @@ def run_figure(
     """Do every run of a figure that is not done, and write ``<name>.csv``, ``.png`` and ``.pdf`` to ``place.out``.
 
     Args:
-        name: A key of `FIGURES`.
-        preset: ``"smoke"``, ``"small"`` or ``"paper"``.
+        name: A name in `inference.studies.paper.names.FIGURES`.
+        preset: ``"smoke"``, ``"small"``, ``"paper"`` or ``"code"``.
         place: Where data and runs are.
         jobs: Runs at a time, each in a process of its own with one thread; 1 stays in this process.
         console: Where to report; standard error by default.
@@ -60,13 +43,14 @@ def run_figure(
     Raises:
         ValueError: If a name is unknown.
     """
-    module = figure_module(name)
+    asked = figure(name)
     console = console or Console(stderr=True)
     place.out.mkdir(parents=True, exist_ok=True)
     rows: dict[str, list[Row]] = {}
     while True:
         so_far = [row for run_rows in rows.values() for row in run_rows]
-        new = [planned for planned in module.runs(preset, so_far) if planned.key not in rows]
+        plan = asked.plan(preset, pd.DataFrame(so_far))
+        new = [planned for planned in plan if planned.key not in rows]
         if not new:
             break
         for planned, part in _measured(name, new, place, jobs, console):
@@ -82,26 +66,17 @@ def draw_figure(name: str, numbers: Path, out: Path, *, suffixes: Sequence[str] 
     """Draw a figure from its CSV.
 
     Args:
-        name: A key of `FIGURES`.
+        name: Its name.
         numbers: The CSV.
         out: Folder of the pictures.
         suffixes: Formats to write.
     """
     import matplotlib.pyplot as plt
 
-    figure = figure_module(name).draw(read_rows(numbers))
+    drawn = figure(name).draw(read_rows(numbers))
     for suffix in suffixes:
-        figure.savefig(out / f"{name}.{suffix}", dpi=110)
-    plt.close(figure)
-
-
-def read_rows(path: Path) -> list[Row]:
-    """Read a CSV; what looks like a number is one, and empty cells are left out."""
-    with path.open(newline="", encoding="utf-8") as handle:
-        return [
-            {name: _number(text) for name, text in row.items() if text != ""}
-            for row in csv.DictReader(handle)
-        ]
+        drawn.savefig(out / f"{name}.{suffix}", dpi=110)
+    plt.close(drawn)
 
 
 def with_numbers(folder: Path) -> list[str]:
@@ -116,15 +91,6 @@ def with_numbers(folder: Path) -> list[str]:
             f"{folder} has no CSV of a figure; run `python -m inference paper fig3a --out ...` first"
         )
     return found
-
-
-def figure_module(name: str) -> ModuleType:
-    """Import the module of a figure.
-
-    Raises:
-        ValueError: If the name is unknown.
-    """
-    return import_module(FIGURES[require_known("figure", name, FIGURES)])
 
 
 def _measured(
@@ -155,15 +121,6 @@ def measure_run(name: str, job: tuple[RunSpec, Path], *, place: Place, progress:
     spec, folder = job
     result = run(spec, folder, resume=True, progress=progress, cache=place.out)
     load = partial(load_run, folder, data_root=place.data_root, cache=place.out)
-    rows = figure_module(name).measure(spec, result, load)
+    rows = figure(name).measure(spec, result, load)
     write_json(folder / f"{name}.json", {"rows": rows})
     return rows
-
-
-def _number(text: str) -> Any:  # noqa: ANN401 - a cell
-    for kind in (int, float):
-        try:
-            return kind(text)
-        except ValueError:
-            continue
-    return {"True": True, "False": False}.get(text, text)

@@ -8,9 +8,9 @@ from inference.cli import main
 from inference.runs.older import read_spec
 from inference.runs.run import run
 from inference.runs.spec import RunSpec
+from inference.studies.paper.figures import figure
 from inference.studies.paper.place import Place
 from inference.studies.paper.plan import Planned, cifar_run, paper_run
-from inference.studies.paper.presets import preset_size
 
 # As the two engines wrote them.
 OF_THE_COMMAND_LINE = {
@@ -105,15 +105,15 @@ def test_settings_of_the_command_line_have_kept_their_names():
 def test_runs_of_the_figures_are_those_that_they_ask_for_today():
     trial = read_spec({"settings": OF_FIGURE_3A, "source": "stand-in"})
     options = {"model": "mlp", "data": "mnist", "hidden": 8, "dropout": "constant", "alpha": 0.4}
-    size = preset_size("fig3a", "smoke").trial
+    size = figure("fig3a").size("smoke").trial
     assert trial == paper_run(size, **options, validation_limit=50, stand_in=True)
-    small = preset_size("fig4", "small")
+    small = figure("fig4").size("small")
     options = {"fraction": 0.25, "data": "occluded-cifar", "beta_paper": 0.5, "seed": 2}
     assert read_spec({"settings": OF_FIGURE_4, "source": "real"}) == cifar_run(small, **options)
     options = {"model": "vae", "data": "mnist", "k": 2, "latent": "gaussian", "beta": 1.0}
     options |= {"optimizer": "adam", "num_samples": 1, "num_importance_samples": 0}
     found = read_spec({"settings": OF_TABLE_1, "source": "real"})
-    assert found == paper_run(preset_size("table1", "small"), **options)
+    assert found == paper_run(figure("table1").size("small"), **options)
 
 
 @pytest.mark.parametrize(

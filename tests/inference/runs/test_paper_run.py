@@ -10,8 +10,7 @@ from inference.runs import run as run_module
 from inference.runs.data import DataSpec
 from inference.runs.folder import RunFolder
 from inference.runs.run import load_run, run
-from inference.studies.paper.plan import paper_run
-from inference.studies.paper.presets import Size
+from inference.studies.paper.plan import Size, paper_run
 
 SIZE = Size(sizes=(8,), epochs=4, lr=0.07, batch_size=50, train_images=150, test_images=50)
 

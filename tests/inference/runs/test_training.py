@@ -3,8 +3,7 @@
 import pytest
 
 from inference.runs import run as run_module
-from inference.studies.paper.plan import cifar_run, paper_run
-from inference.studies.paper.presets import Size
+from inference.studies.paper.plan import Size, cifar_run, paper_run
 
 SIZE = Size(
     sizes=(1 / 96,),

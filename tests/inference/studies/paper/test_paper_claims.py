@@ -1,12 +1,12 @@
 """Verdicts on made-up numbers whose answer is known."""
 
+import pandas as pd
 import pytest
 
 from inference.studies.paper.choice import chosen_settings
-from inference.studies.paper.claims import CLAIMS
-from inference.studies.paper.estimates import NOT, REPRODUCED, UNDECIDED
-from inference.studies.paper.fig3a import runs as fig3a_runs
-from inference.studies.paper.fig3b import runs as fig3b_runs
+from inference.studies.paper.figures import figure
+from inference.studies.paper.names import FIGURES
+from inference.studies.paper.verdicts import NOT, REPRODUCED, UNDECIDED
 
 D = "test_error_deterministic"
 SEEDS = range(3)
@@ -29,8 +29,9 @@ def row(error, **columns):
 
 
 def judged(words, rows):
-    claim = next(claim for claim in CLAIMS if claim.words.startswith(words))
-    return claim.judge(rows)
+    claims = [claim for name in FIGURES for claim in figure(name).claims]
+    claim = next(claim for claim in claims if claim.words.startswith(words))
+    return claim.judge(pd.DataFrame(rows))
 
 
 def judge(words, rows):
@@ -305,19 +306,22 @@ def trial(dropout, setting, error):
     }
 
 
-@pytest.mark.parametrize("runs", [fig3a_runs, fig3b_runs])
-def test_every_method_chooses_among_as_many_candidates_and_the_full_runs_take_its_choice(runs):
-    trials = [planned.spec for planned in runs("paper", [])]
+@pytest.mark.parametrize("name", ["fig3a", "fig3b"])
+def test_every_method_chooses_among_as_many_candidates_and_the_full_runs_take_its_choice(name):
+    plan = figure(name).plan
+    trials = [planned.spec for planned in plan("paper")]
     kinds = [spec.program.dropout for spec in trials]
     assert len({kinds.count(name) for name in ("information", "binary", "constant")}) == 1
     assert all(spec.data.limits["validation"] is None for spec in trials)
     rows = [trial(spec.program.dropout, spec.strength, abs(spec.strength - 0.3)) for spec in trials]
-    assert [planned.spec for planned in runs("paper", rows[:-1])] == trials
-    chosen = chosen_settings(rows)
+    assert [planned.spec for planned in plan("paper", pd.DataFrame(rows[:-1]))] == trials
+    chosen = chosen_settings(pd.DataFrame(rows))
     for name, value in chosen.items():
         tried = [spec.strength for spec in trials if spec.program.dropout == name]
         assert abs(value - 0.3) == min(abs(each - 0.3) for each in tried)
-    full = [planned.spec for planned in runs("paper", rows) if planned.labels["stage"] == "full"]
+    full = [
+        planned.spec for planned in plan("paper", pd.DataFrame(rows)) if planned.labels["stage"] == "full"
+    ]
     for name, value in chosen.items():
         assert {spec.strength for spec in full if spec.program.dropout == name} == {value}
     sizes, seeds = {spec.program.size for spec in full}, {spec.training.seed for spec in full}
@@ -328,10 +332,10 @@ def test_every_method_chooses_among_as_many_candidates_and_the_full_runs_take_it
 
 
 def test_figure_3a_has_a_second_beta_and_runs_without_batch_norm():
-    trials = [planned.spec for planned in fig3a_runs("paper", [])]
+    trials = [planned.spec for planned in figure("fig3a").plan("paper")]
     rows = [trial(spec.program.dropout, spec.strength, abs(spec.strength - 0.4)) for spec in trials]
     later = {stage: [] for stage in ("choice", "full", "second beta", "without batch norm")}
-    for planned in fig3a_runs("paper", rows):
+    for planned in figure("fig3a").plan("paper", pd.DataFrame(rows)):
         later[planned.labels["stage"]].append(planned.spec)
     assert {spec.objective.beta_paper for spec in later["second beta"]} == {3.0}
     bare = later["without batch norm"]

@@ -2,13 +2,15 @@
 
 import matplotlib.pyplot as plt
 import numpy as np
+import pandas as pd
 import pytest
 from matplotlib.container import ErrorbarContainer
 from matplotlib.figure import Figure
 
 from inference.studies.paper import fig4, fig5, fig6, table1
-from inference.studies.paper.drawing import METHODS, dodged, draw_errors, draw_means, intervals_in_words
-from inference.studies.paper.numbers import interval
+from inference.studies.paper.drawing import dodged, draw_errors, draw_means, intervals_in_words
+from inference.studies.paper.methods import METHODS
+from inference.studies.paper.statistics import interval
 
 COMMON = {"preset": "small", "source": "real", "num_train": 50, "num_test": 20, "epochs": 2}
 
@@ -68,14 +70,14 @@ def test_no_bars_and_no_word_of_them_with_one_seed():
     ax = Figure().subplots()
     draw_means(ax, [1, 2], [[1.0], [2.0]], label="x")
     assert not bars(ax)
-    assert intervals_in_words(rows_of(1, size=[1])) == ""
-    assert "95 %" in intervals_in_words(rows_of(2, size=[1]))
+    assert intervals_in_words(pd.DataFrame(rows_of(1, size=[1]))) == ""
+    assert "95 %" in intervals_in_words(pd.DataFrame(rows_of(2, size=[1])))
 
 
 @pytest.mark.parametrize("num_seeds", [1, 3])
 @pytest.mark.parametrize("last", [30.0, 0.0, -15.0])
 def test_a_correlation_of_any_sign_is_on_the_axis(num_seeds, last):
-    figure = fig5.draw(correlations(num_seeds, [500.0, last]))
+    figure = fig5.draw(pd.DataFrame(correlations(num_seeds, [500.0, last])))
     figure.canvas.draw()
     right = figure.axes[1]
     assert right.get_yscale() == ("log" if last > 0 else "symlog")
@@ -104,7 +106,7 @@ def test_captions_speak_of_bars_where_there_are_some(num_seeds):
     for row in sites:
         row["site_rate"] += row["seed"]
         row["rate_per_unit"] += 0.01 * row["seed"]
-    for figure, lines in ((fig4.draw(rows), 4), (fig6.draw(sites), 4)):
+    for figure, lines in ((fig4.draw(pd.DataFrame(rows)), 4), (fig6.draw(pd.DataFrame(sites)), 4)):
         assert ("bars" in figure.get_suptitle()) == (num_seeds > 1)
         assert sum(len(bars(ax)) for ax in figure.axes) == (lines if num_seeds > 1 else 0)
 
@@ -116,7 +118,7 @@ def test_methods_stand_side_by_side():
         for dropout in METHODS
         for row in rows_of(2, size=sizes)
     ]
-    figure = draw_errors(rows, xlabel="width", size_name=str, caption="a network")
+    figure = draw_errors(pd.DataFrame(rows), xlabel="width", size_name=str, caption="a network")
     left = figure.axes[0]
     places = np.array([part.lines[0].get_xdata() for part in left.containers], dtype=float)
     assert len(np.unique(places)) == len(METHODS) * len(sizes)
@@ -132,7 +134,7 @@ def test_the_table_has_means_and_the_papers_bounds_beside_them(num_seeds):
         for latent, bound in (("gaussian", -105.0), ("information", -110.0))
         for row in rows_of(num_seeds, size=[1, 2])
     ]
-    left, right = table1.draw(rows).axes
+    left, right = table1.draw(pd.DataFrame(rows)).axes
     cells = {place: cell.get_text().get_text() for place, cell in left.tables[0].get_celld().items()}
     assert [cells[2, 0], cells[2, 1], cells[4, 0]] == ["-98.8", "–", "-100.0"]
     mean, half = interval([-112.0 - seed for seed in range(num_seeds)])

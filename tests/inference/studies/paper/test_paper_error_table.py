@@ -1,5 +1,6 @@
 """The table of errors groups seeds, and states their mean and standard error."""
 
+import pandas as pd
 import pytest
 
 from inference.studies.paper.error_table import error_table
@@ -12,7 +13,7 @@ def _row(seed: int, error: float, **changes: object) -> dict[str, object]:
 
 def test_seeds_become_a_mean_and_its_standard_error() -> None:
     # Errors of 2, 4 and 6 %: mean 4, standard deviation 2, standard error 2 / sqrt(3).
-    (line,) = error_table([_row(0, 0.02), _row(1, 0.04), _row(2, 0.06)])[2:]
+    (line,) = error_table(pd.DataFrame([_row(0, 0.02), _row(1, 0.04), _row(2, 0.06)]))[2:]
     assert line == "| binary | drop 0.5 | 64 | 3 | 4.00 ± 1.15 | 2.00 ± 0.58 |  |"
 
 
@@ -23,13 +24,13 @@ def test_what_differs_in_more_than_the_seed_is_another_line() -> None:
         _row(0, 0.02, setting=0.25),
         _row(0, 0.02, dropout="constant"),
     ]
-    assert len(error_table(rows)) == 2 + 4
-    assert "| 32 |" in error_table(rows)[2]
+    assert len(error_table(pd.DataFrame(rows))) == 2 + 4
+    assert "| 32 |" in error_table(pd.DataFrame(rows))[2]
 
 
 @pytest.mark.parametrize(("dropout", "shown"), [("information", "12.0"), ("none", "")])
 def test_the_rate_is_shown_where_it_is_weighed(dropout: str, shown: str) -> None:
-    (line,) = error_table([_row(0, 0.02, dropout=dropout, setting=None, rate=12.0)])[2:]
+    (line,) = error_table(pd.DataFrame([_row(0, 0.02, dropout=dropout, setting=None, rate=12.0)]))[2:]
     assert line.endswith(f"| 2.00 | 1.00 | {shown} |")
 
 
@@ -41,4 +42,4 @@ def test_a_method_without_a_strength_has_an_empty_cell_in_a_csv():
         "test_error_deterministic": 0.1,
         "rate": 0.0,
     }
-    assert error_table([row])[-1] == "| none |  | 8 | 1 | 20.00 | 10.00 |  |"
+    assert error_table(pd.DataFrame([row]))[-1] == "| none |  | 8 | 1 | 20.00 | 10.00 |  |"

@@ -2,27 +2,24 @@
 
 import math
 
+import pandas as pd
 import pytest
 
-from inference.studies.paper.estimates import (
-    NOT,
-    REPRODUCED,
-    UNDECIDED,
+from inference.studies.paper.statistics import (
     Estimate,
     all_gaps,
-    all_of,
     error_gap,
     mean_estimate,
     steps,
-    verdict,
-    within,
 )
+from inference.studies.paper.verdicts import NOT, REPRODUCED, UNDECIDED, all_of, verdict, within
 
 D = "test_error_deterministic"
 
 
 def errors(*values, num_test=10_000):
-    return [{D: value, "num_test": num_test, "seed": seed} for seed, value in enumerate(values)]
+    rows = [{D: value, "num_test": num_test, "seed": seed} for seed, value in enumerate(values)]
+    return pd.DataFrame(rows)
 
 
 def test_the_verdict_follows_the_interval():
@@ -108,7 +105,7 @@ def test_all_gaps_of_single_fits_are_wider_than_those_of_one_pair():
 
 
 def test_steps_are_taken_seed_by_seed():
-    first, second = {0: 10.0, 1: 20.0, 2: 31.0}, {0: 9.0, 1: 19.0, 2: 29.0}
+    first, second = pd.Series({0: 10.0, 1: 20.0, 2: 31.0}), pd.Series({1: 19.0, 0: 9.0, 2: 29.0, 3: 0.0})
     (step,) = steps([first, second], parts=1)
     assert step.value == pytest.approx(4 / 3)
     # Unpaired, the spread of the seeds would hide it.

@@ -4,6 +4,7 @@ from itertools import product
 
 import matplotlib.pyplot as plt
 import numpy as np
+import pandas as pd
 import pytest
 from matplotlib.colors import PowerNorm
 
@@ -14,7 +15,7 @@ BETAS, SITES = (0.1, 3.0), ("z1", "z2", "z3", "z4")
 PATTERN = np.array([[0.0, 1.0], [2.0, 4.0]])
 
 
-def made_up_rows(num_seeds: int = 1, *, ink: bool = True) -> list[dict]:
+def made_up_rows(num_seeds: int = 1, *, ink: bool = True) -> pd.DataFrame:
     common = {"preset": "small", "source": "real", "size": 0.25, "num_train": 5, "num_test": 5, "epochs": 1}
     rows = [
         {
@@ -47,7 +48,7 @@ def made_up_rows(num_seeds: int = 1, *, ink: bool = True) -> list[dict]:
                 {**case, "kind": "map", "site": site, "line": line, "values": " ".join(map(str, part))}
                 for line, part in enumerate(values.tolist())
             ]
-    return rows
+    return pd.DataFrame(rows)
 
 
 @pytest.fixture(autouse=True)
@@ -108,9 +109,6 @@ def test_bars_are_over_seeds_where_there_are_several():
 
 def test_maps_without_any_rate_are_drawn():
     rows = made_up_rows()
-    for row in rows:
-        if row["kind"] == "map":
-            row["values"] = "0 0"
-        elif row["kind"] == "share":
-            row |= {"rate_in_box": 0.0, "rate_outside": 0.0}
+    rows.loc[rows["kind"] == "map", "values"] = "0 0"
+    rows.loc[rows["kind"] == "share", ["rate_in_box", "rate_outside"]] = 0.0
     fig2.draw(rows).canvas.draw()

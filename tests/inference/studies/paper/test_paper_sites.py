@@ -6,7 +6,7 @@ import torch
 from ib_pyro.diagnostics import elementwise_rates, rate_by_position
 from ib_pyro.elbo import InformationBottleneckELBO
 from inference.fit.sites import read_sites, sample_sites, scalar_prior
-from inference.studies.paper.fig2 import _share, box_coverage
+from inference.studies.paper.information_maps import box_coverage, share_in_box
 from models.all_cnn import AllCNN32
 from models.mlp import MLP
 
@@ -77,12 +77,12 @@ def test_coverage_is_the_boxs_share_of_the_image():
 def test_an_even_rate_has_the_share_of_chance_and_a_rate_in_the_box_has_all():
     box = torch.tensor([[24, 48, 48, 72], [0, 0, 48, 48]])
     x = torch.rand(2, 1, 96, 96)
-    even = _share("z1", torch.ones(2, 12, 12), x, box)
+    even = share_in_box(torch.ones(2, 12, 12), x, box)
     assert even["share_in_box"] == pytest.approx(even["chance"])
     inside = torch.zeros(2, 12, 12)
     inside[0, 6:9, 3:6] = 1.0
     inside[1, :6, :6] = 1.0
-    full = _share("z1", inside, x, box)
+    full = share_in_box(inside, x, box)
     assert full["share_in_box"] == pytest.approx(1.0)
     assert full["rate_outside"] == pytest.approx(0.0, abs=1e-6)
     assert full["rate_in_box"] == pytest.approx((9 + 36) / 2)
@@ -95,5 +95,5 @@ def test_the_boxs_share_of_the_ink_is_that_of_sums_over_the_images(cells):
     x[0, 0, 64:80, 64:80] = 1.0  # and clutter of 256 outside
     x[1, 0, :32, :48] = 1.0  # a digit of 1536, all of the ink
     box = torch.tensor([[32, 16, 64, 32], [0, 0, 48, 32]])
-    row = _share("z1", torch.rand(2, cells, cells), x, box)
+    row = share_in_box(torch.rand(2, cells, cells), x, box)
     assert row["ink_in_box"] == pytest.approx((256 + 1536) / (2 * 256 + 1536))

@@ -8,9 +8,11 @@ from rich.console import Console
 
 from inference.cli import main
 from inference.studies.paper import runner
+from inference.studies.paper.names import FIGURES
+from inference.studies.paper.page import results_page
 from inference.studies.paper.place import Place
-from inference.studies.paper.results import results_page
-from inference.studies.paper.runner import FIGURES, draw_figure, read_rows, run_figure
+from inference.studies.paper.runner import draw_figure, run_figure
+from inference.studies.paper.statistics import read_rows
 
 
 @pytest.fixture(scope="session")
@@ -32,13 +34,13 @@ def run(name: str, place: Place) -> Path:
 @pytest.mark.parametrize("name", FIGURES)
 def test_writes_numbers_pictures_and_runs(name, place):
     rows = read_rows(numbers_of(name, place))
-    assert {row["preset"] for row in rows} == {"smoke"}
-    assert {row["source"] for row in rows if "source" in row} == {"stand-in"}
+    assert set(rows["preset"]) == {"smoke"}
+    assert set(rows["source"].dropna()) == {"stand-in"}
     assert (place.out / f"{name}.png").stat().st_size > 10_000
     assert (place.out / f"{name}.pdf").read_bytes().startswith(b"%PDF")
     if name != "table1":
-        errors = [row for row in rows if "num_train" in row]
-        assert all({"test_error_noisy", "test_error_deterministic"} <= row.keys() for row in errors)
+        errors = rows.loc[rows["num_train"].notna(), ["test_error_noisy", "test_error_deterministic"]]
+        assert errors.notna().all(axis=None)
 
 
 @pytest.mark.parametrize("name", FIGURES)

@@ -6,8 +6,7 @@ import torch
 from ib_pyro.bounds import importance_log_weights
 from inference.runs.run import load_run, run
 from inference.studies.paper import table1
-from inference.studies.paper.plan import paper_run
-from inference.studies.paper.presets import Size
+from inference.studies.paper.plan import Size, paper_run
 from models.vae import binarise
 
 
