@@ -16,7 +16,7 @@ from inference.runs.settings import flag, require, setting
 if TYPE_CHECKING:
     from ib_pyro import Bottleneck
 
-__all__ = ["PROGRAMS", "Builder", "ProgramSpec"]
+__all__ = ["NOISES", "PROGRAMS", "Builder", "Noise", "ProgramSpec"]
 
 
 @dataclass(frozen=True)
@@ -43,6 +43,26 @@ class Builder:
         return getattr(import_module(module), name)
 
 
+@dataclass(frozen=True)
+class Noise:
+    """A kind of noise.
+
+    Args:
+        learns: Whether it learns its strength, which a weight of the rate then sets.
+        strength: Otherwise the option that sets it.
+        options: Its other options.
+    """
+
+    learns: bool = False
+    strength: str | None = None
+    options: tuple[str, ...] = ()
+
+    @property
+    def every(self) -> tuple[str, ...]:
+        """All of its options."""
+        return (*([self.strength] if self.strength else []), *self.options)
+
+
 _ALL_CNN = {"options": ("dropout", "fraction", "activation"), "fixed": {"channels_last": True}}
 # All that stands for a program's name: a new program is a line here.
 PROGRAMS: dict[str, Builder] = {
@@ -51,13 +71,13 @@ PROGRAMS: dict[str, Builder] = {
     "mlp": Builder("models.mlp:MLP", ("dropout", "hidden", "batch_norm", "activation")),
     "vae": Builder("models.vae:VAE", ("latent", "k"), noise="latent", task="reconstruction"),
 }
-# What a kind of noise may be told; builders pass it on to their layers.
-_NOISE: dict[str, tuple[str, ...]] = {
-    "information": ("alpha_max",),
-    "binary": ("drop_prob",),
-    "gaussian": (),
-    "constant": ("alpha",),
-    "none": (),
+# Every kind of noise, and what it may be told; builders pass it on to their layers.
+NOISES: dict[str, Noise] = {
+    "information": Noise(learns=True, options=("alpha_max",)),
+    "binary": Noise(strength="drop_prob"),
+    "gaussian": Noise(learns=True),
+    "constant": Noise(strength="alpha"),
+    "none": Noise(),
 }
 _LATENTS = ("gaussian", "information")
 _ACTIVATIONS = ("relu", "softplus")
@@ -72,7 +92,7 @@ class ProgramSpec:
     """
 
     model: str = setting("mlp", f"Pyro program to fit: {', '.join(PROGRAMS)}")
-    dropout: str = setting("information", f"noise of the layers: {', '.join(_NOISE)}")
+    dropout: str = setting("information", f"noise of the layers: {', '.join(NOISES)}")
     hidden: int = setting(64, "width of the hidden layers of --model mlp")
     fraction: float = setting(1.0, "share of the filters of --model all-cnn-32 and all-cnn-96")
     batch_norm: bool = setting(True, "batch norm before each activation")
@@ -85,7 +105,7 @@ class ProgramSpec:
 
     def __post_init__(self) -> None:
         require_known("model", self.model, PROGRAMS)
-        require_known("dropout", self.dropout, _NOISE)
+        require_known("dropout", self.dropout, NOISES)
         require_known("latent", self.latent, _LATENTS)
         require_known("activation", self.activation, _ACTIVATIONS)
         for name in ("hidden", "k"):
@@ -109,7 +129,7 @@ class ProgramSpec:
     @property
     def options(self) -> dict[str, Any]:
         """The settings that this program has, the strength of its kind of noise among them."""
-        names = (*self.builder.options, *_NOISE[self.noise])
+        names = (*self.builder.options, *NOISES[self.noise].every)
         return {name: getattr(self, name) for name in names}
 
     @property
@@ -144,7 +164,7 @@ class ProgramSpec:
             value = getattr(self, entry.name)
             if entry.name == "model" or value == entry.default or entry.name in self.options:
                 continue
-            kinds = [kind for kind, names in _NOISE.items() if entry.name in names]
+            kinds = [kind for kind, noise in NOISES.items() if entry.name in noise.every]
             if kinds:
                 here, other = f"{flag(self.builder.noise)} {self.noise}", "dropout"
             else:

@@ -14,7 +14,7 @@ from inference.names import require_known
 from inference.runs.data import DataSpec
 from inference.runs.evaluation import EvaluationSpec
 from inference.runs.objective import ObjectiveSpec
-from inference.runs.program import ProgramSpec
+from inference.runs.program import NOISES, ProgramSpec
 from inference.runs.settings import plain
 from inference.runs.task import TASKS, Task
 from inference.runs.training import TrainingSpec
@@ -119,7 +119,7 @@ class RunSpec:
     @property
     def strength(self) -> float | None:
         """What sets the strength of the noise: beta as it was given, a drop probability or a scale."""
-        option = {"binary": "drop_prob", "constant": "alpha"}.get(self.program.noise)
+        option = NOISES[self.program.noise].strength
         if option is not None:
             return getattr(self.program, option)
         return self.objective.beta if self.objective.beta_paper is None else self.objective.beta_paper

@@ -11,6 +11,8 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from inference.runs.program import NOISES
+
 __all__ = ["comparison_table", "print_result"]
 
 Result = Mapping[str, Any]
@@ -127,7 +129,7 @@ def _bound_lines(result: Result) -> list[tuple[str, str]]:
 def _noise_and_strength(result: Result) -> str:
     if "latent" in result:
         return f"{result['latent']} latent, k = {result['k']}"
-    option = {"binary": "drop_prob", "constant": "alpha"}.get(result["dropout"])
+    option = NOISES[result["dropout"]].strength
     return result["dropout"] + (f" {result[option]:g}" if option in result else "")
 
 

@@ -6,6 +6,7 @@ from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from inference.runs.evaluation import EvaluationSpec
+from inference.runs.program import NOISES
 from inference.runs.settings import flag
 
 if TYPE_CHECKING:
@@ -71,7 +72,7 @@ class Classification(Task):
         Raises:
             ValueError: If it does.
         """
-        if noise in ("gaussian", "information"):
+        if NOISES[noise].learns:
             raise ValueError(
                 f"{flag('dropout')} {noise} needs the weight of its rate: --beta (nats per sample) or --beta-paper "
                 "(times the number of training images; the paper's are around 1)"
