@@ -7,6 +7,7 @@ import pytest
 from inference.cli import main
 from inference.studies.paper.names import FIGURES
 from inference.studies.paper.page import results_page
+from inference.studies.paper.runner import draw_figure
 from inference.studies.paper.statistics import read_rows
 
 NUMBERS = Path(__file__).parents[4] / "inference" / "figures"
@@ -57,3 +58,26 @@ def test_every_line_of_a_table_has_the_cells_of_its_head(page):
             cells = 0
         elif cells:
             assert line.count("|") == cells, line
+
+
+@pytest.mark.parametrize("name", FIGURES)
+def test_the_committed_numbers_are_drawn(name, tmp_path):
+    draw_figure(name, NUMBERS / f"{name}.csv", tmp_path, suffixes=("png",))
+    assert (tmp_path / f"{name}.png").stat().st_size > 10_000
+
+
+def test_numbers_are_read_to_the_last_digit_and_nothing_but_the_empty_is_missing(tmp_path):
+    values = [0.1 + 0.2, 1 / 3, 2.0**-60, 7]
+    lines = [
+        "number,word,truth",
+        f"{values[0]!r},none,True",
+        f"{values[1]!r},NA,False",
+        f"{values[2]!r},,",
+        "7,null,",
+    ]
+    (tmp_path / "rows.csv").write_text("\n".join(lines) + "\n")
+    rows = read_rows(tmp_path / "rows.csv")
+    assert rows["number"].tolist() == values
+    assert rows["word"].tolist()[:2] == ["none", "NA"]
+    assert rows["word"].isna().tolist() == [False, False, True, False]
+    assert rows["truth"].tolist()[:2] == [True, False]
