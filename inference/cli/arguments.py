@@ -22,8 +22,15 @@ class Parser(argparse.ArgumentParser):
 
     def __init__(self, **options: Any) -> None:
         options = {"allow_abbrev": False, "exit_on_error": False, **options}
-        super().__init__(formatter_class=argparse.ArgumentDefaultsHelpFormatter, **options)
+        super().__init__(**options)
         self._needed: list[argparse.Action] = []
+
+    def add_argument(self, *names: Any, **options: Any) -> argparse.Action:  # noqa: ANN401 - as argparse's
+        """Add an argument, whose help says its default."""
+        default, text = options.get("default"), options.get("help")
+        if default not in (None, False, argparse.SUPPRESS) and text and "default" not in text:
+            options["help"] = f"{text} (default: %(default)s)"
+        return super().add_argument(*names, **options)
 
     def add_needed(self, *names: str, **options: Any) -> None:
         """Add an argument that must be given."""

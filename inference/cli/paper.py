@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import time
 from argparse import Namespace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from inference.cli.arguments import Parser
-from inference.studies.paper.names import FIGURES
+from inference.names import require_known
+from inference.studies.paper.figures import FIGURES, figures_of
+
+if TYPE_CHECKING:
+    from inference.studies.paper.place import Place
 
 __all__ = ["SUMMARY", "add_arguments", "run"]
 
@@ -40,15 +46,71 @@ def add_arguments(parser: Parser) -> None:
 
 
 def run(options: Namespace) -> int:
-    """Run a figure or all of them, draw, or write the page."""
-    from inference.studies.paper.command import run_paper
+    """Run a figure or all of them, draw them again from their CSVs, draw samples, or write the page of results."""
+    from inference.studies.paper.plan import PRESETS
 
-    run_paper(
-        options.what,
-        preset=options.preset,
-        data_root=options.data_root,
-        out=options.out,
-        jobs=options.jobs,
-        numbers=options.numbers,
-    )
+    require_known("figure", options.what, [*FIGURES, "all", "samples", "draw", "results"])
+    require_known("preset", options.preset, PRESETS)
+    if options.jobs < 1:
+        raise ValueError(f"--jobs must be at least 1; got {options.jobs}")
+    if options.what == "results":
+        from inference.studies.paper.page import write_results
+
+        _say(f"written: {write_results(options.numbers)}")
+    elif options.what == "draw":
+        _draw(options.numbers)
+    elif options.what == "samples":
+        from inference.studies.paper.samples import draw_samples
+
+        for path in draw_samples(_place(options), options.out):
+            _say(f"drawn: {path}")
+    else:
+        _run_figures(options)
     return 0
+
+
+def _draw(numbers: Path) -> None:
+    from inference.studies.paper.runner import draw_figure, with_numbers
+
+    for name in with_numbers(numbers):
+        draw_figure(name, numbers / f"{name}.csv", numbers, suffixes=("png",))
+        _say(f"drawn: {numbers / name}.png")
+
+
+def _run_figures(options: Namespace) -> None:
+    from rich.console import Console
+
+    from inference.studies.paper.runner import run_figure
+
+    place, console = _place(options), Console(stderr=True)
+    names = figures_of(options.preset) if options.what == "all" else [options.what]
+    start = time.perf_counter()
+    for done, name in enumerate(names, start=1):
+        run_figure(name, options.preset, place, jobs=options.jobs, console=console)
+        if len(names) > 1:
+            minutes = (time.perf_counter() - start) / 60
+            _say(f"{done} of {len(names)} figures done, in {minutes:.1f} minutes")
+
+
+def _place(options: Namespace) -> Place:
+    """Where the images are and the figures go.
+
+    Raises:
+        ValueError: If a preset that needs real images has none.
+    """
+    from ib_pyro.data.request import data_root
+    from inference.studies.paper.place import Place
+
+    root = data_root(options.data_root)
+    if root is None and options.preset != "smoke":
+        raise ValueError(
+            f"--preset {options.preset} needs the real images: pass --data-root DIR or set IB_PYRO_DATA; only smoke "
+            "makes do with stand-ins"
+        )
+    return Place(options.out, root)
+
+
+def _say(text: str) -> None:
+    from rich.console import Console
+
+    Console(stderr=True).print(text, highlight=False, soft_wrap=True)

@@ -12,11 +12,10 @@ from typing import Any
 
 from inference.names import require_known
 from inference.runs.data import DataSpec
-from inference.runs.evaluation import EvaluationSpec
 from inference.runs.objective import ObjectiveSpec
 from inference.runs.program import NOISES, ProgramSpec
 from inference.runs.settings import plain
-from inference.runs.task import TASKS, Task
+from inference.runs.task import TASKS, EvaluationSpec, Task
 from inference.runs.training import TrainingSpec
 
 __all__ = ["PARTS", "RunSpec", "entries"]

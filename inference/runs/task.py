@@ -1,13 +1,13 @@
-"""What a program does with images: classify or reconstruct them. A task makes y, evaluates, and names the columns."""
+"""What a program does with images, and how that is evaluated: a task makes y, evaluates, and names the columns."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from inference.runs.evaluation import EvaluationSpec
 from inference.runs.program import NOISES
-from inference.runs.settings import flag
+from inference.runs.settings import flag, require, setting
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -19,7 +19,29 @@ if TYPE_CHECKING:
     from inference.fit.samples import Dataset
     from inference.runs.splits import Splits
 
-__all__ = ["TASKS", "Classification", "Reconstruction", "Task"]
+__all__ = ["TASKS", "Classification", "EvaluationSpec", "Reconstruction", "Task"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvaluationSpec:
+    """Draws and batches of the evaluation.
+
+    Raises:
+        ValueError: If a value is out of range.
+    """
+
+    num_samples: int = setting(16, "noise samples of the posterior predictive in the evaluation")
+    num_importance_samples: int = setting(
+        64, "draws of the importance-weighted bound of --model vae (0: no such bound)"
+    )
+    eval_batch_size: int = setting(1000, "images at a time in the evaluation")
+    validate_every_epoch: bool = setting(True, "test on the held-out images after every epoch as well")
+
+    def __post_init__(self) -> None:
+        for name in ("num_samples", "eval_batch_size"):
+            require(getattr(self, name) >= 1, name, getattr(self, name), "at least 1")
+        draws = self.num_importance_samples
+        require(draws >= 0, "num_importance_samples", draws, "not negative")
 
 
 class Task(ABC):

@@ -12,10 +12,9 @@ import matplotlib.figure
 import pandas as pd
 
 from inference.runs.spec import RunSpec
-from inference.studies.paper.choice import chosen_options, has_chosen
 from inference.studies.paper.drawing import draw_errors
 from inference.studies.paper.figure import Figure
-from inference.studies.paper.methods import METHODS
+from inference.studies.paper.methods import METHODS, chosen_options, has_chosen
 from inference.studies.paper.plan import (
     PAPER_CNN,
     PER_IMAGE,

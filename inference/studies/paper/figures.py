@@ -1,14 +1,26 @@
-"""The figures by their names; a new one is a file with a `FIGURE`, and nothing else."""
+"""The figures by their names; a new one is a file ``fig<number>.py`` with a `FIGURE`, and nothing else."""
 
 from __future__ import annotations
 
+import pkgutil
+import re
 from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 from inference.names import require_known
-from inference.studies.paper.figure import Figure
-from inference.studies.paper.names import FIGURES
 
-__all__ = ["figure", "figures_of"]
+if TYPE_CHECKING:
+    from inference.studies.paper.figure import Figure
+
+__all__ = ["FIGURES", "figure", "figures_of"]
+
+_NAME = re.compile(r"(fig|table)\d+[a-z]?")
+
+FIGURES = sorted(
+    info.name for info in pkgutil.iter_modules([str(Path(__file__).parent)]) if _NAME.fullmatch(info.name)
+)
+"""Names of the figures, in their order: those of their files, none of which is imported for it."""
 
 
 def figure(name: str) -> Figure:

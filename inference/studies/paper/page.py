@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
+import math
+import statistics
+from collections.abc import Sequence
 from pathlib import Path
 
 import pandas as pd
 
 from inference.files import write_atomically
-from inference.studies.paper.choice import chosen_settings, trials_of
-from inference.studies.paper.error_table import error_table
 from inference.studies.paper.figure import Figure
-from inference.studies.paper.figures import figure
-from inference.studies.paper.methods import METHODS
-from inference.studies.paper.names import FIGURES
+from inference.studies.paper.figures import FIGURES, figure
+from inference.studies.paper.methods import METHODS, chosen_settings, trials_of
 from inference.studies.paper.runner import with_numbers
 from inference.studies.paper.statistics import full_runs, levels, read_rows, size_name, sizes_in_words
 from inference.studies.paper.verdicts import NOT, REPRODUCED, Finding
 
-__all__ = ["results_page", "write_results"]
+__all__ = ["error_table", "results_page", "write_results"]
 
+_ERRORS = ("noise", "strength", "size", "seeds", "N [%]", "D [%]", "rate [nats per image]")
 _DECIDED = (REPRODUCED, NOT)
 _HEAD = """# What of the paper we reproduce
 
@@ -68,6 +69,32 @@ def results_page(rows: dict[str, pd.DataFrame], *, pictures: str) -> str:
     every = [figure(name) for name in FIGURES]
     sections = [_section(each, rows.get(each.name), pictures) for each in every]
     return "\n".join([_HEAD, _summary(every, rows), *sections])
+
+
+def error_table(rows: pd.DataFrame) -> list[str]:
+    """Lines of a Markdown table: errors with one noise sample (N) and without noise (D), ± their standard error.
+
+    Args:
+        rows: Rows of runs, a row a seed; those that agree in all else are one line of the table.
+
+    Returns:
+        The lines, in the order in which the groups first appear, by size.
+    """
+    rows = rows if "setting" in rows else rows.assign(setting=math.nan)
+    lines = [f"| {' | '.join(_ERRORS)} |", f"|{'---|' * len(_ERRORS)}"]
+    for _, at_size in rows.groupby("size"):
+        for (dropout, setting), runs in at_size.groupby(["dropout", "setting"], sort=False, dropna=False):
+            cells = [
+                dropout,
+                "" if setting is None or math.isnan(setting) else f"{METHODS[dropout].short}{setting:g}",
+                size_name(runs["size"].iloc[0]),
+                str(len(runs)),
+                _with_error(100 * runs["test_error_noisy"]),
+                _with_error(100 * runs["test_error_deterministic"]),
+                f"{statistics.fmean(runs['rate']):.1f}" if dropout == "information" else "",
+            ]
+            lines.append(f"| {' | '.join(cells)} |")
+    return lines
 
 
 def _summary(figures: list[Figure], rows: dict[str, pd.DataFrame]) -> str:
@@ -150,3 +177,11 @@ def _verdict(finding: Finding) -> str:
     """The verdict, with a word of caution where one fit stands for all that might have been."""
     caution = " (one fit)" if "one fit" in finding.interval and finding.verdict in _DECIDED else ""
     return f"{finding.verdict}{caution}"
+
+
+def _with_error(values: Sequence[float] | pd.Series) -> str:
+    values = list(values)
+    mean = statistics.fmean(values)
+    if len(values) < 2:
+        return f"{mean:.2f}"
+    return f"{mean:.2f} ± {statistics.stdev(values) / math.sqrt(len(values)):.2f}"

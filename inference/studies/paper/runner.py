@@ -14,8 +14,7 @@ from inference.files import read_json, write_csv, write_json
 from inference.runs.pool import in_turn
 from inference.runs.spec import RunSpec
 from inference.studies.paper.clock import RunClock
-from inference.studies.paper.figures import figure
-from inference.studies.paper.names import FIGURES
+from inference.studies.paper.figures import FIGURES, figure
 from inference.studies.paper.place import Place
 from inference.studies.paper.plan import Planned
 from inference.studies.paper.statistics import read_rows
@@ -31,7 +30,7 @@ def run_figure(
     """Do every run of a figure that is not done, and write ``<name>.csv``, ``.png`` and ``.pdf`` to ``place.out``.
 
     Args:
-        name: A name in `inference.studies.paper.names.FIGURES`.
+        name: A name in `inference.studies.paper.figures.FIGURES`.
         preset: ``"smoke"``, ``"small"``, ``"paper"`` or ``"code"``.
         place: Where data and runs are.
         jobs: Runs at a time, each in a process of its own with one thread; 1 stays in this process.

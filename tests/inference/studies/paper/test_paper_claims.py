@@ -3,9 +3,8 @@
 import pandas as pd
 import pytest
 
-from inference.studies.paper.choice import chosen_settings
-from inference.studies.paper.figures import figure
-from inference.studies.paper.names import FIGURES
+from inference.studies.paper.figures import FIGURES, figure
+from inference.studies.paper.methods import chosen_settings
 from inference.studies.paper.verdicts import NOT, REPRODUCED, UNDECIDED
 
 D = "test_error_deterministic"

@@ -3,7 +3,7 @@
 import pandas as pd
 import pytest
 
-from inference.studies.paper.error_table import error_table
+from inference.studies.paper.page import error_table
 
 
 def _row(seed: int, error: float, **changes: object) -> dict[str, object]:

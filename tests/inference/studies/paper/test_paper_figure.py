@@ -7,10 +7,9 @@ import pytest
 
 from inference.cli import main
 from inference.names import require_known
-from inference.studies.paper import figures, names, page, runner
+from inference.studies.paper import figures, page, runner
 from inference.studies.paper.figure import Figure
-from inference.studies.paper.figures import figure
-from inference.studies.paper.names import FIGURES
+from inference.studies.paper.figures import FIGURES, figure
 from inference.studies.paper.place import Place
 from inference.studies.paper.plan import PRESETS, Planned, Size, paper_run
 from inference.studies.paper.statistics import common_row, levels
@@ -71,7 +70,7 @@ def test_a_new_figure_is_run_drawn_and_judged_without_another_change(tmp_path, m
     module.FIGURE = MINE
     monkeypatch.setitem(sys.modules, module.__name__, module)
     # As the folder would be read with the file in it.
-    for user in (names, figures, runner, page):
+    for user in (figures, runner, page):
         monkeypatch.setattr(user, "FIGURES", [*FIGURES, "fig9"])
     path = runner.run_figure("fig9", "smoke", Place(tmp_path))
     lines = path.read_text().splitlines()

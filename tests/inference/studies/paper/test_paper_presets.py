@@ -2,8 +2,7 @@
 
 import pytest
 
-from inference.studies.paper.figures import figure, figures_of
-from inference.studies.paper.names import FIGURES
+from inference.studies.paper.figures import FIGURES, figure, figures_of
 from inference.studies.paper.plan import PRESETS
 
 CIFAR = ("fig1", "fig3b", "fig4", "fig5", "fig6")

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from inference.cli import main
-from inference.studies.paper.names import FIGURES
+from inference.studies.paper.figures import FIGURES
 from inference.studies.paper.page import results_page
 from inference.studies.paper.runner import draw_figure
 from inference.studies.paper.statistics import read_rows

@@ -8,7 +8,7 @@ from rich.console import Console
 
 from inference.cli import main
 from inference.studies.paper import runner
-from inference.studies.paper.names import FIGURES
+from inference.studies.paper.figures import FIGURES
 from inference.studies.paper.page import results_page
 from inference.studies.paper.place import Place
 from inference.studies.paper.runner import draw_figure, run_figure
