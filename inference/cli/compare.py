@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from argparse import Namespace
 from pathlib import Path
 from typing import Any
@@ -25,12 +24,12 @@ def run(options: Namespace) -> int:
     """Read the results, and print the table."""
     from inference.runs.table import comparison_table
 
-    results, groups = zip(*[_read(folder) for folder in options.runs], strict=True)
-    print("\n".join(comparison_table(results, groups)))
+    results, settings = zip(*[_read(folder) for folder in options.runs], strict=True)
+    print("\n".join(comparison_table(results, settings)))
     return 0
 
 
-def _read(path: Path) -> tuple[dict[str, Any], str | None]:
+def _read(path: Path) -> tuple[dict[str, Any], dict[str, Any] | None]:
     """A run's result under the names of its settings, and what it is but for its seed."""
     from inference.runs.folder import RunFolder
 
@@ -42,4 +41,4 @@ def _read(path: Path) -> tuple[dict[str, Any], str | None]:
         return result, None  # its columns say what it is
     spec = folder.spec()
     settings = {name: value for name, value in spec.identity().items() if name != "seed"}
-    return {**spec.columns(), **result}, json.dumps(settings, sort_keys=True)
+    return {**spec.columns(), **result}, settings

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import math
 import statistics
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -57,33 +58,45 @@ def print_result(result: Result, path: Path, *, console: Console | None = None) 
     console.print(f"written to {path}", highlight=False, soft_wrap=True)
 
 
-def comparison_table(results: Sequence[Result], groups: Sequence[Hashable | None] | None = None) -> list[str]:
+def comparison_table(
+    results: Sequence[Result], settings: Sequence[Mapping[str, Any] | None] | None = None
+) -> list[str]:
     """Lines of a Markdown table over the runs' ``result.json``: means ± standard errors over the seeds.
 
     Args:
         results: Results of finished runs.
-        groups: What each run is but for its seed, runs with the same being one line; of None, and by default, the
+        settings: What each run is but for its seed, runs with the same being one line; of None, and by default, the
             columns of its result that tell.
 
     Returns:
-        The lines; distortion, rate and bounds in nats per image of the test set, where a run has them.
+        The lines; distortion, rate and bounds in nats per image of the test set, where a run has them. Lines that
+        would look alike say which settings differ.
     """
-    keys = groups or [None] * len(results)
-    keys = [
-        tuple(result.get(name) for name in _GROUP) if key is None else key
-        for key, result in zip(keys, results, strict=True)
-    ]
-    grouped: dict[Hashable, list[Result]] = {}
-    for key, result in zip(keys, results, strict=True):
-        grouped.setdefault(key, []).append(result)
+    known = settings or [None] * len(results)
+    told = [{n: r.get(n) for n in _GROUP} if s is None else s for r, s in zip(results, known, strict=True)]
+    grouped: dict[str, list[int]] = {}
+    for index, what in enumerate(told):
+        grouped.setdefault(json.dumps(what, sort_keys=True), []).append(index)
     columns = [name for name in _NUMBERS if any(name in result for result in results)]
     head = [*(title for title, _ in _NAMES), "seeds", *(_NUMBERS[name][0] for name in columns)]
     lines = [f"| {' | '.join(head)} |", f"|{'---|' * len(head)}"]
-    for runs in grouped.values():
-        cells = [text(runs[0]) for _, text in _NAMES]
+    names = {first: [text(results[first]) for _, text in _NAMES] for first, *_ in grouped.values()}
+    for members in grouped.values():
+        cells = names[members[0]]
+        alike = [told[first] for first, other in names.items() if other == cells]
+        runs = [results[index] for index in members]
         numbers = [_mean(runs, name, _NUMBERS[name][1]) for name in columns]
+        cells = [cells[0] + _apart(told[members[0]], alike), *cells[1:]]
         lines.append(f"| {' | '.join([*cells, str(len(runs)), *numbers])} |")
     return lines
+
+
+def _apart(mine: Mapping[str, Any], alike: Sequence[Mapping[str, Any]]) -> str:
+    """The settings in which a run differs from some that look like it; one that is not there is the default."""
+    names = sorted(
+        {name for other in alike for name in other if any(other[name] != o.get(name) for o in alike)}
+    )
+    return "".join(f", {name.replace('_', ' ')} {mine.get(name, 'default')}" for name in names)
 
 
 def _lines(result: Result) -> list[tuple[str, str]]:

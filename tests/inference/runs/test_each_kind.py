@@ -102,3 +102,5 @@ def test_runs_that_differ_in_more_than_their_seed_are_no_seeds_of_one(folders, t
     assert main(["compare", str(folders["demo"]), str(tmp_path / "seed"), str(tmp_path / "lr")]) == 0
     _, _, *lines = capsys.readouterr().out.splitlines()
     assert [line.split(" | ")[4] for line in lines] == ["2", "1"]
+    # The strength of the noise is the same in both: what sets them apart is said.
+    assert [line.split(" | ")[0] for line in lines] == ["| mlp, digits, lr 0.07", "| mlp, digits, lr 0.02"]

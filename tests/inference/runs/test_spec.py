@@ -43,6 +43,11 @@ def test_noise_without_a_rate_to_learn_needs_no_beta(dropout: str) -> None:
     assert RunSpec.of(dropout=dropout).betas(100) == (0.0, 0.0)
 
 
+def test_a_program_that_reconstructs_is_fitted_to_its_bound_unless_told() -> None:
+    assert RunSpec.of(model="vae").betas(50) == (1.0, 50.0)
+    assert RunSpec.of(model="vae", beta_paper=2.0).betas(50) == (0.04, 2.0)
+
+
 def test_both_units_of_beta() -> None:
     assert RunSpec.of(beta_paper=2.0).betas(50) == (0.04, 2.0)
     assert RunSpec.of(beta=0.04).betas(50) == (0.04, 2.0)
