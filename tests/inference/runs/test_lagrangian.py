@@ -254,3 +254,7 @@ def test_lagrangian_weighs_every_site() -> None:
     row = {"distortion": 0.5, "rate": 12.0, "rate/z1": 10.0, "rate/z2": 2.0, "total_correlation/z2": 3.0}
     assert lagrangian(row, 0.1) == pytest.approx(0.5 + 1.2)
     assert lagrangian(row, {"z1": 0.1}, {"z2": 2.0}) == pytest.approx(0.5 + 1.0 + 2.0 + 6.0)
+    # A site that gamma leaves out has none of it.
+    assert lagrangian({**row, "total_correlation/z1": 7.0}, 0.1, {"z2": 2.0}) == pytest.approx(
+        0.5 + 1.2 + 6.0
+    )
