@@ -1,14 +1,16 @@
 """A small program, a small set and a quick configuration for the tests of fitting."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import torch
 
 from ib_pyro import Bottleneck
-from inference import FitConfig
+from inference import RunSpec, run
 from models.mlp import MLP
 
 
@@ -33,12 +35,24 @@ def build() -> Callable[..., Bottleneck]:
     return build_program
 
 
+@dataclass(frozen=True)
+class Job:
+    """A run and its folder."""
+
+    spec: RunSpec
+    out: Path
+
+    def run(self, **options: Any) -> dict[str, Any]:
+        return run(self.spec, self.out, progress=False, **options)
+
+
 @pytest.fixture
-def quick(tmp_path: Path) -> Callable[..., FitConfig]:
-    """A builder of configurations that run within a second."""
+def quick(tmp_path: Path) -> Callable[..., Job]:
+    """A builder of runs that take less than a second."""
 
-    def configure(**options: object) -> FitConfig:
-        settings = {"hidden": 8, "limit": 200, "epochs": 3, "batch_size": 50, "beta_paper": 1.0, "threads": 1}
-        return FitConfig(**{"out": tmp_path / "run", "accelerator": "cpu", **settings, **options})
+    def job(out: Path = tmp_path / "run", **options: object) -> Job:
+        settings = {"limit": 200, "epochs": 3, "batch_size": 50, "threads": 1, "accelerator": "cpu"}
+        own = {} if options.get("model") == "vae" else {"hidden": 8, "beta_paper": 1.0}
+        return Job(RunSpec.of(**{**settings, **own, **options}), out)
 
-    return configure
+    return job

@@ -6,7 +6,19 @@ from importlib import import_module
 import pytest
 
 
-@pytest.mark.parametrize("name", ["names", "schedule", "config", "demo.summary"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "names",
+        "fit.lagrangian",
+        "runs.settings",
+        "runs.spec",
+        "runs.objective",
+        "runs.training",
+        "cli.arguments",
+        "studies.demo.summary",
+    ],
+)
 def test_examples_hold(name: str) -> None:
     results = doctest.testmod(import_module(f"inference.{name}"))
     assert results.attempted > 0

@@ -1,0 +1,163 @@
+"""Arguments of the command line: readers by type, the settings of a run as options, and errors as they are typed."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from types import UnionType
+from typing import Any, NoReturn, get_args, get_type_hints
+
+from inference.runs.settings import SiteValues, flag
+from inference.runs.spec import PARTS, entries
+
+__all__ = ["Parser", "Reader", "add_settings", "setting_reader", "typed", "whole_numbers"]
+
+Reader = Callable[[Any], Any]
+
+
+class Parser(argparse.ArgumentParser):
+    """A parser that raises ``ValueError`` with a line, in place of printing its usage and leaving the process."""
+
+    def __init__(self, **options: Any) -> None:
+        options = {"allow_abbrev": False, "exit_on_error": False, **options}
+        super().__init__(**options)
+        self._needed: list[argparse.Action] = []
+
+    def add_argument(self, *names: Any, **options: Any) -> argparse.Action:  # noqa: ANN401 - as argparse's
+        """Add an argument, whose help says its default."""
+        default, text = options.get("default"), options.get("help")
+        if default not in (None, False, argparse.SUPPRESS) and text and "default" not in text:
+            options["help"] = f"{text} (default: %(default)s)"
+        return super().add_argument(*names, **options)
+
+    def add_needed(self, *names: str, **options: Any) -> None:
+        """Add an argument that must be given."""
+        self._needed.append(self.add_argument(*names, **options))
+
+    def parse_known_args(  # type: ignore[override]
+        self, args: Sequence[str] | None = None, namespace: argparse.Namespace | None = None
+    ) -> tuple[argparse.Namespace, list[str]]:
+        """Parse, and say of what is wrong the option and the value."""
+        if self._needed:
+            self.usage = self.format_usage().partition(": ")[2].strip()
+        for action in self._needed:
+            # Asked for below, in our words.
+            action.required = False
+            action.nargs = "*" if action.nargs == "+" else "?" if not action.option_strings else action.nargs
+        try:
+            found, rest = super().parse_known_args(args, namespace)
+        except argparse.ArgumentError as error:
+            raise ValueError(" ".join(filter(None, [error.argument_name, error.message]))) from error
+        if rest:
+            raise ValueError(f"unrecognized arguments: {' '.join(rest)}")
+        lacking = [a for a in self._needed if getattr(found, a.dest) in (None, [])]
+        if lacking:
+            names = [a.option_strings[-1] if a.option_strings else a.metavar or a.dest for a in lacking]
+            raise ValueError(f"missing: {', '.join(names)} (see --help)")
+        return found, rest
+
+    def error(self, message: str) -> NoReturn:
+        """Raise what argparse would print."""
+        raise ValueError(f"{message} (see --help)")
+
+
+@dataclasses.dataclass(frozen=True)
+class typed:  # noqa: N801 - it is called where argparse is given a type
+    """A reader of options that says what they take.
+
+    Args:
+        kind: What an option takes, in words.
+        read: Reads what was typed, or what a file of settings holds; raises ``ValueError``, or ``TypeError``.
+    """
+
+    kind: str
+    read: Reader
+
+    def __call__(self, value: Any) -> Any:  # noqa: ANN401 - what was typed, or what a file of settings holds
+        """Read a value."""
+        try:
+            return self.read(value)
+        except (TypeError, ValueError):
+            raise argparse.ArgumentTypeError(f"takes {self.kind}; got {value}") from None
+
+
+def add_settings(parser: Parser) -> None:
+    """Add an option for each setting of a run, with dashes for underscores; what is not given is left out."""
+    groups = {part: parser.add_argument_group(part) for part in PARTS}
+    for part, entry in entries():
+        reader = setting_reader(entry.name)
+        metavar = reader.kind.upper() if " " not in reader.kind else entry.name.upper()
+        text = entry.metadata["help"]
+        shown = "" if "default:" in text or entry.default is None else f" (default: {entry.default})"
+        groups[part].add_argument(
+            flag(entry.name), type=reader, default=argparse.SUPPRESS, metavar=metavar, help=f"{text}{shown}"
+        )
+
+
+def setting_reader(name: str) -> typed:
+    """How a setting of a run is read, by its annotation."""
+    part = next(part for part, entry in entries() if entry.name == name)
+    return _reader(get_type_hints(PARTS[part])[name])
+
+
+def whole_numbers(value: Any) -> tuple[int, ...]:  # noqa: ANN401
+    """Read ``40,60``, or take a list as it is.
+
+    >>> whole_numbers("40,60"), whole_numbers([])
+    ((40, 60), ())
+    """
+    parts = value.strip("[] ").split(",") if isinstance(value, str) else value
+    return tuple(int(part) for part in parts if str(part).strip())
+
+
+def _reader(hint: Any) -> typed:  # noqa: ANN401 - an annotation
+    if hint in _READERS:
+        return _READERS[hint]
+    if isinstance(hint, UnionType) and type(None) in get_args(hint):
+        rest = [kind for kind in get_args(hint) if kind is not type(None)]
+        inner = _READERS[rest[0] if len(rest) == 1 else SiteValues]
+        return typed(inner.kind, lambda value: None if value in (None, "null", "None") else inner(value))
+    raise TypeError(f"no reader of {hint}")
+
+
+def _yes_or_no(value: Any) -> bool:  # noqa: ANN401
+    words = {"true": True, "yes": True, "false": False, "no": False}
+    if str(value).lower() not in words:
+        raise ValueError
+    return words[str(value).lower()]
+
+
+def _whole(value: Any) -> int:  # noqa: ANN401
+    if isinstance(value, bool | float) and value != int(value):
+        raise ValueError
+    return int(value)
+
+
+def _sites(value: Any) -> float | dict[str, float]:  # noqa: ANN401
+    if isinstance(value, Mapping):
+        return {str(site): float(number) for site, number in value.items()}
+    if "=" not in str(value):
+        return float(value)
+    pairs = [part.split("=") for part in str(value).split(",")]
+    return {site.strip(): float(number) for site, number in pairs}
+
+
+def _factors(value: Any) -> dict[str, float]:  # noqa: ANN401
+    found = _sites(value)
+    if not isinstance(found, dict):
+        raise ValueError
+    return found
+
+
+_READERS: dict[Any, typed] = {
+    bool: typed("true or false", _yes_or_no),
+    float: typed("float", float),
+    int: typed("int", _whole),
+    str: typed("str", str),
+    Path: typed("path", Path),
+    tuple[int, ...]: typed("epochs such as 40,60", whole_numbers),
+    SiteValues: typed("a number, or one for each site such as z1=20,z3=5", _sites),
+    dict[str, float]: typed("a factor for each site such as z1=0.5,z3=2", _factors),
+}

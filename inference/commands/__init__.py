@@ -1,1 +1,0 @@
-"""Subcommands of ``python -m inference``, a module each."""

@@ -1,0 +1,1 @@
+"""Fitting and evaluating programs on tensors: knows no configuration and no folder."""

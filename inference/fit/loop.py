@@ -1,0 +1,122 @@
+"""One pass over the training set, over `lightning.fabric`."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+
+import pyro
+import torch
+from lightning.fabric import Fabric
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from ib_pyro.data import batches
+from ib_pyro.elbo import InformationBottleneckELBO
+from inference.fit.lagrangian import Schedule
+from inference.fit.objective import Objective
+from inference.fit.progress import Ticker
+
+__all__ = ["TrainingLoop", "Transform"]
+
+# Reading a number off the device stalls the steps behind it, so the loop looks up this often only.
+_SECONDS_BETWEEN_LOOKS = 0.2
+
+Report = Callable[[int, dict[str, float]], None]
+Transform = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
+
+
+class TrainingLoop:
+    """Steps of an optimiser on the mean Lagrangian of batches.
+
+    Args:
+        program: Module with ``model`` and ``guide``; it is moved to Fabric's device.
+        x: Inputs, ``[N, ...]``.
+        y: What is observed, ``[N, ...]``.
+        elbo: The objective.
+        optimizer: Optimiser of the program's parameters.
+        batch_size: Samples in a step; the last, partial batch is kept.
+        order: Generator that draws the order of the samples.
+        fabric: Device and precision.
+        transform: What a step sees of a batch x, y; random draws come from the ambient generator.
+        schedules: Attributes of the objective, such as beta, as functions of the number of finished epochs.
+    """
+
+    def __init__(
+        self,
+        program: nn.Module,
+        x: Tensor,
+        y: Tensor,
+        *,
+        elbo: InformationBottleneckELBO,
+        optimizer: Optimizer,
+        batch_size: int,
+        order: torch.Generator,
+        fabric: Fabric,
+        transform: Transform | None = None,
+        schedules: Mapping[str, Schedule] | None = None,
+    ) -> None:
+        self._fabric = fabric
+        self._schedules = dict(schedules or {})
+        self._targets = {name: getattr(elbo, name) for name in self._schedules}
+        self._transform = transform
+        self._core = Objective(program, elbo)
+        self._objective, self._optimizer = fabric.setup(self._core, optimizer)
+        data = (x.to(fabric.device), y.to(fabric.device))
+        self._batches = batches(data, batch_size, shuffle=True, generator=order)
+        self.steps = len(self._batches)
+
+    def epoch(self, finished: int, report: Report | None = None) -> dict[str, float]:
+        """Take a step on every batch, in a new order.
+
+        Args:
+            finished: Number of epochs before this one.
+            report: Called now and then with the number of finished steps and the means so far.
+
+        Returns:
+            Means over the epoch, taken while the parameters moved: ``loss``, ``distortion``, ``rate`` and
+            ``rate/<site>``, ``total_correlation/<site>`` in nats per sample, ``train_error`` as a share, ``seconds``.
+
+        Raises:
+            FloatingPointError: If the loss is not finite; it names the site and the values.
+        """
+        start = time.perf_counter()
+        ticker = Ticker(_SECONDS_BETWEEN_LOOKS)
+        self._objective.train()
+        self._core.means.reset()
+        remaining = iter(self._batches)
+        self._set_weights(finished)
+        self._step(*next(remaining))
+        # Pyro's checks of shapes, supports and sites take a tenth of a small network's step: the first step has
+        # them, and the numbers of all the others are looked at in `_means`.
+        with pyro.validation_enabled(False):
+            for step, (x, y) in enumerate(remaining, start=2):
+                self._set_weights(finished + (step - 1) / self.steps)
+                self._step(x, y)
+                if ticker.due():
+                    means = self._means()
+                    if report is not None:
+                        report(step, means)
+        return {**self._means(), "seconds": time.perf_counter() - start}
+
+    def close(self) -> None:
+        """Leave the program as it was, but for its parameters, and the objective at its targets."""
+        self._core.release()
+        for name, target in self._targets.items():
+            setattr(self._core.elbo, name, target)
+
+    def _set_weights(self, epoch: float) -> None:
+        for name, schedule in self._schedules.items():
+            setattr(self._core.elbo, name, schedule(epoch))
+
+    def _step(self, x: Tensor, y: Tensor) -> None:
+        if self._transform is not None:
+            x, y = self._transform(x, y)
+        loss = self._objective(x, y)
+        self._optimizer.zero_grad()
+        self._fabric.backward(loss)
+        self._optimizer.step()
+
+    def _means(self) -> dict[str, float]:
+        means = self._core.means.compute()
+        return {"train_error" if name == "error" else name: value for name, value in means.items()}

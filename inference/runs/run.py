@@ -1,0 +1,191 @@
+"""A run from what it is to what came of it: data, program, fit, evaluation, files."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning.fabric import Fabric
+
+from ib_pyro import Bottleneck
+from ib_pyro.elbo import InformationBottleneckELBO
+from inference.fit.checkpoint import restore_program
+from inference.fit.fitting import FitResult, check_data, fit
+from inference.fit.lagrangian import Schedule, lagrangian
+from inference.runs.folder import RunFolder
+from inference.runs.spec import RunSpec
+from inference.runs.splits import Splits
+
+__all__ = ["evaluate_run", "load_run", "run"]
+
+
+@dataclass(frozen=True)
+class _Prepared:
+    spec: RunSpec
+    splits: Splits
+    program: Bottleneck
+    elbo: InformationBottleneckELBO
+    schedules: dict[str, Schedule]
+    fabric: Fabric
+
+
+def run(
+    spec: RunSpec, out: Path, *, resume: bool = False, progress: bool = True, cache: Path | None = None
+) -> dict[str, Any]:
+    """Fit and evaluate, and keep everything in a folder.
+
+    The ambient random generators are seeded for the length of the run, and are left as they were.
+
+    Args:
+        spec: The run.
+        out: Its folder; new, empty or, to be resumed, this run's.
+        resume: Whether to go on from a checkpoint; a run that is done returns its result at once.
+        progress: Whether to show a progress bar.
+        cache: Folder that keeps what several runs prepare alike, the whitening; None to prepare it again.
+
+    Returns:
+        What ``result.json`` holds.
+
+    Raises:
+        ValueError: If the settings, the data or the folder do not fit; nothing is written then.
+        FloatingPointError: If the loss is not finite; the run stays as its last checkpoint left it.
+    """
+    folder = RunFolder(out)
+    folder.check(spec, resume=resume)
+    done = folder.result()
+    if done is not None:
+        return done
+    with spec.training.ambience():
+        prepared = _prepare(spec, out, cache)
+        folder.start(spec, **_facts(prepared))
+        history = _fit(prepared, folder, resume=resume, progress=progress)
+        return _finish(prepared, folder, history)
+
+
+def evaluate_run(path: Path, *, data_root: Path | None = None) -> dict[str, Any]:
+    """Recompute ``result.json`` of a finished run from its checkpoint.
+
+    Args:
+        path: Folder of the run.
+        data_root: Where the data lie now, if not where they were.
+
+    Returns:
+        What ``result.json`` holds, the same as after the fit.
+
+    Raises:
+        ValueError: If the folder holds no run, or one that is not finished.
+    """
+    folder = RunFolder(path)
+    spec = _moved(folder.spec(), data_root)
+    if not folder.checkpoint_file.exists():
+        raise ValueError(f"{path} has no checkpoint yet; go on with `fit --resume`")
+    with spec.training.ambience():
+        prepared = _prepare(spec, path)
+        history = restore_program(folder.checkpoint_file, prepared.program)
+        if len(history) < spec.training.epochs:
+            raise ValueError(
+                f"{path} is at epoch {len(history)} of {spec.training.epochs}; go on with `fit --resume`"
+            )
+        prepared.program.to(prepared.fabric.device)
+        return _finish(prepared, folder, FitResult(history))
+
+
+def load_run(
+    path: Path, *, data_root: Path | None = None, cache: Path | None = None
+) -> tuple[Bottleneck, Splits]:
+    """Load the program of a run from its checkpoint, with the images to question it on.
+
+    Args:
+        path: Folder of the run.
+        data_root: Where the data lie now, if not where they were.
+        cache: See `run`.
+
+    Returns:
+        The program in evaluation mode, on the device that its fit used, and the images, on the CPU.
+
+    Raises:
+        ValueError: If the folder holds no run.
+    """
+    folder = RunFolder(path)
+    spec = _moved(folder.spec(), data_root)
+    with spec.training.ambience():
+        prepared = _prepare(spec, path, cache)
+    restore_program(folder.checkpoint_file, prepared.program)
+    return prepared.program.eval().to(prepared.fabric.device), prepared.splits
+
+
+def _moved(spec: RunSpec, data_root: Path | None) -> RunSpec:
+    return spec if data_root is None else spec.but(data_root=data_root)
+
+
+def _prepare(spec: RunSpec, out: Path, cache: Path | None = None) -> _Prepared:
+    splits = spec.data.build(cache)
+    train = splits.train
+    program = spec.program.build(train.image_shape, train.num_classes)
+    check_data(program, train, batch_size=spec.training.batch_size)
+    elbo, schedules = spec.objective.build(len(train), program.stochastic_layers, default_beta=spec.task.beta)
+    return _Prepared(spec, splits, program, elbo, schedules, spec.training.fabric(out))
+
+
+def _facts(prepared: _Prepared) -> dict[str, Any]:
+    spec, splits = prepared.spec, prepared.splits
+    beta, beta_paper = spec.betas(len(splits.train))
+    return {
+        "beta": beta,
+        "beta_paper": beta_paper,
+        "source": splits.source,
+        "num_train": len(splits.train),
+        "num_validation": len(splits.validation) if splits.validation is not None else 0,
+        "num_test": len(splits.test),
+        "num_parameters": sum(parameter.numel() for parameter in prepared.program.parameters()),
+        "lr_drops": list(spec.training.lr_milestones),
+        "device": str(prepared.fabric.device),
+    }
+
+
+def _fit(prepared: _Prepared, folder: RunFolder, *, resume: bool, progress: bool) -> FitResult:
+    spec, splits, training = prepared.spec, prepared.splits, prepared.spec.training
+    beta, _ = spec.betas(len(splits.train))
+    optimizer, scheduler = training.build(prepared.program, splits.train.x, beta=beta)
+    return fit(
+        prepared.program,
+        splits.train,
+        epochs=training.epochs,
+        batch_size=training.batch_size,
+        elbo=prepared.elbo,
+        optimizer=optimizer,
+        scheduler=scheduler,
+        validation=splits.validation if spec.evaluation.validate_every_epoch else None,
+        fabric=prepared.fabric,
+        order=torch.Generator().manual_seed(training.seed),
+        transform=spec.task.transform,
+        schedules=prepared.schedules,
+        checkpoint=folder.checkpoint_file,
+        checkpoint_every=training.checkpoint_every,
+        resume=resume,
+        on_epoch=folder.write_metrics,
+        progress=progress,
+    )
+
+
+def _finish(prepared: _Prepared, folder: RunFolder, history: FitResult) -> dict[str, Any]:
+    spec, facts, last = prepared.spec, _facts(prepared), history.history[-1]
+    names = ("beta", "beta_paper", "source", "num_train", "num_test", "num_parameters")
+    result = {**spec.columns(), **{name: facts[name] for name in names}}
+    result |= {"epochs": history.epochs, "seconds": history.seconds, "train_error": last.get("train_error")}
+    result |= {"objective": spec.objective.describe(), **spec.objective.reached(prepared.elbo, last)}
+    result |= spec.task.evaluate(
+        prepared.program,
+        prepared.splits,
+        spec.evaluation,
+        seed=spec.training.seed,
+        data_seed=spec.data.data_seed,
+    )
+    # The total correlation is a property of the training set's batches; nothing is reported in its place.
+    if not prepared.elbo.gamma:
+        result["lagrangian"] = lagrangian(result, prepared.elbo.beta)
+    folder.write_result(result)
+    # As it is read again: what is not finite is null there.
+    return folder.result() or result

@@ -1,0 +1,154 @@
+"""All that a run is: program, data, objective, training and evaluation."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from inference.names import require_known
+from inference.runs.data import DataSpec
+from inference.runs.objective import ObjectiveSpec
+from inference.runs.program import NOISES, ProgramSpec
+from inference.runs.settings import plain
+from inference.runs.task import TASKS, EvaluationSpec, Task
+from inference.runs.training import TrainingSpec
+
+__all__ = ["PARTS", "RunSpec", "entries"]
+
+PARTS: dict[str, type] = {
+    "program": ProgramSpec,
+    "data": DataSpec,
+    "objective": ObjectiveSpec,
+    "training": TrainingSpec,
+    "evaluation": EvaluationSpec,
+}
+"""The records of a run. No two have a field of the same name: together they are the options of ``fit``."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunSpec:
+    """One run, for the command line, the demo and the paper; where it is kept is no part of it.
+
+    Raises:
+        ValueError: If two of the records exclude each other.
+
+    >>> RunSpec.of(model="mlp", beta=1e-3).training.lr_milestones
+    (40, 60)
+    """
+
+    program: ProgramSpec = field(default_factory=ProgramSpec)
+    data: DataSpec = field(default_factory=DataSpec)
+    objective: ObjectiveSpec = field(default_factory=ObjectiveSpec)
+    training: TrainingSpec = field(default_factory=TrainingSpec)
+    evaluation: EvaluationSpec = field(default_factory=EvaluationSpec)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "training", self.training.completed(self.task.optimizer))
+        if self.objective.beta is None and self.objective.beta_paper is None:
+            self.task.require_beta(self.program.noise)
+        draws = self.evaluation.num_importance_samples
+        if draws != EvaluationSpec().num_importance_samples and self.task is not TASKS["reconstruction"]:
+            raise ValueError(
+                f"--num-importance-samples {draws} has no effect with --model {self.program.model}; it goes with "
+                "--model vae"
+            )
+
+    @classmethod
+    def of(cls, **settings: Any) -> RunSpec:
+        """Build a run from settings by their names, as they are typed with dashes on the command line.
+
+        Raises:
+            ValueError: If a name is unknown or a value is not to be had.
+        """
+        homes = {entry.name: part for part, entry in entries()}
+        parts: dict[str, dict[str, Any]] = {part: {} for part in PARTS}
+        for name, value in settings.items():
+            parts[homes[require_known("setting", name, homes)]][name] = value
+        return cls(**{part: PARTS[part](**values) for part, values in parts.items()})
+
+    def but(self, **settings: Any) -> RunSpec:
+        """The same run with other settings."""
+        mine = {entry.name: getattr(getattr(self, part), entry.name) for part, entry in entries()}
+        return type(self).of(**{**mine, **settings})
+
+    @classmethod
+    def from_settings(cls, settings: Mapping[str, Any]) -> RunSpec:
+        """Build a run from what `settings` made, as JSON holds it."""
+        values = dict(settings)
+        if values.get("data_root") is not None:
+            values["data_root"] = Path(values["data_root"])
+        if values.get("lr_drops") is not None:
+            values["lr_drops"] = tuple(values["lr_drops"])
+        return cls.of(**values)
+
+    def settings(self) -> dict[str, Any]:
+        """All settings by their names, as JSON values."""
+        return {entry.name: plain(getattr(getattr(self, part), entry.name)) for part, entry in entries()}
+
+    def identity(self) -> dict[str, Any]:
+        """The settings that are not the defaults and say what the run is, not where it lies."""
+        mine = self.settings()
+        return {
+            entry.name: mine[entry.name]
+            for _, entry in entries()
+            if not entry.metadata["place"] and mine[entry.name] != plain(entry.default)
+        }
+
+    def differences(self, other: RunSpec) -> list[str]:
+        """What separates this run from another, a line each: ``lr: 0.07 there, 0.1 here``."""
+        mine, theirs = self.settings(), other.settings()
+        names = [entry.name for _, entry in entries() if not entry.metadata["place"]]
+        return [f"{n}: {theirs[n]} there, {mine[n]} here" for n in names if theirs[n] != mine[n]]
+
+    @property
+    def name(self) -> str:
+        """A name for the run's folder: readable, and different for different settings."""
+        digest = hashlib.sha256(json.dumps(self.identity(), sort_keys=True).encode()).hexdigest()[:8]
+        program = self.program
+        parts = [program.model, f"{program.size:g}", self.data.data, program.noise]
+        parts += [f"{strength:g}" for strength in [self.strength] if strength is not None]
+        activation = [program.options["activation"]] if "activation" in program.options else []
+        return "-".join([*parts, *activation, f"seed{self.training.seed}", digest])
+
+    @property
+    def strength(self) -> float | None:
+        """What sets the strength of the noise: beta as it was given, a drop probability or a scale."""
+        option = NOISES[self.program.noise].strength
+        if option is not None:
+            return getattr(self.program, option)
+        return self.objective.beta if self.objective.beta_paper is None else self.objective.beta_paper
+
+    @property
+    def task(self) -> Task:
+        """What the program does with the images."""
+        return TASKS[self.program.builder.task]
+
+    def betas(self, num_train: int) -> tuple[float, float]:
+        """Both units of beta: per sample in nats, and ``beta_paper = beta * num_train``.
+
+        Args:
+            num_train: Number of training images.
+
+        Returns:
+            ``(beta, beta_paper)``; the task's own where none was given: 0 where the noise has no rate to weigh, and
+            1, a bound on the likelihood, of a program that reconstructs.
+        """
+        return self.objective.betas(num_train, self.task.beta)
+
+    def columns(self) -> dict[str, Any]:
+        """The settings that a result repeats: program, noise, data, seed, and the program's other options."""
+        program = self.program
+        first = {"model": program.model, program.builder.noise: program.noise}
+        return {**first, "data": self.data.data, "seed": self.training.seed, **program.options}
+
+
+def entries() -> Iterator[tuple[str, dataclasses.Field[Any]]]:
+    """Every setting, as the name of its record and its field."""
+    for part, record in PARTS.items():
+        for entry in dataclasses.fields(record):
+            yield part, entry

@@ -1,0 +1,98 @@
+"""The splits of a set, prepared as the paper prepares them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from ib_pyro.data import ZCA, LabelledImages, load, normalize_per_image
+from inference.runs.stand_in import stand_in as make_stand_in
+
+__all__ = ["Splits", "load_splits"]
+
+
+@dataclass(frozen=True)
+class Splits:
+    """What a run is fitted to, chosen by and tested on.
+
+    Args:
+        train: Images to fit.
+        validation: Held-out images of the training pool; None if the run needs none.
+        test: Test images.
+        source: ``"real"``, or ``"stand-in"`` for images made of scikit-learn's digits.
+    """
+
+    train: LabelledImages
+    validation: LabelledImages | None
+    test: LabelledImages
+    source: str
+
+
+@lru_cache(maxsize=1)
+def load_splits(
+    name: str,
+    limits: tuple[tuple[str, int | None], ...],
+    *,
+    root: Path | None = None,
+    seed: int = 0,
+    holdout: int | None = None,
+    whiten: bool = False,
+    stand_in: bool = False,
+    cache: Path | None = None,
+) -> Splits:
+    """Load and prepare a set; the last one stays in memory, and is not to be changed.
+
+    Args:
+        name: The set.
+        limits: At most how many images of each split, 0 for a split that is not wanted.
+        root: Folder of the real images.
+        seed: Of generated sets.
+        holdout: Images held out of the training pool; None for the set's own number.
+        whiten: Normalise each image, and whiten all of them as the training split asks.
+        stand_in: Take stand-ins made of digits.
+        cache: Folder that keeps the fitted whitening.
+    """
+    parts: dict[str, LabelledImages | None] = {}
+    for split, size in limits:
+        if size == 0:
+            parts[split] = None
+        elif stand_in:
+            parts[split] = make_stand_in(name, split, size)
+        else:
+            parts[split] = _load(name, split, root=root, limit=size, seed=seed, holdout=holdout)
+    if whiten:
+        # A stand-in's few images determine no covariance of 3,072 values.
+        zca = None if stand_in else _whitening(name, holdout, root, seed, cache)
+        parts = {split: None if part is None else _prepare(part, zca) for split, part in parts.items()}
+    return Splits(**parts, source="stand-in" if stand_in else "real")
+
+
+def _load(name: str, split: str, **options: Any) -> LabelledImages:
+    try:
+        return load(name, split, **options)
+    except ValueError as error:
+        # The limits of the splits are three settings.
+        kept = "" if split == "train" else f"{split}_"
+        raise ValueError(f"{kept if str(error).startswith('limit: ') else ''}{error}") from error
+
+
+def _prepare(data: LabelledImages, zca: ZCA | None) -> LabelledImages:
+    x = normalize_per_image(data.x)
+    return replace(data, x=x if zca is None else zca(x))
+
+
+def _whitening(name: str, holdout: int | None, root: Path | None, seed: int, cache: Path | None) -> ZCA:
+    """Fit ZCA to the whole training split, whatever share of it a run fits its network to."""
+    kept = "" if holdout is None else f"-holdout{holdout}"
+    kept += "" if seed == 0 else f"-seed{seed}"
+    path = None if cache is None else cache / f"zca-{name}{kept}.pt"
+    if path is not None and path.exists():
+        return ZCA.load(path)
+    whole = load(name, "train", root=root, seed=seed, holdout=holdout)
+    zca = ZCA.fit(normalize_per_image(whole.x))
+    if path is not None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        zca.save(path)
+    return zca

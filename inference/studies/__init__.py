@@ -1,0 +1,1 @@
+"""What is asked of many runs: the demo, the paper, and what a step costs."""

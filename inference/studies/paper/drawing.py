@@ -1,0 +1,110 @@
+"""What the paper's figures share: means with intervals, errors by method, and the axes of beta and size."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from inference.studies.paper.methods import METHODS
+from inference.studies.paper.statistics import interval, levels, sizes_in_words
+
+__all__ = [
+    "dodged",
+    "draw_errors",
+    "draw_means",
+    "intervals_in_words",
+    "name_ticks",
+    "new_figure",
+]
+
+
+def new_figure(
+    num_rows: int, num_columns: int, *, width: float, height: float, **options: Any
+) -> tuple[Figure, Any]:
+    """Make a figure and its Axes.
+
+    Args:
+        num_rows: Rows of Axes.
+        num_columns: Columns of Axes.
+        width: In inches.
+        height: In inches.
+        **options: Options of :func:`matplotlib.pyplot.subplots`.
+
+    Returns:
+        The figure, and what ``subplots`` returns for its Axes.
+    """
+    return plt.subplots(num_rows, num_columns, figsize=(width, height), layout="constrained", **options)
+
+
+def dodged(positions: Sequence[float], shift: float) -> list[float]:
+    """Move positions on a logarithmic axis by a share of its length, for error bars that would hide others.
+
+    >>> [round(x, 3) for x in dodged([1, 10, 100], 0.01)]
+    [1.047, 10.471, 104.713]
+    """
+    return [position * (positions[-1] / positions[0]) ** shift for position in positions]
+
+
+def draw_means(
+    ax: Axes, positions: Sequence[float], groups: Sequence[Sequence[float] | pd.Series], **style: Any
+) -> None:
+    """Draw the mean of each group, joined by a line; of groups of several values also its 95 % interval.
+
+    Args:
+        ax: Where to draw.
+        positions: Place of each group on the horizontal axis.
+        groups: A value a seed, for each position.
+        **style: Options of `matplotlib.axes.Axes.errorbar`.
+    """
+    means, halves = zip(*[interval(group) for group in groups], strict=True)
+    # With none of the intervals there are no bars, in the legend neither.
+    bars = None if np.isnan(halves).all() else halves
+    ax.errorbar(positions, means, yerr=bars, **{"capsize": 3, "markersize": 5, "marker": "o", **style})
+
+
+def intervals_in_words(rows: pd.DataFrame) -> str:
+    """What a caption says of the bars of `draw_means`: nothing where there is one seed."""
+    return "; bars: 95 % intervals of the mean" if len(levels(rows, "seed")) > 1 else ""
+
+
+def name_ticks(ax: Axes, values: Sequence[float], names: Sequence[str]) -> None:
+    """Make the horizontal axis logarithmic, with a name at each value and no other ticks."""
+    ax.set_xscale("log")
+    ax.set_xticks(values, names)
+    ax.minorticks_off()
+
+
+def draw_errors(
+    rows: pd.DataFrame, *, xlabel: str, size_name: Callable[[float], str], caption: str
+) -> Figure:
+    """Draw test errors against the size of the network, a line a method, without noise and with.
+
+    Args:
+        rows: A row for each method, size and seed.
+        xlabel: What the size is.
+        size_name: Name of a size below its tick.
+        caption: What the heading says before the numbers of images and seeds: network and data.
+    """
+    figure, axes = new_figure(1, 2, width=9.5, height=4.6, sharey=True)
+    sizes = levels(rows, "size")
+    kinds = (("test_error_deterministic", "noise off (D)"), ("test_error_noisy", "one noise sample (N)"))
+    for ax, (column, title) in zip(axes, kinds, strict=True):
+        for place, method in enumerate(METHODS.values()):
+            part = rows[rows["dropout"] == method.name]
+            groups = [100 * part[column][part["size"] == size] for size in sizes]
+            shift = 0.015 * (place - (len(METHODS) - 1) / 2)
+            draw_means(ax, dodged(sizes, shift), groups, linewidth=1.2, **method.style)
+        name_ticks(ax, sizes, [size_name(size) for size in sizes])
+        ax.set(xlabel=xlabel, title=title)
+    axes[0].set_ylabel("test error [%]")
+    # Below, since the lines may be anywhere.
+    handles, labels = axes[0].get_legend_handles_labels()
+    figure.legend(handles, labels, fontsize="small", loc="outside lower center", ncols=len(METHODS))
+    figure.suptitle(f"{caption}; {sizes_in_words(rows)}{intervals_in_words(rows)}", fontsize="small")
+    return figure

@@ -1,0 +1,186 @@
+"""Figure 6: total and per-unit rate of each noisy layer of an All-CNN-32 on CIFAR-10, against the share of filters.
+
+Softplus with the log-normal prior, as in the paper.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from typing import Any
+
+import matplotlib.figure
+import numpy as np
+import pandas as pd
+
+from inference.fit.sites import sample_sites
+from inference.runs.spec import RunSpec
+from inference.studies.paper.drawing import dodged, draw_means, intervals_in_words, name_ticks, new_figure
+from inference.studies.paper.figure import Figure
+from inference.studies.paper.methods import BLUE, VERMILION
+from inference.studies.paper.plan import (
+    PAPER_CNN,
+    PER_IMAGE,
+    SMALL_CNN,
+    SMOKE_CNN,
+    THREE,
+    Load,
+    Planned,
+    Size,
+    cifar_run,
+)
+from inference.studies.paper.statistics import (
+    Estimate,
+    by_seed,
+    common_row,
+    levels,
+    mean_estimate,
+    mean_of,
+    size_name,
+    sizes_in_words,
+    steps,
+)
+from inference.studies.paper.verdicts import Claim, Finding, all_of, basis_of, verdict, within
+
+__all__ = ["FIGURE"]
+
+Row = dict[str, Any]
+
+_SIZES = {
+    "smoke": Size(sizes=(1 / 24, 1 / 12), betas=(3.0,), **SMOKE_CNN),
+    "small": Size(sizes=(0.0625, 0.125, 0.25), betas=(0.5,), seeds=THREE, **SMALL_CNN),
+    "paper": Size(sizes=(0.25, 0.5, 0.75, 1.0), betas=(3.0,), seeds=THREE, **PAPER_CNN),
+}
+_LOOKS = ((BLUE, "o"), (VERMILION, "s"))
+# Largest exponent a of a rate that grows as the number of filters to the a: 0 is flat, 1 in proportion.
+_FLATNESS = 0.25
+
+
+def runs(size: Size, _rows: pd.DataFrame) -> list[Planned]:
+    """One fit a share of the filters, beta and seed."""
+    return [
+        Planned(cifar_run(size, fraction=fraction, activation="softplus", beta_paper=beta, seed=seed))
+        for seed in size.seeds
+        for beta in size.betas
+        for fraction in size.sizes
+    ]
+
+
+def measure(run: RunSpec, result: Row, load: Load) -> list[Row]:
+    """A row a site: its number of units, and its rate in total and per unit."""
+    program, splits = load()
+    drawn = sample_sites(program, splits.test.x[:2])
+    units = {site: z[0].numel() for site, z in drawn.items()}
+    return [
+        {
+            "site": site,
+            "units": count,
+            "site_rate": result[f"rate/{site}"],
+            "rate_per_unit": result[f"rate/{site}"] / count,
+            **common_row(run, result),
+        }
+        for site, count in units.items()
+    ]
+
+
+def draw(rows: pd.DataFrame) -> matplotlib.figure.Figure:
+    """Total rate on the left, rate per unit on the right."""
+    figure, axes = new_figure(1, 2, width=9, height=4)
+    shares, sites = levels(rows, "size"), levels(rows, "site")
+    for ax, column, label in (
+        (axes[0], "site_rate", "rate [nats per sample]"),
+        (axes[1], "rate_per_unit", "rate per unit [nats]"),
+    ):
+        for place, (site, (colour, marker)) in enumerate(zip(sites, _LOOKS, strict=False)):
+            groups = [group[column] for group in _by_share(rows, site)]
+            positions = dodged(shares, 0.01 * (place - (len(sites) - 1) / 2))
+            draw_means(ax, positions, groups, color=colour, marker=marker, label=site)
+        name_ticks(ax, shares, [f"{100 * share:.3g}" for share in shares])
+        ax.set(xlabel="share of the filters [%]", ylabel=label, ylim=(0, None))
+        ax.legend(fontsize="small", title="noisy layer")
+    figure.suptitle(
+        f"All-CNN-32, softplus, CIFAR-10, β × N = {rows['setting'].iloc[0]:g}; {sizes_in_words(rows)}"
+        f"{intervals_in_words(rows)}",
+        fontsize="small",
+    )
+    return figure
+
+
+def total_rate_is_flat(rows: pd.DataFrame) -> Finding:
+    """Whether each layer's total rate grows as a small power of the number of filters."""
+    shares, sites = levels(rows, "size"), levels(rows, "site")
+    parts, exponents = [], []
+    for site in sites:
+        series = [by_seed(group, "site_rate") for group in _by_share(rows, site)]
+        growth = np.log(series[-1][series[0].index] / series[0]) / math.log(shares[-1] / shares[0])
+        exponents.append(mean_estimate(growth, parts=len(sites)))
+        rates = ", ".join(f"{mean_of(values):,.0f}" for values in series)
+        parts.append(f"{site} {rates} (exponent {exponents[-1]})")
+    words = f"nats at {', '.join(size_name(share) for share in shares)}: {'; '.join(parts)}"
+    return Finding(words, basis_of(exponents), all_of([within(each, _FLATNESS) for each in exponents]))
+
+
+def unit_rate_falls(rows: pd.DataFrame) -> Finding:
+    """Whether the rate per unit falls as filters are added, in each layer."""
+    shares, sites = levels(rows, "size"), levels(rows, "site")
+    parts: list[str] = []
+    falls: list[Estimate] = []
+    for site in sites:
+        series = [by_seed(group, "rate_per_unit") for group in _by_share(rows, site)]
+        falls += steps(series, parts=len(sites) * (len(shares) - 1))
+        parts.append(f"{site} {', '.join(f'{mean_of(values):.3f}' for values in series)}")
+    words = f"nats per unit, filters ascending: {'; '.join(parts)}"
+    return Finding(words, basis_of(falls), all_of([verdict(fall) for fall in falls]))
+
+
+def second_layer_lets_less_through(rows: pd.DataFrame) -> Finding:
+    """Whether the second layer lets less through in total, and more per unit, at every share of the filters."""
+    shares = levels(rows, "size")
+    less: list[Estimate] = []
+    more: list[Estimate] = []
+    for first, second in zip(_by_share(rows, "z1"), _by_share(rows, "z2"), strict=True):
+        parts = 2 * len(shares)
+        less += steps([by_seed(group, "site_rate") for group in (first, second)], parts=parts)
+        more += steps([by_seed(group, "rate_per_unit") for group in (second, first)], parts=parts)
+    words = (
+        f"by share of the filters {', '.join(size_name(share) for share in shares)}: second layer less in total by "
+        f"{', '.join(gap.text(0) for gap in less)} nats; more per unit by {', '.join(gap.text(3) for gap in more)}"
+    )
+    return Finding(words, basis_of(less), all_of([verdict(gap) for gap in [*less, *more]]))
+
+
+def _by_share(rows: pd.DataFrame, site: str) -> Iterator[pd.DataFrame]:
+    """A site's rows at each share of the filters, ascending."""
+    for _, group in rows[rows["site"] == site].groupby("size"):
+        yield group
+
+
+FIGURE = Figure(
+    name="fig6",
+    title="rate of each layer against the share of the filters",
+    sizes=_SIZES,
+    runs=runs,
+    measure=measure,
+    draw=draw,
+    claims=(
+        Claim(
+            words="The information that a layer lets through hardly depends on the number of filters.",
+            paper="nearly flat",
+            rule=f"rate ∝ filters to an exponent within ±{_FLATNESS:g} in both layers (0: flat, 1: in proportion)",
+            judge=total_rate_is_flat,
+        ),
+        Claim(
+            words="With fewer filters each unit lets more through.",
+            paper="falls with the filters",
+            rule="the rate per unit falls from share to share, in both layers",
+            judge=unit_rate_falls,
+        ),
+        Claim(
+            words="The second layer lets less through in total, and more per unit.",
+            paper="so in the figure",
+            rule="both, at every share of the filters",
+            judge=second_layer_lets_less_through,
+        ),
+    ),
+    remark=PER_IMAGE,
+)

@@ -1,0 +1,125 @@
+"""Run what a figure needs, resumably, with the time left, then write its numbers and draw it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from rich.console import Console
+
+from inference.files import read_json, write_csv, write_json
+from inference.runs.pool import in_turn
+from inference.runs.spec import RunSpec
+from inference.studies.paper.clock import RunClock
+from inference.studies.paper.figures import FIGURES, figure
+from inference.studies.paper.place import Place
+from inference.studies.paper.plan import Planned
+from inference.studies.paper.statistics import read_rows
+
+__all__ = ["draw_figure", "measure_run", "run_figure", "with_numbers"]
+
+Row = dict[str, Any]
+
+
+def run_figure(
+    name: str, preset: str, place: Place, *, jobs: int = 1, console: Console | None = None
+) -> Path:
+    """Do every run of a figure that is not done, and write ``<name>.csv``, ``.png`` and ``.pdf`` to ``place.out``.
+
+    Args:
+        name: A name in `inference.studies.paper.figures.FIGURES`.
+        preset: ``"smoke"``, ``"small"``, ``"paper"`` or ``"code"``.
+        place: Where data and runs are.
+        jobs: Runs at a time, each in a process of its own with one thread; 1 stays in this process.
+        console: Where to report; standard error by default.
+
+    Returns:
+        The CSV file.
+
+    Raises:
+        ValueError: If a name is unknown.
+    """
+    asked = figure(name)
+    console = console or Console(stderr=True)
+    place.out.mkdir(parents=True, exist_ok=True)
+    rows: dict[str, list[Row]] = {}
+    while True:
+        so_far = [row for run_rows in rows.values() for row in run_rows]
+        plan = asked.plan(preset, pd.DataFrame(so_far))
+        new = [planned for planned in plan if planned.key not in rows]
+        if not new:
+            break
+        for planned, part in _measured(name, new, place, jobs, console):
+            rows[planned.key] = [{**planned.labels, **row, **planned.labels} for row in part]
+    path = place.out / f"{name}.csv"
+    write_csv(path, [{"preset": preset, **row} for row in so_far])
+    draw_figure(name, path, place.out)
+    console.print(f"{name}: written to {place.out}/{name}.{{csv,png,pdf}}", highlight=False, soft_wrap=True)
+    return path
+
+
+def draw_figure(name: str, numbers: Path, out: Path, *, suffixes: Sequence[str] = ("png", "pdf")) -> None:
+    """Draw a figure from its CSV.
+
+    Args:
+        name: Its name.
+        numbers: The CSV.
+        out: Folder of the pictures.
+        suffixes: Formats to write.
+    """
+    import matplotlib.pyplot as plt
+
+    drawn = figure(name).draw(read_rows(numbers))
+    for suffix in suffixes:
+        drawn.savefig(out / f"{name}.{suffix}", dpi=110)
+    plt.close(drawn)
+
+
+def with_numbers(folder: Path) -> list[str]:
+    """Figures whose CSV lies in a folder.
+
+    Raises:
+        ValueError: If there is none.
+    """
+    found = [name for name in FIGURES if (folder / f"{name}.csv").exists()]
+    if not found:
+        raise ValueError(
+            f"{folder} has no CSV of a figure; run `python -m inference paper fig3a --out ...` first"
+        )
+    return found
+
+
+def _measured(
+    name: str, plan: Sequence[Planned], place: Place, jobs: int, console: Console
+) -> Iterator[tuple[Planned, list[Row]]]:
+    specs = [place.here(planned.spec) for planned in plan]
+    folders = dict(zip([planned.key for planned in plan], place.folders(specs), strict=True))
+    waiting = {}
+    for planned, spec in zip(plan, specs, strict=True):
+        folder = folders[planned.key]
+        if not (folder / f"{name}.json").exists():
+            waiting[folder] = spec
+    clock = RunClock(
+        name, [(spec, folder) for folder, spec in waiting.items()], len(plan) - len(waiting), console
+    )
+    work = partial(measure_run, name, place=place, progress=jobs == 1 or len(waiting) == 1)
+    todo = [(spec, folder) for folder, spec in waiting.items()]
+    for (_, folder), _ in in_turn(work, todo, processes=jobs, going_on=clock.going_on):
+        clock.finished(folder)
+    for planned in plan:
+        yield planned, read_json(folders[planned.key] / f"{name}.json")["rows"]
+
+
+def measure_run(name: str, job: tuple[RunSpec, Path], *, place: Place, progress: bool = False) -> list[Row]:
+    """Fit a run if that is not done, and take a figure's numbers from it."""
+    from inference.runs.run import load_run, run
+
+    spec, folder = job
+    result = run(spec, folder, resume=True, progress=progress, cache=place.out)
+    load = partial(load_run, folder, data_root=place.data_root, cache=place.out)
+    rows = figure(name).measure(spec, result, load)
+    write_json(folder / f"{name}.json", {"rows": rows})
+    return rows

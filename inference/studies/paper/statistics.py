@@ -1,0 +1,246 @@
+"""What is told of the seeds' rows: means and differences with intervals, and the sizes behind them in words.
+
+Rows are a `pandas.DataFrame`, a row a run or a site or a bin of it; errors in them are shares, rates nats per sample.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from scipy.stats import norm, ttest_ind, tukey_hsd
+from scipy.stats import t as student_t
+
+from inference.runs.spec import RunSpec
+
+__all__ = [
+    "Estimate",
+    "all_gaps",
+    "by_seed",
+    "common_row",
+    "error_gap",
+    "full_runs",
+    "interval",
+    "levels",
+    "mean_estimate",
+    "mean_of",
+    "read_rows",
+    "size_name",
+    "sizes_in_words",
+    "steps",
+]
+
+# What every figure's CSV says of a run.
+_RESULTS = (
+    "beta",
+    "beta_paper",
+    "source",
+    "num_train",
+    "num_test",
+    "num_parameters",
+    "test_error_noisy",
+    "test_error_predictive",
+    "test_error_deterministic",
+    "validation_error_noisy",
+    "validation_error_deterministic",
+    "train_error",
+    "distortion",
+    "rate",
+)
+
+
+def common_row(run: RunSpec, result: dict[str, Any]) -> dict[str, Any]:
+    """The columns that say what a run was and how it did; errors are shares, rates nats per sample."""
+    settings = {
+        "model": run.program.model,
+        "data": run.data.data,
+        "size": run.program.size,
+        "dropout": run.program.dropout,
+        "activation": run.program.activation,
+        "setting": run.strength,
+        "batch_norm": run.program.batch_norm,
+        "epochs": run.training.epochs,
+        "seed": run.training.seed,
+    }
+    sites = {name: value for name, value in result.items() if name.startswith("rate/")}
+    numbers = {name: result[name] for name in _RESULTS if result.get(name) is not None}
+    return {**settings, **numbers, **sites}
+
+
+def read_rows(path: Path) -> pd.DataFrame:
+    """Read a figure's CSV, its numbers to the last digit; what is empty in it is missing, and nothing else is."""
+    # Versions of pandas differ in the last digit of what they read as a number.
+    text = pd.read_csv(path, dtype=str, keep_default_na=False)
+    return pd.DataFrame({name: [_cell(cell) for cell in text[name]] for name in text})
+
+
+def _cell(text: str) -> Any:  # noqa: ANN401 - a number, a truth value or a word
+    for kind in (int, float):
+        try:
+            return kind(text)
+        except ValueError:
+            continue
+    return {"True": True, "False": False, "": np.nan}.get(text, text)
+
+
+def levels(rows: pd.DataFrame, column: str) -> list[Any]:
+    """Distinct values of a column, ascending."""
+    return sorted(rows[column].dropna().unique().tolist())
+
+
+def full_runs(rows: pd.DataFrame) -> pd.DataFrame:
+    """The rows of full fits, where a figure has trials and others beside them."""
+    return rows[rows["stage"] == "full"] if "stage" in rows else rows
+
+
+def by_seed(rows: pd.DataFrame, column: str) -> pd.Series:
+    """A column's value of each seed."""
+    return rows.set_index("seed")[column]
+
+
+def mean_of(values: Sequence[float] | pd.Series) -> float:
+    """The mean, its sum rounded once."""
+    return math.fsum(values) / len(values)
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A number with the half-width of its interval.
+
+    Args:
+        value: The number.
+        half: Half of the interval's width; NaN if nothing is known of it.
+        basis: What the interval is over: seeds, or the images of one fit.
+    """
+
+    value: float
+    half: float
+    basis: str
+
+    def __str__(self) -> str:
+        return self.text()
+
+    def text(self, digits: int = 2) -> str:
+        """The number with its sign and its interval."""
+        spread = "" if math.isnan(self.half) else f" ± {self.half:,.{digits}f}"
+        return f"{self.value:+,.{digits}f}{spread}"
+
+
+def interval(values: Sequence[float] | pd.Series, confidence: float = 0.95) -> tuple[float, float]:
+    """Mean and half-width of its Student-t interval; the half-width of a single value is NaN.
+
+    Raises:
+        ValueError: If there is no value.
+
+    >>> mean, half = interval([1.0, 2.0, 3.0])
+    >>> round(mean, 3), round(half, 3)
+    (2.0, 2.484)
+    """
+    data = np.asarray(values, dtype=float)
+    if len(data) == 0:
+        raise ValueError("values: empty; the CSV lacks the rows of a method, size or beta that others have")
+    if len(data) == 1:
+        return float(data[0]), math.nan
+    half = student_t.ppf(0.5 + confidence / 2, len(data) - 1) * data.std(ddof=1) / math.sqrt(len(data))
+    return float(data.mean()), float(half)
+
+
+def mean_estimate(values: Sequence[float] | pd.Series, *, parts: int = 1) -> Estimate:
+    """Mean of a number that every seed has one of, with Student's 95 % interval.
+
+    Args:
+        values: A value a seed.
+        parts: Number of estimates that a claim rests on; their intervals hold jointly (Bonferroni).
+    """
+    mean, half = interval(values, 1 - 0.05 / parts)
+    return Estimate(mean, half, "one fit each" if len(values) == 1 else f"{len(values)} seeds")
+
+
+def error_gap(more: pd.DataFrame, less: pd.DataFrame, column: str, *, parts: int = 1) -> Estimate:
+    """How much larger one group's error is than another's, in percentage points.
+
+    With several seeds a group, the interval is Welch's over the seeds. With one, it covers the choice of the test
+    images only, and fits may differ by more.
+
+    Args:
+        more: Rows of the group that should err more, a row a seed.
+        less: Rows of the other one.
+        column: An error, as a share.
+        parts: Number of gaps that a claim rests on; their 95 % intervals hold jointly (Bonferroni).
+    """
+    groups = [100 * rows[column].to_numpy() for rows in (more, less)]
+    value = float(np.mean(groups[0]) - np.mean(groups[1]))
+    seeds = min(map(len, groups))
+    level = 1 - 0.05 / parts
+    if seeds > 1:
+        if all(group.max() == group.min() for group in groups):
+            return Estimate(value, 0.0, f"{seeds} seeds")
+        low, high = ttest_ind(*groups, equal_var=False).confidence_interval(level)
+        return Estimate(value, float(high - low) / 2, f"{seeds} seeds")
+    firsts = [rows.iloc[0] for rows in (more, less)]
+    variance = sum(row[column] * (1 - row[column]) / row["num_test"] for row in firsts)
+    half = 100 * float(norm.ppf(0.5 + level / 2)) * math.sqrt(variance)
+    return Estimate(value, half, "test images, one fit each")
+
+
+def all_gaps(groups: Sequence[pd.DataFrame], column: str) -> dict[tuple[int, int], Estimate]:
+    """How much larger the error of each group is than that of each other, in percentage points.
+
+    The intervals hold jointly: those of Games and Howell over the seeds, whose spread may differ from group to group,
+    or, of single fits, Bonferroni's over the test images.
+
+    Args:
+        groups: Rows of each group, a row a seed.
+        column: An error, as a share.
+    """
+    pairs = [(i, j) for i in range(len(groups)) for j in range(len(groups)) if i != j]
+    if min(map(len, groups)) == 1:
+        return {(i, j): error_gap(groups[i], groups[j], column, parts=len(pairs) // 2 or 1) for i, j in pairs}
+    errors = [100 * rows[column].to_numpy() for rows in groups]
+    found = tukey_hsd(*errors, equal_var=False).confidence_interval(0.95)
+    seeds = f"{min(map(len, errors))} seeds"
+    return {
+        (i, j): Estimate(
+            float(found.low[i, j] + found.high[i, j]) / 2,
+            float(found.high[i, j] - found.low[i, j]) / 2,
+            seeds,
+        )
+        for i, j in pairs
+    }
+
+
+def steps(series: Sequence[pd.Series], *, parts: int) -> list[Estimate]:
+    """By how much a number falls from each point of a series to the next, seed by seed.
+
+    Args:
+        series: The number of each seed, at each point.
+        parts: Number of steps that a claim rests on; their intervals hold jointly.
+    """
+    found = []
+    for first, second in pairwise(series):
+        seeds = first.index[first.index.isin(second.index)]
+        found.append(mean_estimate(first[seeds] - second[seeds], parts=parts))
+    return found
+
+
+def size_name(size: float) -> str:
+    """A width as it is, a share of the filters in percent."""
+    return f"{size:g}" if size >= 2 else f"{100 * size:.3g} %"
+
+
+def sizes_in_words(rows: pd.DataFrame) -> str:
+    """Preset and sizes of the runs behind a figure, for its caption."""
+    first = rows.iloc[0]
+    seeds, epochs = len(levels(rows, "seed")), int(rows["epochs"].max())
+    source = "" if first.get("source") == "real" else ", STAND-IN images"
+    return (
+        f"preset {first.get('preset', '?')}{source}: {int(first['num_train']):,} training and "
+        f"{int(first['num_test']):,} test images, {epochs} epoch{'s' if epochs > 1 else ''}, "
+        f"{seeds} seed{'s' if seeds > 1 else ''}"
+    )
