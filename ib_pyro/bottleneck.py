@@ -12,6 +12,7 @@ from pyro.infer.util import is_validation_enabled
 from torch import Tensor, nn
 from torch.distributions import Distribution
 
+from ib_pyro.buffers import buffers_kept
 from ib_pyro.checks import checks_values
 from ib_pyro.handlers import LayerCalls, noise_off, optimiser_listens, particles_are_vectorised, unwrap
 from ib_pyro.likelihoods import (
@@ -318,9 +319,14 @@ class Bottleneck(nn.Module):
     def _structure(self, x: Tensor, sites: _Sites | None = None) -> _Structure:
         sites = sites or self._sites()
         if _shape_of(x) not in sites.structures:
-            with torch.no_grad(), random_state_kept(self), poutine.block(), noise_off():
-                with LayerCalls(sites.names, once=True) as calls:
-                    encoded = _without_side_effects(self.encoder, x)
+            with (
+                torch.no_grad(),
+                random_state_kept(self),
+                buffers_kept([self.encoder]),
+                poutine.block(),
+                noise_off(),
+            ):
+                encoded, calls = self._encode(x, sites, once=True)
             sites.structures[_shape_of(x)] = _structure_of(sites, encoded, calls)
         return sites.structures[_shape_of(x)]
 
@@ -371,7 +377,9 @@ class _Model(_View):
         with plate:
             likelihood = program._law(program._sample_priors(x), x)
             if y is None:
-                y = pyro.sample("y", likelihood, infer={"hint": "y was not given, so it is sampled; pass y"})
+                # For whoever finds that the guide lacks the site.
+                hint: Any = {"hint": "y was not given, so it is sampled; pass y"}
+                y = pyro.sample("y", likelihood, infer=hint)
                 # A handler such as poutine.condition may have set it.
                 if checks_values():
                     check_values(y, likelihood)
@@ -431,8 +439,8 @@ def _require_no_layers(decoder: nn.Module) -> None:
     for path, module in decoder.named_modules():
         if isinstance(module, StochasticLayer):
             raise ValueError(
-                f"decoder{'.' * bool(path)}{path}: a noisy layer is in the decoder, which has no guide to sample it in; "
-                "move it, and what is before it, into the encoder"
+                f"decoder{'.' * bool(path)}{path}: a noisy layer is in the decoder, which has no guide to sample it "
+                "in; move it, and what is before it, into the encoder"
             )
 
 
@@ -476,10 +484,3 @@ def _naming_nan(error: ValueError, x: object) -> ValueError:
             f"{error}; x itself has {int(x.isnan().sum())} NaN of {x.numel()} values: mend the data"
         )
     return error
-
-
-def _without_side_effects(module: nn.Module, x: Tensor) -> Encoded:
-    """Call a module so that its buffers, such as batch norm's statistics, stay as they are."""
-    buffers = {name: buffer.clone() for name, buffer in module.named_buffers()}
-    encoded = torch.func.functional_call(module, buffers, (x,))
-    return tuple(encoded) if isinstance(encoded, list) else encoded

@@ -24,7 +24,7 @@ def announce(modules: Mapping[str, nn.Module], announced: Mapping[str, Tensor]) 
         RuntimeError: If the store holds another parameter under one of the names, which it would optimise instead.
     """
     store = pyro.get_param_store()
-    learned = {
+    learned: dict[str, Tensor] = {
         param_with_module_name(name, path): parameter
         for name, module in modules.items()
         for path, parameter in module.named_parameters()

@@ -11,6 +11,7 @@ from torch.distributions.utils import broadcast_all
 __all__ = ["broadcast_floats", "promoted", "raised", "single_or_wider", "widest", "without_autocast"]
 
 HALF = frozenset({torch.float16, torch.bfloat16})
+FULL = frozenset({torch.float32, torch.float64})
 
 
 def promoted(*values: Tensor | float) -> torch.dtype:
@@ -34,11 +35,12 @@ def raised(*values: Tensor) -> tuple[torch.dtype, tuple[Tensor, ...]]:
     What is computed from the latter is meant to be cast to the former at the end, once.
     """
     dtype = values[0].dtype
-    if dtype in HALF or any(value.dtype != dtype for value in values) or not dtype.is_floating_point:
-        dtype = promoted(*values)
-        compute = torch.float32 if dtype in HALF else dtype
-        values = tuple(value.to(compute) for value in values)
-    return dtype, values
+    # The usual case is told first: a training step asks a few times for each of its layers.
+    if dtype in FULL and all([value.dtype == dtype for value in values]):
+        return dtype, values
+    dtype = promoted(*values)
+    compute = torch.float32 if dtype in HALF else dtype
+    return dtype, tuple(value.to(compute) for value in values)
 
 
 def single_or_wider(value: Tensor) -> Tensor:
@@ -69,13 +71,15 @@ def broadcast_floats(*values: Tensor | float) -> tuple[Tensor, ...]:
     tensor([0.5000, 0.5000])
     """
     tensors = [value for value in values if isinstance(value, Tensor)]
+    if len(tensors) == len(values) and tensors[0].dtype in FULL:
+        dtype, shape = tensors[0].dtype, tensors[0].shape
+        if all([value.dtype == dtype and value.shape == shape for value in tensors]):
+            return tuple(tensors)
     if any(value.dtype != tensors[0].dtype or not value.is_floating_point() for value in tensors):
         dtype = _widest_of([value.dtype for value in tensors if value.is_floating_point()])
         tensors = [value.to(dtype) for value in tensors]
         remaining = iter(tensors)
         values = tuple(next(remaining) if isinstance(value, Tensor) else value for value in values)
-    if len(tensors) == len(values) and all(value.shape == tensors[0].shape for value in tensors):
-        return tuple(tensors)
     return broadcast_all(*values)
 
 

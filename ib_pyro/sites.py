@@ -1,6 +1,6 @@
 """What an ELBO reads off the sites of a model and a guide trace."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from pyro.distributions import Delta
@@ -70,7 +70,7 @@ def require_matching_sites(model_sites: Mapping[str, Site], guide_sites: Mapping
         raise ValueError(
             f"the sites of model and guide differ: {sorted(only_model) or 'none'} only in the model, "
             f"{sorted(only_guide) or 'none'} only in the guide; sample them in both, or mark a guide's own site "
-            "with infer={'is_auxiliary': True}. Data that were not passed are sampled too: was y left out?"
+            f"with infer={{'is_auxiliary': True}}. {_hints(model_sites, only_model)}"
         )
     for name, site in guide_sites.items():
         if not site["fn"].has_rsample:
@@ -78,6 +78,12 @@ def require_matching_sites(model_sites: Mapping[str, Site], guide_sites: Mapping
                 f"site {name!r}: {type(site['fn']).__name__} in the guide is not reparameterised, so the rate's "
                 "gradient would be wrong; use a distribution with rsample, or pyro.infer.Trace_ELBO"
             )
+
+
+def _hints(model_sites: Mapping[str, Site], names: Iterable[str]) -> str:
+    """Say what a program itself says of sites that only it has."""
+    hints = sorted({str(site["infer"]["hint"]) for n in names if "hint" in (site := model_sites[n])["infer"]})
+    return "; ".join(hints) or "Data that were not passed are sampled too: was an argument left out?"
 
 
 def _require_no_data_in_guide(model_sites: Mapping[str, Site], guide_sites: Mapping[str, Site]) -> None:

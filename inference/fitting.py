@@ -17,6 +17,7 @@ from ib_pyro.elbo import InformationBottleneckELBO
 from ib_pyro.elbo.weights import Weight
 from inference.batch_norm import has_batch_norm
 from inference.checkpoint import Checkpoint
+from inference.data_checks import check_steps
 from inference.evaluation import noisy_error
 from inference.lagrangian import Schedule, lagrangian
 from inference.loop import TrainingLoop, Transform
@@ -118,7 +119,8 @@ def fit(
         The history; the program holds the fit.
 
     Raises:
-        ValueError: If the set does not fit the program (see `check_data`), or the checkpoint is not to be used.
+        ValueError: If the set does not fit the program or the objective (see `check_data` and `check_steps`), or the
+            checkpoint is not to be used.
         FloatingPointError: If the loss is not finite; it names the site, the values and the epoch. The last
             checkpoint stays.
     """
@@ -127,6 +129,7 @@ def fit(
     elbo = elbo or InformationBottleneckELBO(beta=1 / max(1, len(train.x)))
     optimizer = optimizer or build_optimizer("sgd", program.parameters(), lr=0.07)
     check_data(program, train, batch_size=batch_size)
+    check_steps(program, train.x, train.y, elbo=elbo, batch_size=batch_size, transform=transform)
     loop = TrainingLoop(
         program,
         train.x,

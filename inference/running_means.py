@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from ib_pyro.elbo import Terms
+from ib_pyro.precision import widest, without_autocast
 
 __all__ = ["RunningMeans"]
 
@@ -27,7 +28,10 @@ class _Step:
 
 
 class RunningMeans:
-    """Collects what steps leave behind; everything stays on the device until `compute`."""
+    """Collects what steps leave behind; everything stays on the device until `compute`.
+
+    Sums are taken in float64 (on MPS in float32) whatever the precision of the steps.
+    """
 
     def __init__(self) -> None:
         self.reset()
@@ -81,20 +85,26 @@ class RunningMeans:
         if not self._pending:
             assert self._sums is not None
             return self._sums
-        steps = self._pending
-        means = torch.stack([mean for step in steps for mean in step.means]).view(len(steps), -1)
-        sizes = torch.tensor([step.size for step in steps], dtype=means.dtype, device=means.device)
-        sums = [*(sizes @ means), *(torch.cat(column).sum() for column in zip(*_columns(steps), strict=True))]
-        if steps[0].scores is not None:
-            scores = torch.cat([step.scores for step in steps if step.scores is not None])
-            wrong = scores.argmax(-1) != torch.cat([step.labels for step in steps])
-            sums.append(wrong.sum().to(means.dtype))
-        total = torch.stack(sums)
+        with without_autocast(self._pending[0].means[0].device):
+            total = _sums(self._pending)
         return total if self._sums is None else self._sums + total
 
 
+def _sums(steps: list[_Step]) -> Tensor:
+    # The losses of an epoch need more digits than the values have: bfloat16 cannot tell 256 samples from 257.
+    wide = widest(steps[0].means[0].device)
+    means = torch.stack([mean for step in steps for mean in step.means]).view(len(steps), -1)
+    sizes = torch.tensor([[step.size] for step in steps], dtype=wide, device=means.device)
+    sums = [*(sizes * means).sum(0), *(torch.cat(column).sum(dtype=wide) for column in _columns(steps))]
+    if steps[0].scores is not None:
+        scores = torch.cat([step.scores for step in steps if step.scores is not None])
+        wrong = scores.argmax(-1) != torch.cat([step.labels for step in steps])
+        sums.append(wrong.sum().to(wide))
+    return torch.stack(sums)
+
+
 def _columns(steps: list[_Step]) -> list[tuple[Tensor, ...]]:
-    return [step.values for step in steps]
+    return list(zip(*(step.values for step in steps), strict=True))
 
 
 def _require_finite(values: dict[str, float], rates: dict[str, float]) -> None:

@@ -24,6 +24,8 @@ SHARED_PAGES = {
     "dependence": "traces",
     "handlers": "program",
     "likelihoods": "program",
+    "parameters": "program",
+    "particles": "program",
     "sites": "traces",
 }
 MODULES = [info.name for info in pkgutil.iter_modules(ib_pyro.__path__) if not info.name.startswith("_")]

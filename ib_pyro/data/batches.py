@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import torch
 from torch import Tensor
+from torch.utils.data import DataLoader, Dataset, IterableDataset, Subset, TensorDataset
 
 from ib_pyro.data.labelled_images import LabelledImages
 
@@ -76,7 +77,7 @@ class Batches:
 
 
 def batches(
-    data: LabelledImages | Sequence[Tensor],
+    data: LabelledImages | TensorDataset | Subset[object] | Sequence[Tensor] | object,
     batch_size: int,
     *,
     fields: Sequence[str] = ("x", "y"),
@@ -89,9 +90,11 @@ def batches(
     Without `shuffle` a batch is a view. Partial batches are kept unless `drop_last` says otherwise.
 
     Args:
-        data: a set, or tensors of one length N that are indexed together.
+        data: a set, or any object with tensors `x` and `y`; tensors of one length N that are indexed together, such as
+            `(x, y)`; a `torch.utils.data.TensorDataset`, or a `Subset` of one.
         batch_size: images in a batch.
-        fields: what a batch holds, in this order, when `data` is a set: of "x", "y", "nuisance", "box".
+        fields: what a batch holds, in this order, when `data` is a set: of "x", "y", "nuisance", "box". Tensors
+            without names take all that there are.
         shuffle: whether each iteration draws a new permutation.
         generator: source of the permutations; torch's ambient one when absent.
         drop_last: whether to leave out a last batch smaller than `batch_size`.
@@ -101,19 +104,65 @@ def batches(
 
     Raises:
         ValueError: a field that the set does not have, or a batch size that makes no batch.
+        TypeError: data that do not lie in memory as tensors; says how to bring them there.
 
     Example:
         >>> data = LabelledImages(torch.rand(5, 1, 8, 8), torch.tensor([0, 1, 0, 1, 0]), ("even", "odd"))
         >>> [list(x.shape) for x, y in batches(data, 2)]
         [[2, 1, 8, 8], [2, 1, 8, 8], [1, 1, 8, 8]]
     """
-    tensors = _fields(data, fields) if isinstance(data, LabelledImages) else data
+    tensors = _tensors(data, fields)
     return Batches(tensors, batch_size, shuffle=shuffle, generator=generator, drop_last=drop_last)
 
 
-def _fields(data: LabelledImages, names: Sequence[str]) -> list[Tensor]:
+def _tensors(data: object, fields: Sequence[str]) -> Sequence[Tensor]:
+    """Return what is indexed together.
+
+    Raises:
+        TypeError: nothing is.
+    """
+    if isinstance(data, Subset) and isinstance(data.dataset, TensorDataset):
+        indices = torch.as_tensor(data.indices)
+        return [tensor[indices] for tensor in data.dataset.tensors]
+    if isinstance(data, TensorDataset):
+        return data.tensors
+    if isinstance(data, Dataset | DataLoader):
+        raise TypeError(_not_in_memory(data))
+    if isinstance(getattr(data, "x", None), Tensor) and isinstance(getattr(data, "y", None), Tensor):
+        return _fields(data, fields)
+    if (
+        isinstance(data, list | tuple)
+        and data
+        and all(isinstance(part, Tensor) and part.dim() for part in data)
+    ):
+        return data
+    what = f"a {type(data).__name__}"
+    if isinstance(data, list | tuple):
+        what += f" of {', '.join(sorted({type(part).__name__ for part in data})) or 'nothing'}"
+    elif isinstance(data, Mapping):
+        what += f" of {', '.join(map(str, data))}"
+    raise TypeError(
+        f"data: {what} is no set and no sequence of tensors; pass (x, y), each a tensor with the samples in its first "
+        "dimension (torch.as_tensor makes one of an array), or (x,) for inputs alone"
+    )
+
+
+def _not_in_memory(data: object) -> str:
+    kind = type(data).__name__
+    if isinstance(data, DataLoader):
+        return f"data: a {kind} makes batches itself; iterate over it, or pass the tensors behind it, as in (x, y)"
+    gather = "x, y = torch.utils.data.default_collate([data[i] for i in range(len(data))])"
+    if isinstance(data, IterableDataset):
+        gather = "x, y = torch.utils.data.default_collate(list(data))"
+    return (
+        f"data: a {kind} gives its samples one by one, and batches are indices of tensors in memory; gather them "
+        f"once, `{gather}`, and pass (x, y), or let a torch.utils.data.DataLoader draw its random transforms anew"
+    )
+
+
+def _fields(data: object, names: Sequence[str]) -> list[Tensor]:
     known = ("x", "y", "nuisance", "box")
-    have = {name: getattr(data, name) for name in known if getattr(data, name) is not None}
+    have = {name: getattr(data, name) for name in known if getattr(data, name, None) is not None}
     for name in names:
         if name not in have:
             raise ValueError(f"fields: {name!r} is not in this set, which has {', '.join(have)}")

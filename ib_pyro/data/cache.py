@@ -47,15 +47,21 @@ def save_atomically(content: dict[str, Tensor], path: Path) -> None:
         temporary.unlink(missing_ok=True)
 
 
-def cached(path: Path, make: Callable[[], dict[str, Tensor]]) -> dict[str, Tensor]:
+def cached(
+    path: Path,
+    make: Callable[[], dict[str, Tensor]],
+    is_right: Callable[[dict[str, Tensor]], bool] | None = None,
+) -> dict[str, Tensor]:
     """Return the tensors kept at `path`; make and keep them if there are none.
 
-    What is read is mapped from disk, not copied into memory. A file that cannot be read is made anew; a
-    folder that cannot be written costs a warning, not the result.
+    What is read is mapped from disk, not copied into memory. A file that cannot be read or holds something else
+    is made anew; a folder that cannot be written costs a warning, not the result.
 
     Args:
         path: the file, whose name must stand for everything that `make` depends on.
         make: computes the tensors.
+        is_right: whether what is read is what `make` would compute; to be cheap it may look at a sample of it. What
+            it fails on (a missing tensor, another shape) is not.
 
     Returns:
         Tensors by name.
@@ -63,9 +69,12 @@ def cached(path: Path, make: Callable[[], dict[str, Tensor]]) -> dict[str, Tenso
     if path.is_file():
         try:
             content: dict[str, Tensor] = torch.load(path, mmap=True, weights_only=True)
-            return content
         except (OSError, RuntimeError, EOFError, ValueError, pickle.UnpicklingError) as error:
             warnings.warn(f"{path}: cannot be read ({error}); making it anew", stacklevel=2)
+        else:
+            if is_right is None or _holds(is_right, content):
+                return content
+            warnings.warn(f"{path}: holds something else than it should; making it anew", stacklevel=2)
     content = make()
     try:
         save_atomically(content, path)
@@ -76,3 +85,10 @@ def cached(path: Path, make: Callable[[], dict[str, Tensor]]) -> dict[str, Tenso
             stacklevel=2,
         )
     return content
+
+
+def _holds(is_right: Callable[[dict[str, Tensor]], bool], content: dict[str, Tensor]) -> bool:
+    try:
+        return isinstance(content, dict) and is_right(content)
+    except (AttributeError, IndexError, KeyError, RuntimeError, TypeError, ValueError):
+        return False

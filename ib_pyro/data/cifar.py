@@ -12,6 +12,7 @@ from PIL import Image
 from torch import Tensor
 
 from ib_pyro.data.cache import cached, fingerprint
+from ib_pyro.data.content import require_grey_levels, require_number
 from ib_pyro.data.download import fetch, missing
 from ib_pyro.data.pool import Pool
 from ib_pyro.data.request import Request
@@ -20,6 +21,11 @@ __all__ = ["cifar10_pool"]
 
 _CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 _SUFFIXES = (".jpg", ".jpeg", ".png")
+_NUMBER_IN_A_CLASS = {"train": 5_000, "test": 1_000}
+# What PIL makes three channels of eight bits of without a loss.
+_MODES = ("RGB", "L", "P", "RGBA")
+# Images decoded to tell whether a kept file holds this folder.
+_PROBES = 5
 # Part of the cache's key: raise it when the same files give other tensors.
 _VERSION = 1
 
@@ -91,15 +97,17 @@ def _read_batches(root: Path, part: str) -> tuple[Tensor, Tensor]:
 
 
 def _read_folder(folder: Path, request: Request) -> tuple[Tensor, Tensor]:
-    files, labels = _list_images(folder)
+    files, labels = _list_images(folder, request)
     stats = [(Path(file.path).relative_to(folder).as_posix(), file.stat()) for file in files]
     listing = "".join(f"{name} {stat.st_size} {stat.st_mtime_ns}\n" for name, stat in stats)
     path = request.cache / f"cifar10-{request.part}-v{_VERSION}-{fingerprint(listing)}.pt"
-    content = cached(path, lambda: _decode([file.path for file in files], labels))
+    paths = [file.path for file in files]
+    content = cached(path, lambda: _decode(paths, labels), lambda kept: _is_folder(kept, paths, labels))
+    require_grey_levels(folder, content["x"])
     return content["x"], content["y"]
 
 
-def _list_images(folder: Path) -> tuple[list[os.DirEntry[str]], list[int]]:
+def _list_images(folder: Path, request: Request) -> tuple[list[os.DirEntry[str]], list[int]]:
     found = sorted(path.name for path in folder.iterdir() if path.is_dir())
     if found != sorted(_CLASSES):
         raise ValueError(f"{folder}: expected one folder for each of {', '.join(_CLASSES)}; found {found}")
@@ -110,6 +118,7 @@ def _list_images(folder: Path) -> tuple[list[os.DirEntry[str]], list[int]]:
             images = [entry for entry in entries if entry.name.lower().endswith(_SUFFIXES)]
         if not images:
             raise ValueError(f"{folder / name}: no image ({', '.join(_SUFFIXES)}) in it")
+        require_number(folder / name, len(images), request.name, _NUMBER_IN_A_CLASS[request.part])
         files += sorted(images, key=lambda entry: entry.name)
         labels += [label] * len(images)
     return files, labels
@@ -117,19 +126,41 @@ def _list_images(folder: Path) -> tuple[list[os.DirEntry[str]], list[int]]:
 
 def _decode(files: list[str], labels: list[int]) -> dict[str, Tensor]:
     # One thread: at 0.1 ms a file, threads would only hand the interpreter lock around.
-    order = torch.randperm(len(files), generator=torch.Generator().manual_seed(0))
+    order = _order(len(files))
     x = torch.empty(len(files), 3, 32, 32, dtype=torch.uint8)
     for row, position in enumerate(order.tolist()):
         x[row] = _decode_file(files[position])
     return {"x": x, "y": torch.tensor(labels)[order]}
 
 
+def _order(number: int) -> Tensor:
+    return torch.randperm(number, generator=torch.Generator().manual_seed(0))
+
+
+def _is_folder(kept: dict[str, Tensor], files: list[str], labels: list[int]) -> bool:
+    """Whether kept tensors are those of a folder, by all labels and a sample of its images."""
+    order = _order(len(files))
+    rows = torch.linspace(0, len(files) - 1, _PROBES).to(torch.int64).tolist()
+    images = torch.stack([_decode_file(files[order[row]]) for row in rows])
+    x, y = kept["x"], kept["y"]
+    whole = x.shape == (len(files), *images.shape[1:]) and x.dtype == images.dtype and y.dtype == torch.int64
+    return whole and torch.equal(y, torch.tensor(labels)[order]) and torch.equal(x[rows], images)
+
+
 def _decode_file(path: str) -> Tensor:
     try:
         with Image.open(path) as image:
+            mode = image.mode
             pixels = torch.from_numpy(np.array(image.convert("RGB")))
     except (OSError, SyntaxError) as error:
         raise ValueError(f"{path}: not a readable image ({error})") from error
+    if mode not in _MODES:
+        raise ValueError(
+            f"{path}: pixels of PIL's mode {mode!r}, but they must be bytes of colour or grey, from 0 to 255; "
+            "fetch the folder again"
+        )
     if pixels.shape != (32, 32, 3):
-        raise ValueError(f"{path}: expected 32x32 pixels, got {pixels.shape[1]}x{pixels.shape[0]}")
+        raise ValueError(
+            f"{path}: expected 32x32 pixels, got {pixels.shape[1]}x{pixels.shape[0]}; fetch the folder again"
+        )
     return pixels.permute(2, 0, 1)

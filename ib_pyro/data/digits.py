@@ -14,6 +14,7 @@ __all__ = ["digits_pool"]
 
 # scikit-learn does not part the set: a fifth of it is our test set.
 _TEST_SIZE = 360
+_NUMBER, _SIZE, _WHITE = 1_797, (8, 8), 16
 
 
 def digits_pool(request: Request) -> Pool:
@@ -24,16 +25,25 @@ def digits_pool(request: Request) -> Pool:
 
     Returns:
         The pool, images of shape `[1, 8, 8]` with 17 grey levels.
+
+    Raises:
+        ValueError: scikit-learn ships something else.
     """
     # Deferred: it takes as long to import as torch, and the other sets do without.
     from sklearn.datasets import load_digits
 
     source = load_digits()
-    x = torch.from_numpy(source.images).to(torch.uint8).unsqueeze(1)
+    images = torch.from_numpy(source.images)
+    if images.shape != (_NUMBER, *_SIZE) or images.min() != 0 or images.max() != _WHITE:
+        raise ValueError(
+            f"'digits': scikit-learn gives images of shape {list(images.shape)} from {images.min():g} to "
+            f"{images.max():g}, where {[_NUMBER, *_SIZE]} from 0 to {_WHITE} are known; install another version of it"
+        )
+    x = images.to(torch.uint8).unsqueeze(1)
     y = torch.from_numpy(source.target).to(torch.int64)
     chosen = torch.zeros(len(y), dtype=torch.bool)
     chosen[stratified_sample(y, _TEST_SIZE, seed=0)] = True
     if request.part == "train":
         chosen = ~chosen
     x, y = x[chosen], y[chosen]
-    return Pool(y, partial(x.index_select, 0), tuple(str(label) for label in range(10)), white=16)
+    return Pool(y, partial(x.index_select, 0), tuple(str(label) for label in range(10)), white=_WHITE)

@@ -10,8 +10,10 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import torch
 from torch import Tensor
 
+from ib_pyro.data.content import OWN, require_grey_levels, require_labels, require_number, require_shape
 from ib_pyro.data.download import fetch, missing
 from ib_pyro.data.pool import Pool
 from ib_pyro.data.request import Request
@@ -23,6 +25,7 @@ __all__ = ["fashion_mnist_pool", "mnist_pool"]
 
 # Where the Debian package dataset-fashion-mnist puts its files.
 _DEBIAN_FASHION_MNIST = Path("/usr/share/datasets/fashion-mnist")
+_NUMBER = {"train": 60_000, "test": 10_000}
 
 
 def mnist_pool(request: Request) -> Pool:
@@ -41,7 +44,9 @@ def mnist_pool(request: Request) -> Pool:
     from torchvision.datasets import MNIST
 
     root = request.require_root()
-    return _read(request, root, MNIST, [root / "MNIST" / "raw", root / "mnist"], commands=[])
+    found, pool = _read(request, root, MNIST, [root / "MNIST" / "raw", root / "mnist"], commands=[])
+    _require_centred_digits(found, pool.images(torch.arange(len(pool.y))))
+    return pool
 
 
 def fashion_mnist_pool(request: Request) -> Pool:
@@ -63,12 +68,13 @@ def fashion_mnist_pool(request: Request) -> Pool:
     folders = [root / "FashionMNIST" / "raw", root / "fashion-mnist", _DEBIAN_FASHION_MNIST]
     if request.root is None and _find(folders, request.part) is None:
         request.require_root()
-    return _read(request, root, FashionMNIST, folders, commands=["apt-get install dataset-fashion-mnist"])
+    return _read(request, root, FashionMNIST, folders, commands=["apt-get install dataset-fashion-mnist"])[1]
 
 
 def _read(
     request: Request, root: Path, source: type[MNIST], folders: list[Path], commands: list[str]
-) -> Pool:
+) -> tuple[Path, Pool]:
+    """Return the file of the images, and the pool."""
     found = _find(folders, request.part)
     if found is None:
         reason = _download(root, source) if request.download else None
@@ -76,10 +82,32 @@ def _read(
         if found is None:
             raise _missing(request.name, root, source, folders[0], commands, reason)
     x, y = _read_images(found[0]), _read_labels(found[1])
-    if len(x) != len(y):
-        raise ValueError(f"{found[0]} has {len(x)} images, but {found[1]} has {len(y)} labels")
     classes = tuple(name.split(" - ")[0] for name in source.classes)
-    return Pool(y, partial(x.unsqueeze(1).index_select, 0), classes)
+    _require_set(request, found, x, y, len(classes))
+    return found[0], Pool(y, partial(x.unsqueeze(1).index_select, 0), classes)
+
+
+def _require_set(request: Request, found: tuple[Path, Path], x: Tensor, y: Tensor, num_classes: int) -> None:
+    require_shape(found[0], x, request.name, (28, 28))
+    require_number(found[0], len(x), request.name, _NUMBER[request.part])
+    require_grey_levels(found[0], x)
+    if len(x) != len(y):
+        raise ValueError(
+            f"{found[0]} has {len(x)} images, but {found[1]} has {len(y)} labels; fetch both again"
+        )
+    require_labels(found[1], y, num_classes)
+
+
+def _require_centred_digits(path: Path, images: Tensor) -> None:
+    """Refuse images that are not MNIST's, whose digits stand in the middle: 1.4 % of them have ink on the rim."""
+    rim = images.clone()
+    rim[..., 1:-1, 1:-1] = 0
+    inked = int(rim.flatten(1).any(1).sum())
+    if inked > 5 + 0.1 * len(images):
+        raise ValueError(
+            f"{path}: {inked} of {len(images)} images have ink in their outermost pixels, where one in 70 of MNIST's "
+            f"has; is it another set, such as Fashion-MNIST, or white with black digits? Fetch it again, or {OWN}"
+        )
 
 
 def _find(folders: list[Path], part: str) -> tuple[Path, Path] | None:
@@ -139,7 +167,11 @@ def _parse(path: Path, reader: Callable[[str], Tensor], content: str) -> Tensor:
             shutil.copyfileobj(packed, plain)
             plain.flush()
             return reader(plain.name)
-    except (AssertionError, EOFError, KeyError, OSError, RuntimeError, TypeError, ValueError) as error:
+    except TypeError as error:
+        raise ValueError(
+            f"{path}: {content} must be unsigned bytes, from 0 to 255 ({error}); fetch it again, or {OWN}"
+        ) from error
+    except (AssertionError, EOFError, KeyError, OSError, RuntimeError, ValueError) as error:
         raise ValueError(
             f"{path}: not an IDX file of {content} ({type(error).__name__}: {error}); fetch it again"
         ) from error

@@ -59,6 +59,8 @@ def elementwise_rates(program: Bottleneck, x: Tensor) -> dict[str, Tensor]:
     for name, layer in program.stochastic_layers.items():
         posterior: Distribution = sites[name]["fn"]
         prior = layer.prior_distribution(posterior.event_shape)
+        if not layer.is_charged:
+            prior = prior.mask(False)
         rates[name] = _rate(name, posterior, prior, like=sites[name]["value"])
     return rates
 
@@ -71,7 +73,7 @@ def _rate(name: str, posterior: Distribution, prior: Distribution, *, like: Tens
         raise NotImplementedError(
             f"site {name!r}: no closed-form KL is known from a unit's {type(p).__name__} to "
             f"{type(unwrap(prior)).__name__}; use a prior of independent units, or the site's whole rate from "
-            'InformationBottleneckELBO(on_missing_kl="monte-carlo").terms'
+            'InformationBottleneckELBO(on_no_closed_form="monte-carlo").terms'
         ) from error
     except ValueError as error:
         raise ValueError(f"site {name!r}: {error}") from error

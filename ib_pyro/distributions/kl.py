@@ -15,7 +15,7 @@ from ib_pyro.distributions.multiplicative_bernoulli import MultiplicativeBernoul
 from ib_pyro.distributions.multiplicative_log_normal import MultiplicativeLogNormal
 from ib_pyro.distributions.multiplicative_normal import MultiplicativeNormal
 from ib_pyro.distributions.zero_inflated_log_uniform import ZeroInflatedLogUniform
-from ib_pyro.precision import promoted, raised
+from ib_pyro.precision import raised
 from ib_pyro.rates import (
     gaussian_log_uniform_rate,
     log_normal_log_normal_rate,
@@ -41,14 +41,14 @@ def _kl_multiplicative_log_normal_log_uniform(
 ) -> Tensor:
     _require_one_sided(q)
     rate = log_normal_log_uniform_rate(p.alpha, q.log_c)
-    return _on_or_off(p.is_atom, rate, q).to(promoted(p.alpha, q.gate))
+    return _on_or_off(p.is_atom, rate, q).to(_common(p.alpha, q.gate))
 
 
 @register_kl(LogNormal, ZeroInflatedLogUniform)
 def _kl_log_normal_log_uniform(p: LogNormal, q: ZeroInflatedLogUniform) -> Tensor:
     _require_one_sided(q)
     rate = log_normal_log_uniform_rate(p.scale, q.log_c)
-    return _inf_beyond_bounds(rate, q).to(promoted(p.loc, p.scale, q.gate))
+    return _inf_beyond_bounds(rate, q).to(_common(p.loc, p.scale, q.gate))
 
 
 @register_kl(MultiplicativeNormal, ZeroInflatedLogUniform)
@@ -59,13 +59,13 @@ def _kl_multiplicative_normal_log_uniform(p: MultiplicativeNormal, q: ZeroInflat
             "+inf; give the prior two_sided=True, which is log-uniform in |z|"
         )
     rate = gaussian_log_uniform_rate(p.alpha, approximation=p.approximation, log_c=q.log_c)
-    return _on_or_off(p.is_atom, rate, q).to(promoted(p.alpha, q.gate))
+    return _on_or_off(p.is_atom, rate, q).to(_common(p.alpha, q.gate))
 
 
 @register_kl(MultiplicativeBernoulli, ZeroInflatedLogUniform)
 def _kl_multiplicative_bernoulli_log_uniform(p: MultiplicativeBernoulli, q: ZeroInflatedLogUniform) -> Tensor:
     rate = torch.where(p.activation == 0, -q.log_gate, math.inf)
-    return rate.to(promoted(p.activation, q.gate))
+    return rate.to(_common(p.activation, q.gate))
 
 
 @register_kl(ZeroInflatedLogUniform, ZeroInflatedLogUniform)
@@ -135,9 +135,18 @@ def _kl_multiplicative_normal_normal(p: MultiplicativeNormal, q: Normal) -> Tens
 
 
 def _log_normal_rate(p: MultiplicativeLogNormal, q: LogNormal | FactorizedLogNormal) -> Tensor:
-    dtype, (alpha, loc, scale) = raised(p.alpha, q.loc, q.scale)
-    rate = log_normal_log_normal_rate(p.finite_loc(alpha.dtype), alpha, loc, scale)
+    dtype = _common(p.alpha, q.loc, q.scale)
+    loc = p.finite_loc(torch.promote_types(dtype, torch.float32))
+    rate = log_normal_log_normal_rate(loc, p.alpha, q.loc, q.scale)
     return rate.masked_fill(p.is_atom, math.inf).to(dtype)
+
+
+def _common(first: Tensor, *others: Tensor) -> torch.dtype:
+    """The type that parameters of both sides promote to, whatever their dimensions."""
+    dtype = first.dtype
+    for other in others:
+        dtype = torch.promote_types(dtype, other.dtype)
+    return dtype
 
 
 def _require_same_event(p: object, q: object) -> None:

@@ -14,7 +14,7 @@ from ib_pyro.information import (
     gaussian_total_correlation,
     minibatch_total_correlation,
 )
-from ib_pyro.precision import HALF, single_or_wider, without_autocast
+from ib_pyro.precision import single_or_wider, without_autocast
 
 __all__ = [
     "CriticTotalCorrelation",
@@ -28,7 +28,8 @@ TotalCorrelationEstimator = Callable[[TorchDistributionMixin, Tensor, int], Tens
 """Function of a site's posterior p(z|x), its sample z ``[batch, *event]`` and the size of the data set.
 
 It returns TC(z) as a scalar in nats, differentiable in z and the posterior's parameters, in the type of z, but float32
-for the half types. Of a single unit it is zero. Those of this module compute outside of autocast.
+for the half types. Of a single unit it is zero. Those of this module compute outside of autocast. An estimator may say
+by a method ``least_samples(num_units)`` how many samples it takes, so that a fit can be refused before it starts.
 """
 
 
@@ -48,6 +49,12 @@ class GaussianTotalCorrelation:
         if space not in ("auto", "identity", "log"):
             raise ValueError(f"space={space!r} is unknown; choose 'auto', 'identity' or 'log'")
         self.space, self.shrinkage = space, shrinkage
+
+    def least_samples(self, num_units: int) -> int:
+        """Fewest samples that TC can be estimated from: one more than units, or two if the matrix is shrunk."""
+        if num_units == 1:
+            return 1
+        return 2 if self.shrinkage else num_units + 1
 
     def __call__(self, posterior: TorchDistributionMixin, z: Tensor, dataset_size: int) -> Tensor:
         """Return TC(z) in nats."""
@@ -81,6 +88,10 @@ class MinibatchTotalCorrelation:
         if num_data is not None and num_data < 1:
             raise ValueError(f"num_data must be at least 1; got {num_data}")
         self.method, self.num_data = method, num_data
+
+    def least_samples(self, num_units: int) -> int:
+        """Fewest samples that TC can be estimated from: the stratified estimate needs a sample beside the own one."""
+        return 2 if num_units > 1 and self.method == "stratified" else 1
 
     def __call__(self, posterior: TorchDistributionMixin, z: Tensor, dataset_size: int) -> Tensor:
         """Return TC(z) in nats."""
@@ -136,8 +147,8 @@ def _in_single(distribution: Distribution) -> Distribution:
     """The same law with parameters of the half types in float32, where alone its log density keeps its digits."""
     new = copy(distribution)
     for name, value in vars(distribution).items():
-        if isinstance(value, Tensor) and value.dtype in HALF:
-            new.__dict__[name] = value.float()
+        if isinstance(value, Tensor):
+            new.__dict__[name] = single_or_wider(value)
         elif isinstance(value, Distribution):
             new.__dict__[name] = _in_single(value)
     return new

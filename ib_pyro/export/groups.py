@@ -18,13 +18,17 @@ GROUPS = (
     "constant_data",
 )
 PRIOR_GROUPS = frozenset({"prior", "prior_predictive"})
+PROPER_PRIORS = (
+    "a latent site, and proper priors: use a log-normal one (activation='softplus', prior='log-normal'), or leave the "
+    "group out"
+)
 NEEDS = {
     "posterior": "a latent site",
     "posterior_predictive": "an observed site, or one that is in the model alone",
     "log_likelihood": "observed data: pass y",
     "sample_stats": "a latent or an observed site",
-    "prior": "a latent site, and proper priors: bound the layers' prior, or leave the group out",
-    "prior_predictive": "a latent site, and proper priors: bound the layers' prior, or leave the group out",
+    "prior": PROPER_PRIORS,
+    "prior_predictive": PROPER_PRIORS,
     "observed_data": "observed data: pass y",
 }
 

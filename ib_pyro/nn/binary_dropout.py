@@ -46,7 +46,7 @@ class BinaryDropout(StochasticLayer):
         super().__init__(features, activation=activation, event_dim=event_dim, name=name)
         self.drop_prob = drop_prob
 
-    def check_option(self, name: str, value: Any) -> None:
+    def check_option(self, name: str, value: Any) -> None:  # noqa: ANN401  (whatever is set)
         """Keep the drop probability in [0, 1)."""
         super().check_option(name, value)
         if name == "drop_prob" and not 0 <= value < 1:

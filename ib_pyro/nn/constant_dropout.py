@@ -47,7 +47,7 @@ class ConstantDropout(StochasticLayer):
         super().__init__(features, activation=activation, event_dim=event_dim, name=name)
         self.alpha, self.unit_mean = alpha, unit_mean
 
-    def check_option(self, name: str, value: Any) -> None:
+    def check_option(self, name: str, value: Any) -> None:  # noqa: ANN401  (whatever is set)
         """Keep alpha a positive number."""
         super().check_option(name, value)
         if name == "alpha" and isinstance(value, Tensor):

@@ -65,7 +65,7 @@ class GaussianDropout(StochasticLayer):
         else:
             self.register_buffer("raw_alpha", raw_alpha)
 
-    def check_option(self, name: str, value: Any) -> None:
+    def check_option(self, name: str, value: Any) -> None:  # noqa: ANN401  (whatever is set)
         """Keep gate and approximation in their ranges, and refuse to give ``raw_alpha`` another meaning later."""
         super().check_option(name, value)
         if name == "approximation" and value not in APPROXIMATIONS:

@@ -86,7 +86,7 @@ class InformationDropout(StochasticLayer):
             self.prior_log_scale = nn.Parameter(torch.zeros(()))
         self.prior = prior
 
-    def check_option(self, name: str, value: Any) -> None:
+    def check_option(self, name: str, value: Any) -> None:  # noqa: ANN401  (whatever is set)
         """Keep every option in its range, and prior and activation fit for each other."""
         super().check_option(name, value)
         options = {option: self.__dict__[option] for option in OPTIONS if option in self.__dict__}

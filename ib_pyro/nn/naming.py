@@ -3,6 +3,7 @@
 from typing import Protocol
 from weakref import WeakKeyDictionary, ref
 
+import torch
 from torch import nn
 
 __all__ = ["Holder", "hold", "name_by_holder"]
@@ -28,6 +29,9 @@ def hold(layer: nn.Module, program: Holder) -> None:
 
 def name_by_holder(layer: nn.Module) -> str | None:
     """Return the name that the first living program which holds a layer has for it."""
+    if torch.compiler.is_compiling():
+        # Weak references that may die at any time are nothing that dynamo can guard.
+        return None
     for holder in _HOLDERS.get(layer, ()):
         program = holder()
         name = None if program is None else program.name_of(layer)

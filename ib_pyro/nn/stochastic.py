@@ -127,10 +127,11 @@ class StochasticLayer(PyroModule):
         if name == "event_dim":
             object.__setattr__(self, "_has_own_event_dim", value is not None)
         if name in ("features", "event_dim") and not self.__dict__.get("_has_own_event_dim"):
-            object.__setattr__(self, "event_dim", _last_event_dim(self._modules["features"]))
+            object.__setattr__(self, "event_dim", _last_event_dim(self.features))
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:  # noqa: ANN401  (as nn.Module's)
-        """Call the layer, in a ``PyroModule``'s context only where that has something to say: dynamo cannot enter it."""
+        """Call the layer, in a ``PyroModule``'s context only where that has something to say."""
+        # It costs, and dynamo cannot enter it.
         if self._pyro_samples or self._announces_parameters:
             return super().__call__(*args, **kwargs)
         for module in self._modules.values():
@@ -208,6 +209,11 @@ class StochasticLayer(PyroModule):
         return self.activation_of(x)
 
     @property
+    def _infer(self) -> Any:  # noqa: ANN401  (Pyro's type knows only its own keys)
+        # By which programs tell their layers apart, whatever handlers make of the site's name.
+        return {"layer": self}
+
+    @property
     def _activate(self) -> Callable[[Tensor], Tensor]:
         return resolve_activation(self.activation)
 
@@ -227,7 +233,7 @@ class StochasticLayer(PyroModule):
         fn = self._as_charged(self._with_event(posterior))
         if is_validation_enabled():
             self._require_batch_of_plates(fn)
-        z: Tensor = pyro.sample(self.site_name, fn, infer={"layer": self})
+        z: Tensor = pyro.sample(self.site_name, fn, infer=self._infer)
         if checks_values():
             law = unwrap(posterior)
             if not is_valid(law, z):
@@ -251,11 +257,11 @@ class StochasticLayer(PyroModule):
         with self._pyro_context if self._announces_parameters else nullcontext():
             prior = self._expanded_prior(event_shape, batch_shape)
         try:
-            return pyro.sample(self.site_name, prior, infer={"layer": self})
+            return pyro.sample(self.site_name, prior, infer=self._infer)
         except NotImplementedError as error:
             if any_value_will_do():
                 with InitMessenger(lambda site: self._reference().new_zeros(site["fn"].shape())):
-                    return pyro.sample(self.site_name, prior, infer={"layer": self})
+                    return pyro.sample(self.site_name, prior, infer=self._infer)
             raise NotImplementedError(
                 f"site {self.site_name!r}: {error}. The model cannot be sampled without a proper prior: "
                 f"{self._way_to_a_proper_prior()}. To sample y given x, use program.predict(x)"

@@ -4,15 +4,16 @@ import math
 
 import torch
 from pyro.distributions import constraints
-from pyro.distributions.torch_distribution import TorchDistributionMixin
 from torch import Tensor
+from torch.distributions import Distribution
 
 from ib_pyro.checks import fails
+from ib_pyro.distributions.supports import WithAtoms
 
 __all__ = ["describe_invalid", "is_valid"]
 
 
-def is_valid(posterior: TorchDistributionMixin, z: Tensor) -> bool:
+def is_valid(posterior: Distribution, z: Tensor) -> bool:
     """Whether every value is finite, and in the support of its law if that is an interval or another set of reals.
 
     Discrete supports are not looked at: there a value without noise is between the atoms, as that of dropout is.
@@ -38,7 +39,7 @@ def is_valid(posterior: TorchDistributionMixin, z: Tensor) -> bool:
     return not fails(support.check(z))
 
 
-def describe_invalid(posterior: TorchDistributionMixin, z: Tensor, x: object) -> str:
+def describe_invalid(posterior: Distribution, z: Tensor, x: object) -> str:
     """Say which parameter of a posterior, or what else, made its sample invalid.
 
     Args:
@@ -61,16 +62,19 @@ def describe_invalid(posterior: TorchDistributionMixin, z: Tensor, x: object) ->
     if not z.isfinite().all():
         return f"z has {_count(~z.isfinite())} infinite or NaN values; the activation or its noise overflows"
     return (
-        f"z has values outside of its support {_support_of(posterior)} (min {z.min():.4g}, max {z.max():.4g}); a handler, "
-        "such as poutine.condition, or an earlier draw that is replayed has put them there"
+        f"z has values outside of its support {_support_of(posterior)} (min {z.min():.4g}, max {z.max():.4g}); a "
+        "handler, such as poutine.condition, or an earlier draw that is replayed has put them there"
     )
 
 
-def _support_of(posterior: TorchDistributionMixin) -> constraints.Constraint:
+def _support_of(posterior: Distribution) -> constraints.Constraint:
     try:
-        return posterior.support
+        support = posterior.support
     except NotImplementedError:
-        return constraints.real
+        support = None
+    # An atom at zero does not widen a continuum, whose bounds are quicker to compare.
+    support = support.continuum if isinstance(support, WithAtoms) else support
+    return constraints.real if support is None else support
 
 
 def _look_for(x: object) -> str:

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from ib_pyro import InformationBottleneckELBO
+from ib_pyro import Bottleneck, InformationBottleneckELBO
 from ib_pyro.nn import InformationDropout
 
 BATCH, WIDTH_IN, CLASSES = 6, 4, 3
@@ -91,3 +91,118 @@ class TestCopies:
             assert loss.device.type == "meta"
             loss.backward()
             assert all(p.grad.device.type == "meta" for p in program.parameters())
+
+
+def exchange_decoder(program):
+    program.decoder = nn.Linear(2, CLASSES)
+
+
+def exchange_in_decoder(program):
+    program.decoder[0] = nn.Linear(2, CLASSES)
+
+
+def exchange_encoder(program):
+    program.encoder = nn.Sequential(
+        InformationDropout.linear(4, 5, activation="softplus", name="z1"),
+        InformationDropout.linear(5, 2, activation="softplus", name="z2"),
+    )
+
+
+def exchange_layer(program):
+    program.encoder[0] = InformationDropout.linear(4, 5, activation="softplus", alpha_max=2.0, name="z1")
+
+
+def exchange_for_another_width(program):
+    program.encoder[0], program.encoder[1] = (
+        InformationDropout.linear(4, 7, activation="softplus", name="z1"),
+        InformationDropout.linear(7, 2, activation="softplus", name="z2"),
+    )
+
+
+def exchange_features(program):
+    program.encoder[0].features = nn.Sequential(nn.Linear(4, 5), nn.BatchNorm1d(5))
+
+
+def exchange_a_parameter(program):
+    program.decoder[0].bias = nn.Parameter(torch.ones(CLASSES))
+
+
+EXCHANGES = [
+    exchange_decoder,
+    exchange_in_decoder,
+    exchange_encoder,
+    exchange_layer,
+    exchange_for_another_width,
+    exchange_features,
+    exchange_a_parameter,
+]
+
+
+@pytest.mark.parametrize("exchange", EXCHANGES, ids=lambda f: f.__name__.removeprefix("exchange_"))
+class TestExchangedParts:
+    """A loss or an SVI that was made before is that of the program's present modules."""
+
+    @pytest.fixture
+    def program(self):
+        layers = (
+            InformationDropout.linear(4, 5, activation="softplus", name="z1"),
+            InformationDropout.linear(5, 2, activation="softplus", name="z2"),
+        )
+        return Bottleneck(nn.Sequential(*layers), nn.Sequential(nn.Linear(2, CLASSES)))
+
+    def fresh(self, program, x, y):
+        """The value of a program that was made of the present modules."""
+        twin = Bottleneck(program.encoder, program.decoder)
+        torch.manual_seed(1)
+        return InformationBottleneckELBO().terms(twin.model, twin.guide, x, y)
+
+    def test_the_numbers(self, program, exchange, x, y):
+        elbo = InformationBottleneckELBO()
+        model, guide = program.model, program.guide
+        loss = elbo(model, guide)
+        loss(x, y)
+        exchange(program)
+        expected = self.fresh(program, x, y)
+        torch.manual_seed(1)
+        terms = elbo.terms(model, guide, x, y)
+        torch.testing.assert_close(terms.loss, expected.loss)
+        torch.testing.assert_close(terms.rate, expected.rate)
+        torch.manual_seed(1)
+        torch.testing.assert_close(loss(x, y), expected.loss)
+
+    def test_the_model_alone(self, program, exchange, x, y):
+        for layer in program.encoder:
+            layer.activation, layer.prior = "softplus", pyro.distributions.LogNormal(0.0, 1.0)
+        program.model(x)
+        exchange(program)
+        for layer in program.encoder:
+            layer.activation, layer.prior = "softplus", pyro.distributions.LogNormal(0.0, 1.0)
+        with pyro.poutine.trace() as trace:
+            program.model(x)
+        shapes = {name: trace.trace.nodes[name]["value"].shape for name in ("z1", "z2")}
+        assert shapes == {name: z.shape for name, z in program.latents(x).items()}
+
+    def test_pytorchs_way_trains_it(self, program, exchange, x, y):
+        loss = InformationBottleneckELBO()(program.model, program.guide)
+        loss(x, y)
+        exchange(program)
+        assert {id(p) for p in loss.parameters()} == {id(p) for p in program.parameters()}
+        before = {name: value.clone() for name, value in program.named_parameters()}
+        optimiser = torch.optim.Adam(loss.parameters(), 0.1)
+        loss(x, y).backward()
+        optimiser.step()
+        # The bias before a batch norm has no gradient but rounding.
+        moved = [name for name, value in program.named_parameters() if not torch.equal(value, before[name])]
+        assert len(moved) >= len(before) - 1
+
+    def test_pyros_way_trains_it(self, program, exchange, x, y):
+        optimiser = pyro.optim.Adam({"lr": 0.1})
+        svi = pyro.infer.SVI(program.model, program.guide, optimiser, InformationBottleneckELBO())
+        svi.step(x, y)
+        exchange(program)
+        before = {name: value.clone() for name, value in program.named_parameters()}
+        svi.step(x, y)
+        moved = [name for name, value in program.named_parameters() if not torch.equal(value, before[name])]
+        assert len(moved) >= len(before) - 1
+        stored = dict(pyro.get_param_store().named_parameters())
+        assert {id(p) for p in stored.values()} == {id(p) for p in program.parameters()}

@@ -136,3 +136,45 @@ def test_a_program_without_noise_or_without_a_parameter_in_one_half(batch):
     svi = SVI(program.model, program.guide, pyro.optim.Adam({"lr": 0.03}), InformationBottleneckELBO())
     svi.step(*batch)
     assert set(pyro.get_param_store().keys()) == {"encoder$$$features.weight", "encoder$$$features.bias"}
+
+
+def test_a_reloaded_store_says_how_to_take_it_over(batch, tmp_path):
+    path, elbo = str(tmp_path / "store"), InformationBottleneckELBO()
+    first = make()
+    SVI(first.model, first.guide, pyro.optim.Adam({"lr": 0.01}), elbo).step(*batch)
+    pyro.get_param_store().save(path)
+    pyro.clear_param_store()
+    pyro.get_param_store().load(path)
+    second = make()
+    svi = SVI(second.model, second.guide, pyro.optim.Adam({"lr": 0.01}), elbo)
+    with pytest.raises(
+        RuntimeError, match=r"loaded from a file.*pyro.module\('encoder', program.encoder, update_mod"
+    ):
+        svi.step(*batch)
+    for half in ("encoder", "decoder"):
+        pyro.module(half, getattr(second, half), update_module_params=True)
+    for name, value in first.named_parameters():
+        assert torch.equal(dict(second.named_parameters())[name], value)
+    before = {name: value.clone() for name, value in second.named_parameters()}
+    svi.step(*batch)
+    assert any(not torch.equal(value, before[name]) for name, value in second.named_parameters())
+
+
+def test_a_clash_leaves_the_store_as_it_was(batch):
+    first, second = make(), make(5)
+    second.encoder[0].register_parameter("extra", nn.Parameter(torch.zeros(())))
+    elbo, optim = InformationBottleneckELBO(), pyro.optim.Adam({"lr": 0.01})
+    SVI(first.model, first.guide, optim, elbo).step(*batch)
+    names = set(pyro.get_param_store().keys())
+    with pytest.raises(RuntimeError, match="another program"):
+        SVI(second.model, second.guide, optim, elbo).step(*batch)
+    assert set(pyro.get_param_store().keys()) == names
+
+
+def test_each_parameter_is_in_the_module_tree_of_a_side_once():
+    program = make()
+    for side in (program.model, program.guide):
+        assert side.program is program
+        names = [name for name, _ in side.named_parameters(remove_duplicate=False)]
+        assert names == [name for name, _ in program.named_parameters()]
+    assert program.model.encoder is program.guide.encoder is program.encoder

@@ -5,7 +5,9 @@ import pyro.distributions as dist
 import pytest
 import torch
 from pyro import poutine
+from pyro.contrib.autoname import scope
 from pyro.distributions.torch_distribution import ExpandedDistribution
+from pyro.infer.autoguide.initialization import InitMessenger, init_to_sample
 from torch.nn import functional as F
 
 from ib_pyro import noise_off
@@ -15,7 +17,17 @@ from ib_pyro.distributions import (
     MultiplicativeLogNormal,
     MultiplicativeNormal,
 )
-from ib_pyro.handlers import SiteRecorder, unwrap
+from ib_pyro.handlers import (
+    LayerCalls,
+    SiteRecorder,
+    any_value_will_do,
+    name_in_running_program,
+    noise_is_off,
+    optimiser_listens,
+    particles_are_vectorised,
+    plate_sizes,
+    unwrap,
+)
 
 F_OF_X = torch.tensor([0.0, 0.5, 2.0])
 NOISY = {
@@ -139,3 +151,52 @@ def test_recorder_keeps_values_in_order():
     assert list(recorder) == ["b", "a"]
     assert recorder.values["a"] is a
     assert recorder.values["b"] is b
+
+
+class TestQuestions:
+    """What is asked of the handlers that are active."""
+
+    def test_the_noise(self):
+        assert not noise_is_off()
+        with noise_off(), poutine.trace():
+            assert noise_is_off()
+        assert not noise_is_off()
+
+    def test_an_optimiser(self):
+        with poutine.trace():
+            assert not optimiser_listens()
+            with poutine.trace(param_only=True):
+                assert optimiser_listens()
+
+    def test_plates(self):
+        assert plate_sizes() == {}
+        with pyro.plate("data", 60, subsample=range(6), dim=-1):
+            assert plate_sizes() == {-1: 6}
+            assert not particles_are_vectorised()
+            with pyro.plate("particles", 3, dim=-2):
+                assert plate_sizes() == {-1: 6, -2: 3}
+                assert particles_are_vectorised()
+        for _ in pyro.plate("sequential", 2):
+            assert plate_sizes() == {}
+
+    def test_shapes_alone(self):
+        assert not any_value_will_do()
+        with InitMessenger(init_to_sample):
+            assert any_value_will_do()
+
+    def test_names_in_the_outermost_program(self):
+        layer, other = torch.nn.Identity(), torch.nn.Identity()
+        with LayerCalls({layer: "outer"}), LayerCalls({layer: "inner", other: "other"}):
+            assert name_in_running_program(layer) == "outer"
+            assert name_in_running_program(other) == "other"
+        assert name_in_running_program(layer) is None
+
+
+def test_values_are_told_apart_by_layer_under_any_name():
+    layer = torch.nn.Identity()
+    law = dist.Normal(0.0, 1.0)
+    with scope(prefix="outside"), LayerCalls({layer: "z1"}) as calls, scope(prefix="inside"):
+        z = pyro.sample("mine", law, infer={"layer": layer})
+        pyro.sample("another", law)
+    assert list(calls.values) == list(calls.laws) == ["z1"]
+    assert calls.values["z1"] is z

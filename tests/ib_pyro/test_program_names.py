@@ -67,6 +67,15 @@ def test_the_encoder_called_outside_of_its_program_has_the_programs_names():
     assert list(recorder) == ["low", "high"]
 
 
+def test_a_compiler_is_not_shown_who_holds_a_layer(monkeypatch):
+    """It would guard weak references, which die at any time."""
+    shared = layer()
+    program = Bottleneck(nn.Sequential(OrderedDict(code=shared)), nn.Linear(5, 2))
+    monkeypatch.setattr(torch.compiler, "is_compiling", lambda: True)
+    assert shared.site_name == "z"
+    assert program.name_of(shared) == "code"
+
+
 def test_a_layer_outlives_its_program():
     shared = layer()
     program = Bottleneck(nn.Sequential(OrderedDict(code=shared)), nn.Linear(5, 2))

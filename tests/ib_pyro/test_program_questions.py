@@ -6,6 +6,7 @@ import pickle
 import pyro.distributions as dist
 import pytest
 import torch
+from pyro.distributions.torch_distribution import ExpandedDistribution
 from pyro.infer import Trace_ELBO
 from torch import nn
 
@@ -111,6 +112,7 @@ def test_the_mean_is_that_of_samples(law):
         lambda o: dist.Categorical(logits=o).to_event(1),
         lambda o: dist.Categorical(logits=o).mask(False).to_event(1),
         lambda o: dist.Categorical(logits=o[0]).expand(o.shape[:-1]).to_event(1),
+        lambda o: ExpandedDistribution(dist.Categorical(logits=o[0]), o.shape[:-1]).to_event(1),
         lambda o: dist.Categorical(logits=o).to_event(1).mask(True),
     ],
 )

@@ -191,6 +191,15 @@ def test_set_that_does_not_fit_the_program(
         run(build(), data)
 
 
+def test_binary_targets_out_of_range_are_found_before_the_fit() -> None:
+    """They may be in a batch that no check of Pyro's sees."""
+    program = Bottleneck(InformationDropout.linear(8, 4), nn.Linear(4, 3), "bernoulli")
+    y = torch.ones(300, 3)
+    y[5] = 7.0
+    with pytest.raises(ValueError, match="site 'y': binary y is 0 or 1, but y has values from 1 to 7"):
+        fit(program, SimpleNamespace(x=torch.rand(300, 8), y=y), epochs=1, batch_size=50, progress=False)
+
+
 def test_weights_for_each_site_have_columns_of_their_own(stripes: SimpleNamespace, build: Build) -> None:
     elbo = InformationBottleneckELBO(beta={"z1": 0.1, "z2": torch.tensor(0.2)})
     row = fit(build(), stripes, epochs=1, batch_size=30, elbo=elbo, progress=False).history[0]

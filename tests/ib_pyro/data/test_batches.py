@@ -1,5 +1,7 @@
 """Batches cover every image once, keep the partial batch and follow their generator."""
 
+from types import SimpleNamespace
+
 import pytest
 import torch
 
@@ -76,3 +78,78 @@ def test_refuses_what_makes_no_batch(data):
         batches((torch.zeros(2), torch.zeros(3)), 1)
     with pytest.raises(ValueError, match="one common length"):
         batches((torch.zeros(0),), 1)
+
+
+def _samples(loader):
+    return {(int(x), int(y)) for xs, ys in loader for x, y in zip(xs.flatten(), ys, strict=True)}
+
+
+X, Y = torch.arange(11.0).view(11, 1), torch.arange(11) % 3
+PAIRS = {(n, n % 3) for n in range(11)}
+
+
+class Squares(torch.utils.data.Dataset):
+    def __len__(self):
+        return 5
+
+    def __getitem__(self, index):
+        return torch.tensor([float(index)]), index**2
+
+
+class Stream(torch.utils.data.IterableDataset):
+    def __iter__(self):
+        return iter([(torch.ones(1), 0)])
+
+
+@pytest.mark.parametrize(
+    ("data", "expected"),
+    [
+        ((X, Y), PAIRS),
+        ([X, Y], PAIRS),
+        (torch.utils.data.TensorDataset(X, Y), PAIRS),
+        (SimpleNamespace(x=X, y=Y), PAIRS),
+        (torch.utils.data.Subset(torch.utils.data.TensorDataset(X, Y), [1, 5, 7]), {(1, 1), (5, 2), (7, 1)}),
+        (torch.utils.data.Subset(torch.utils.data.TensorDataset(X, Y), range(2)), {(0, 0), (1, 1)}),
+    ],
+)
+@pytest.mark.parametrize("shuffle", [True, False])
+def test_what_lies_in_memory_is_taken(data, expected, shuffle):
+    loader = batches(data, 4, shuffle=shuffle)
+    assert _samples(loader) == expected
+    assert loader.num_images == len(expected)
+
+
+def test_a_field_of_an_object_is_missed_by_name():
+    with pytest.raises(ValueError, match="fields: 'box' is not in this set, which has x, y"):
+        batches(SimpleNamespace(x=X, y=Y), 4, fields=("x", "box"))
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        (
+            Squares(),
+            r"a Squares gives its samples one by one.*default_collate\(\[data\[i\] for i in range.*DataLoader",
+        ),
+        (torch.utils.data.Subset(Squares(), [0, 1]), "a Subset gives its samples one by one"),
+        (torch.utils.data.ConcatDataset([Squares()]), "a ConcatDataset gives its samples one by one"),
+        (Stream(), r"a Stream gives its samples one by one.*default_collate\(list\(data\)\)"),
+        (torch.utils.data.DataLoader(Squares()), "a DataLoader makes batches itself; iterate over it"),
+        (X, r"a Tensor is no set and no sequence of tensors.*\(x,\) for inputs alone"),
+        ((X.numpy(), Y), r"a tuple of Tensor, ndarray is no set.*torch.as_tensor makes one of an array"),
+        ((X, [0, 1]), r"a tuple of Tensor, list is no set"),
+        ({"x": X, "y": Y}, r"a dict of x, y is no set"),
+        ((), r"a tuple of nothing is no set"),
+        ("mnist", r"a str is no set"),
+        ((X, torch.tensor(1.0)), r"each a tensor with the samples in its first dimension"),
+    ],
+)
+def test_what_does_not_is_refused_with_the_way_there(data, message):
+    with pytest.raises(TypeError, match="^data: .*" + message.lstrip("^")):
+        batches(data, 2)
+
+
+def test_the_advice_for_a_dataset_works():
+    data = Squares()
+    x, y = torch.utils.data.default_collate([data[i] for i in range(len(data))])
+    assert _samples(batches((x, y), 2)) == {(n, n**2) for n in range(5)}

@@ -58,3 +58,27 @@ def test_fingerprint_sees_content_shape_dtype_and_order():
     assert len(prints) == 7
     assert fingerprint(x) == fingerprint(x.clone())
     assert fingerprint("ab", "c") != fingerprint("a", "bc")
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"y": torch.ones(3)},
+        {"x": torch.ones(2)},
+        {"x": torch.zeros(3)},
+        {"x": "three"},
+        [torch.ones(3)],
+        torch.ones(3),
+    ],
+)
+def test_a_file_with_something_else_in_it_is_made_anew(tmp_path, other):
+    path = tmp_path / "x.pt"
+    torch.save(other, path)
+
+    def is_right(content):
+        return torch.equal(content["x"], torch.ones(3))
+
+    with pytest.warns(UserWarning, match=r"x\.pt: holds something else than it should; making it anew"):
+        content = cached(path, lambda: {"x": torch.ones(3)}, is_right)
+    assert torch.equal(content["x"], torch.ones(3))
+    assert torch.equal(cached(path, _never, is_right)["x"], torch.ones(3))

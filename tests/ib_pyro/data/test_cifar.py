@@ -141,3 +141,40 @@ def test_the_real_cifar10_is_whole(data_root):
     # The means of the channels that the field normalises CIFAR-10 by.
     expected = torch.tensor([0.494, 0.485, 0.450])
     assert torch.allclose(data.x.mean((0, 2, 3)), expected, atol=2e-3)
+
+
+def test_a_kept_file_with_other_images_is_made_anew(small_root, tmp_path):
+    first = load("cifar10", "test", root=small_root)
+    (kept,) = (tmp_path / "cache").glob("cifar10-test-*.pt")
+    content = torch.load(kept, weights_only=True)
+    for other in (
+        {"x": 255 - content["x"], "y": content["y"]},
+        {"x": content["x"], "y": content["y"].roll(1)},
+        {"x": content["x"][:-1], "y": content["y"][:-1]},
+        {"x": content["x"]},
+        {"x": content["x"].float(), "y": content["y"]},
+    ):
+        torch.save(other, kept)
+        with pytest.warns(UserWarning, match="holds something else than it should"):
+            again = load("cifar10", "test", root=small_root)
+        assert torch.equal(again.x, first.x)
+        assert torch.equal(again.y, first.y)
+
+
+def test_images_that_are_not_of_the_set_are_refused_by_name(small_root, write_png, monkeypatch):
+    path = small_root / "cifar10" / "test" / "dog" / "0000.png"
+    for mode in ("1", "I;16"):
+        Image.new(mode, (32, 32)).save(path)
+        with pytest.raises(ValueError, match=rf"dog/0000\.png: pixels of PIL's mode '{mode}'.*from 0 to 255"):
+            load("cifar10", "test", root=small_root)
+    monkeypatch.setitem(cifar._NUMBER_IN_A_CLASS, "test", 2)
+    with pytest.raises(ValueError, match=r"test/airplane: 3 images, but 'cifar10' has 2 there"):
+        load("cifar10", "test", root=small_root)
+    monkeypatch.undo()
+
+
+def test_a_folder_of_zeros_and_ones_is_refused(small_root, write_png):
+    for path in (small_root / "cifar10" / "test").rglob("*.png"):
+        write_png(path, torch.randint(0, 2, (3, 32, 32), dtype=torch.uint8))
+    with pytest.raises(ValueError, match=r"cifar10/test: the brightest pixel is 1, where white is 255"):
+        load("cifar10", "test", root=small_root)

@@ -135,3 +135,25 @@ def test_touches_no_ambient_randomness(small_root):
     before = torch.get_rng_state()
     load("occluded-cifar", "train", root=small_root, limit=20, holdout=10)
     assert torch.equal(torch.get_rng_state(), before)
+
+
+@pytest.mark.parametrize("name", ["cluttered-mnist", "occluded-cifar"])
+def test_a_kept_file_of_another_set_is_painted_anew(small_root, tmp_path, name):
+    first = load(name, "test", root=small_root)
+    (kept,) = (tmp_path / "cache").glob(f"{name}-test-*.pt")
+    x = torch.load(kept, weights_only=True)["x"]
+    for other in ({"x": x.flip(0)}, {"x": x[:-1]}, {"x": x[:, :, ::2]}, {"y": x}, {"x": x.float()}):
+        torch.save(other, kept)
+        with pytest.warns(UserWarning, match="holds something else than it should"):
+            assert torch.equal(load(name, "test", root=small_root).x, first.x)
+
+
+@pytest.mark.parametrize("change", [lambda x: x / 16, lambda x: x[:-1], lambda x: x[:, :7]])
+def test_digits_that_are_not_those_of_scikit_learn_are_refused(monkeypatch, change):
+    import sklearn.datasets
+
+    source = sklearn.datasets.load_digits()
+    source.images = change(source.images)
+    monkeypatch.setattr(sklearn.datasets, "load_digits", lambda: source)
+    with pytest.raises(ValueError, match=r"'digits': scikit-learn gives images of shape.*another version"):
+        load("digits", "train")

@@ -165,3 +165,22 @@ def test_an_event_that_is_one_unit_has_one_rate():
     rate = elementwise_rates(program, x)["z1"]
     terms = InformationBottleneckELBO().terms(program.model, program.guide, x, torch.zeros(5).long())
     torch.testing.assert_close(rate, terms.rate["z1"].detach())
+
+
+class _Uncharged(StochasticLayer):
+    """A layer of one's own that has no rate, and a prior that would charge one."""
+
+    is_charged = False
+
+    def posterior(self, x):
+        return dist.Normal(self.activation_of(x), 0.5)
+
+    def prior_distribution(self, event_shape):
+        return dist.Normal(torch.zeros(event_shape), 1.0).to_event(len(event_shape))
+
+
+def test_a_layer_without_a_rate_has_none():
+    program, x = Bottleneck(_Uncharged(nn.Linear(4, CHANNELS)), nn.Linear(CHANNELS, 2)), torch.randn(BATCH, 4)
+    terms = InformationBottleneckELBO().terms(program.model, program.guide, x, torch.zeros(BATCH).long())
+    assert torch.equal(terms.rate["z1"], torch.zeros(BATCH))
+    assert torch.equal(elementwise_rates(program, x)["z1"], torch.zeros(BATCH, CHANNELS))

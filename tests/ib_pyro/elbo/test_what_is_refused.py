@@ -68,7 +68,9 @@ class TestSidesThatAreSwapped:
 
     def test_data_that_are_left_out(self):
         program = classifier()
-        with pytest.raises(ValueError, match=r"\['y'\] only in the model.*was y left out"):
+        with pytest.raises(
+            ValueError, match=r"\['y'\] only in the model.*y was not given, so it is sampled; pass y"
+        ):
             InformationBottleneckELBO().terms(program.model, program.guide, X)
 
 

@@ -23,7 +23,8 @@ def twin_with(layer, build, option, value):
 
 
 def outcome(layer):
-    program = Bottleneck(layer, nn.Linear(3, 2)).double()
+    # The program is not moved as a whole, after which everything would be made anew.
+    program = Bottleneck(layer, nn.Linear(3, 2).double())
     program.decoder.weight.data = torch.linspace(-1, 1, 6, dtype=torch.float64).reshape(2, 3)
     nn.init.zeros_(program.decoder.bias)
     torch.manual_seed(3)

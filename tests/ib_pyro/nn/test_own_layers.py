@@ -1,18 +1,27 @@
 """Layers of a user's own, which define what is documented and nothing else."""
 
 import copy
+from collections import OrderedDict
 
 import pyro
 import pyro.distributions as dist
 import pytest
 import torch
 from pyro.infer import SVI, Trace_ELBO, TraceMeanField_ELBO
-from pyro.nn import PyroParam
+from pyro.nn import PyroModule, PyroParam
 from torch import nn
 
 from ib_pyro import Bottleneck, InformationBottleneckELBO, noise_off
-from ib_pyro.nn import BinaryDropout, InformationDropout, StochasticLayer
+from ib_pyro.nn import (
+    AdditiveNormal,
+    BinaryDropout,
+    ConstantDropout,
+    GaussianDropout,
+    InformationDropout,
+    StochasticLayer,
+)
 
+BUILT_IN = InformationDropout, BinaryDropout, GaussianDropout, ConstantDropout, AdditiveNormal
 BATCH, WIDTH_IN, WIDTH = 7, 4, 3
 
 
@@ -128,6 +137,18 @@ def test_two_layers_of_one_class_do_not_share_a_parameter_of_pyros(batch):
     assert stored == {id(p) for p in program.parameters()}
 
 
+@pytest.mark.parametrize("layer", [LearnedPrior, lambda: InformationDropout.linear(WIDTH_IN, WIDTH)])
+def test_only_the_program_tells_pyro_of_the_parameters_of_its_layers(layer, batch):
+    """Also of those in a PyroModule, which would do so itself, at each look."""
+    encoder = PyroModule[nn.Sequential](OrderedDict(code=layer()))
+    program = Bottleneck(encoder, nn.Linear(WIDTH, 2)).double()
+    InformationBottleneckELBO().loss(program.model, program.guide, *batch)
+    assert not list(pyro.get_param_store().keys())
+    svi = SVI(program.model, program.guide, pyro.optim.SGD({"lr": 1e-9}), InformationBottleneckELBO())
+    svi.step(*batch)
+    assert len(list(pyro.get_param_store().keys())) == len(list(program.parameters()))
+
+
 def test_svi_trains_the_prior(program, batch):
     svi = SVI(program.model, program.guide, pyro.optim.Adam({"lr": 0.05}), InformationBottleneckELBO())
     before = {name: value.clone() for name, value in program.named_parameters()}
@@ -211,12 +232,15 @@ def test_another_prior_for_a_built_in_layer_is_not_kept():
 
 def test_a_prior_set_on_the_layer_itself_is_not_kept():
     layer = BinaryDropout(nn.Identity())
-    layer.prior_distribution = lambda shape: dist.Normal(layer.loc, 1.0).expand(shape).to_event(1).mask(False)
+    layer.prior_distribution = lambda shape: (
+        dist.Normal(2 * layer.loc, 1.0).expand(shape).to_event(1).mask(False)
+    )
+    layer.loc = torch.zeros(())
     for value in (1.0, 2.0):
-        layer.loc = torch.tensor(value)
+        layer.loc.fill_(value)
         with pyro.poutine.trace() as trace:
             layer.sample_prior(torch.Size([2]))
-        assert trace.trace.nodes["z"]["fn"].mean.tolist() == [value, value]
+        assert trace.trace.nodes["z"]["fn"].mean.tolist() == [2 * value, 2 * value]
 
 
 def test_the_old_name_of_the_activation_still_works():
@@ -251,7 +275,7 @@ def test_a_value_outside_of_the_posteriors_support_names_the_site(value, message
 
 
 @pytest.mark.parametrize("mode", [torch.no_grad, torch.inference_mode])
-@pytest.mark.parametrize("make", [LearnedPrior, lambda: InformationDropout.linear(WIDTH_IN, WIDTH)])
+@pytest.mark.parametrize("make", [LearnedPrior, *(lambda c=c: c.linear(WIDTH_IN, WIDTH) for c in BUILT_IN)])
 def test_a_mode_without_gradients_leaves_nothing_behind(mode, make):
     """No prior with a graph is made inside, and none that is of no use afterwards is kept."""
     program = Bottleneck(make(), nn.Linear(WIDTH, 2))
