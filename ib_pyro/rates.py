@@ -67,7 +67,7 @@ def log_normal_log_uniform_rate(alpha: Tensor, log_c: Tensor | float) -> Tensor:
         Nats per element.
     """
     dtype, alpha = _with_constant(alpha, log_c)
-    return (-alpha.log() - (log_c + HALF_LOG_2PIE)).to(dtype)
+    return (-(log_c + HALF_LOG_2PIE) - alpha.log()).to(dtype)
 
 
 def log_normal_log_normal_rate(loc: Tensor, alpha: Tensor, prior_loc: Tensor, prior_scale: Tensor) -> Tensor:

@@ -32,7 +32,8 @@ def _inf_beyond_bounds(rate: Tensor, q: ZeroInflatedLogUniform) -> Tensor:
 
 def _on_or_off(off: Tensor, on_rate: Tensor, q: ZeroInflatedLogUniform) -> Tensor:
     """The rate of a mixed measure: ``-log gate`` on the atom, the continuous part's rate elsewhere."""
-    return torch.where(off, -q.log_gate, _inf_beyond_bounds(on_rate, q))
+    gate = q.unexpanded if off.shape == q.batch_shape else q
+    return torch.where(off, -gate.log_gate, _inf_beyond_bounds(on_rate, q))
 
 
 @register_kl(MultiplicativeLogNormal, ZeroInflatedLogUniform)
@@ -40,7 +41,7 @@ def _kl_multiplicative_log_normal_log_uniform(
     p: MultiplicativeLogNormal, q: ZeroInflatedLogUniform
 ) -> Tensor:
     _require_one_sided(q)
-    rate = log_normal_log_uniform_rate(p.alpha, q.log_c)
+    rate = log_normal_log_uniform_rate(p.alpha, q.unexpanded.log_c)
     return _on_or_off(p.is_atom, rate, q).to(_common(p.alpha, q.gate))
 
 

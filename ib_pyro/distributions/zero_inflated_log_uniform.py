@@ -91,6 +91,7 @@ class ZeroInflatedLogUniform(TorchDistribution):
                 single_or_wider(constant[0]) if constant else torch.full_like(wide_gate, float(log_c))
             )
         self.two_sided = two_sided
+        self._unexpanded: ZeroInflatedLogUniform | None = None
         self.covers_line = _all(low == 0) and _all(high == math.inf)
         super().__init__(self.gate.shape, validate_args=validate_args)
 
@@ -108,8 +109,17 @@ class ZeroInflatedLogUniform(TorchDistribution):
         for name in ("gate", "log_gate", "low", "high", "log_c"):
             setattr(new, name, getattr(self, name).expand(batch_shape))
         new.is_proper, new.covers_line, new.two_sided = self.is_proper, self.covers_line, self.two_sided
+        new._unexpanded = self.unexpanded
         super(ZeroInflatedLogUniform, new).__init__(batch_shape, validate_args=False)
         return copy_flags(self, new)
+
+    @property
+    def unexpanded(self) -> "ZeroInflatedLogUniform":
+        """The prior that this one was expanded from, whose parameters broadcast to its batch shape.
+
+        A formula over a batch need not compute with as many copies of one constant.
+        """
+        return self if self._unexpanded is None else self._unexpanded
 
     def log_prob(self, value: Tensor) -> Tensor:
         """Log density against Lebesgue measure plus a unit mass at zero."""

@@ -10,6 +10,8 @@ import torch
 from pyro.infer import Trace_ELBO, TraceMeanField_ELBO
 from torch.distributions import kl, kl_divergence
 
+from ib_pyro.distributions import MultiplicativeLogNormal, ZeroInflatedLogUniform
+
 BATCH = 4
 
 
@@ -58,3 +60,22 @@ def test_a_sampled_rate_has_the_same_expectation(program_pair):
     exact = BATCH * kl_divergence(*program_pair.units).sum()
     error = 5 * losses.std() / math.sqrt(len(losses)) + 3 * BATCH * program_pair.tolerance
     assert (losses.mean() - exact).abs() < error
+
+
+@pytest.mark.parametrize("batch", [(), (3,), (4, 3)])
+def test_a_prior_that_was_expanded_charges_as_one_that_was_made_large(batch):
+    """Also where the posterior is the smaller one, and broadcasts to the prior."""
+    activation = torch.tensor([0.0, 1.0, 2.0], dtype=torch.float64)
+    alpha = torch.tensor([0.2, 0.5, 0.7], dtype=torch.float64)
+    gate, log_c = torch.tensor(0.3, dtype=torch.float64), torch.tensor(-0.4, dtype=torch.float64)
+    for posterior in (
+        MultiplicativeLogNormal(activation, alpha),
+        MultiplicativeLogNormal(activation[1], alpha[1]),
+    ):
+        expanded = ZeroInflatedLogUniform(gate, log_c=log_c).expand(batch)
+        large = ZeroInflatedLogUniform(
+            torch.full(batch, 0.3).double(), log_c=torch.full(batch, -0.4).double()
+        )
+        rate, expected = (kl_divergence(posterior, prior) for prior in (expanded, large))
+        assert rate.shape == expected.shape
+        torch.testing.assert_close(rate, expected, rtol=1e-6, atol=0)
