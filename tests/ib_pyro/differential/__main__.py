@@ -32,11 +32,11 @@ def main(number: int) -> int:
         wrong = {mode: verdict for mode, verdict in verdicts.items() if verdict.startswith("wrong")}
         if wrong:
             print(f"{case.name}: {wrong}")
-        found["wrong" if wrong else "/".join(dict.fromkeys(verdicts.values()))] += 1
-    right, both, refused = found["right"], found["refused/right"] + found["right/refused"], found["refused"]
+        found["wrong" if wrong else "/".join((verdicts["error"], verdicts["monte-carlo"]))] += 1
     print(
-        f"table: {found.total()} programs: {right} right in closed form, {both} right when sampled and refused "
-        f"otherwise, {refused} refused, {found['wrong']} wrong"
+        f"table: {found.total()} programs: {found['right/right']} right in closed form, "
+        f"{found['refused/right']} right when sampled and refused otherwise, "
+        f"{found['refused/refused']} refused, {found['wrong']} wrong"
     )
     if number:
         counts = judge_all(number)
