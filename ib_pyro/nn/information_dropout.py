@@ -104,7 +104,7 @@ class InformationDropout(StochasticLayer):
 
     @property
     def floor(self) -> float:
-        """Smallest activation: the ``activation_floor``, or what keeps an atom that is ignored off zero."""
+        """The least activation, which is the ``activation_floor``, or what keeps an atom that is ignored off zero."""
         return _floor(self.activation_floor, self.atom)
 
     @property

@@ -50,9 +50,9 @@ class StochasticLayer(PyroModule):
     and parameters, ``self.features(x)`` and ``self.log_scale``, in both; :meth:`activation_of` is f(x). What else it
     may say of itself:
 
-    * :attr:`has_noise_branch`: :meth:`linear` and :meth:`conv2d` build a second map, passed as second argument.
-    * :attr:`is_charged`: whether the site has a rate. If not, both of its sides are masked, and no prior is needed.
-    * :attr:`has_fixed_prior`: the prior is a function of the layer's attributes alone, not of parameters, buffers or
+    * ``has_noise_branch``: :meth:`linear` and :meth:`conv2d` build a second map, passed as second argument.
+    * ``is_charged``: whether the site has a rate. If not, both of its sides are masked, and no prior is needed.
+    * ``has_fixed_prior``: the prior is a function of the layer's attributes alone, not of parameters, buffers or
       anything else that may change in place; only then is it kept between calls. A subclass that defines
       :meth:`prior_distribution` starts from False again.
     * :meth:`check_option`: what an attribute may be set to.
@@ -160,7 +160,7 @@ class StochasticLayer(PyroModule):
 
     @property
     def site_name(self) -> str:
-        """Name of the latent site that this layer emits, here and now: within a program, the program's."""
+        """Name of the latent site that this layer emits here and now; within a program, the name that it has there."""
         return (
             self.name
             or name_in_running_program(self)
