@@ -54,7 +54,10 @@ toc_object_entries_show_parents = "hide"
 # are at hand), and for private classes that a signature shows.
 nitpicky = True
 nitpick_ignore_regex = [
-    ("py:.*", r"(torch|pyro|numpy|matplotlib|xarray|arviz|os|pathlib|collections|contextlib|typing|Tensor)\b.*"),
+    (
+        "py:.*",
+        r"(torch|pyro|numpy|matplotlib|xarray|arviz|os|pathlib|collections|contextlib|typing|Tensor)\b.*",
+    ),
     ("py:class", r"(.*\.)?_\w+"),
 ]
 
