@@ -10,6 +10,8 @@ from pyro.util import check_site_shape
 from torch import Tensor
 from torch.distributions import Distribution
 
+from ib_pyro.precision import single_or_wider
+
 __all__ = [
     "PARTICLES",
     "have_same_shapes",
@@ -142,8 +144,8 @@ def masked(values: Tensor, site: Site) -> Tensor:
 
 
 def scaled_sum(values: Tensor, site: Site) -> Tensor:
-    """Return the site's contribution to the loss: its values scaled, masked and summed."""
-    return scale_and_mask(values, site["scale"], site["mask"]).sum()
+    """Return what a site adds to the loss: its values scaled, masked and summed, in single precision at least."""
+    return scale_and_mask(single_or_wider(values), site["scale"], site["mask"]).sum()
 
 
 def plates_of(site: Site) -> set[str]:
@@ -169,9 +171,9 @@ def per_plate(values: Tensor, site: Site, keep: set[str] | None = None) -> Tenso
     dims = range(-values.dim(), 0)
     for dim in dims:
         if frames.get(dim) == PARTICLES:
-            values = values.mean(dim, keepdim=True)
+            values = single_or_wider(values).mean(dim, keepdim=True)
         elif frames.get(dim) not in keep:
-            values = values.sum(dim, keepdim=True)
+            values = single_or_wider(values).sum(dim, keepdim=True)
     return values.reshape([values.shape[dim] for dim in dims if frames.get(dim) in keep])
 
 

@@ -192,6 +192,9 @@ def _site(draw: st.DrawFn, name: str, *, latent: bool) -> Site:
     if mask is not None and shape == "plate":
         mask = tuple(draw(st.lists(st.booleans(), min_size=3, max_size=3)))
     fault = draw(st.sampled_from([None] * 19 + ["scale", "mask"])) if latent else None
+    if mask is False and fault == "mask":
+        # What is masked on both sides already is no fault when it is masked once more.
+        fault = "scale"
     return Site(name, shape, scale, mask, fault)
 
 
