@@ -141,7 +141,7 @@ def test_observations_outside_of_the_rows_are_beside_those_inside():
         (model, lambda x: pyro.sample("w", dist.Normal(0.4, 0.1))), torch.randn(6), num_samples=NUM_DRAWS
     )
     assert list(arviz.summary(result, var_names=["w"], kind="stats").index) == ["w"]
-    assert len(arviz.summary(result["sample_stats"], kind="stats")) == 1 + 6 + 1
+    assert len(arviz.summary(result, group="sample_stats", kind="stats")) == 1 + 6 + 1
     pointwise = arviz.loo(result, var_name="y", pointwise=True)
     assert (pointwise.loo_i if IS_OLD else pointwise.elpd_i).shape == (6,)
     assert arviz.extract(result, var_names=["w"]).sizes["sample"] == NUM_DRAWS
