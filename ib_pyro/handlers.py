@@ -15,7 +15,6 @@ from torch.distributions import Distribution, Independent
 
 __all__ = [
     "LayerCalls",
-    "SiteRecorder",
     "any_value_will_do",
     "name_in_running_program",
     "noise_is_off",
@@ -60,20 +59,6 @@ class noise_off(Messenger):  # noqa: N801  (handlers read as verbs, as Pyro's do
             # The site's own shape: a wrapper may have expanded the distribution beyond the activation.
             msg["value"] = value.expand(msg["fn"].shape())
             msg["done"] = True
-
-
-class SiteRecorder(Messenger):
-    """Collect the value of every sample site that runs inside, by name, in order of execution."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.values: dict[str, Tensor] = {}
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self.values)
-
-    def _pyro_post_sample(self, msg: dict[str, Any]) -> None:
-        self.values[msg["name"]] = msg["value"]
 
 
 class LayerCalls(Messenger):

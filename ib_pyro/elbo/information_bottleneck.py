@@ -255,6 +255,7 @@ class InformationBottleneckELBO(ELBO):
             distortion,
             loss=loss,
             total_correlation=correlation,
+            likelihood={name: model_sites[name]["fn"] for name in log_likelihood},
             **report_rates(rates, attribution, guide_sites),
         )
 

@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from pyro.distributions.util import scale_and_mask
 from torch import Tensor
+from torch.distributions import Distribution
 
 from ib_pyro.elbo.attribution import Attribution
 from ib_pyro.elbo.site_rate import Rate
@@ -33,6 +34,8 @@ class Terms:
             summed over the plates that they do not share, and they themselves do not.
         auxiliary: ``log q(u|x)`` of the guide's own sites that no latent is computed from, and of its factors. They
             are part of the loss, with the weight of their name, but of no site's rate.
+        likelihood: ``p(y|z)`` of each observed site at the draw, with batch dimensions as in the model; of several
+            particles in turn, that of the last.
     """
 
     distortion: Tensor
@@ -42,6 +45,7 @@ class Terms:
     estimator: dict[str, str] = field(default_factory=dict)
     joint: dict[str, tuple[str, ...]] = field(default_factory=dict)
     auxiliary: dict[str, Tensor] = field(default_factory=dict)
+    likelihood: dict[str, Distribution] = field(default_factory=dict)
 
 
 def report_rates(
@@ -90,7 +94,7 @@ def average_terms(particles: list[Terms]) -> Terms:
         }
 
     return replace(
-        particles[0],
+        particles[-1],
         distortion=mean([p.distortion for p in particles]),
         loss=mean([p.loss for p in particles]),
         rate=means("rate"),

@@ -11,18 +11,11 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.optim.swa_utils import update_bn
 
+from ib_pyro import noise_off
+
 __all__ = ["has_batch_norm", "noise_off_copy"]
 
 Program = TypeVar("Program", bound=nn.Module)
-
-
-class _NoiseOff(nn.Module):
-    def __init__(self, program: nn.Module) -> None:
-        super().__init__()
-        self.program = program
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.program.predict(x, num_samples=0)
 
 
 def has_batch_norm(program: nn.Module) -> bool:
@@ -49,5 +42,6 @@ def noise_off_copy(program: Program, x: Tensor, *, batch_size: int) -> Program:
         return program
     clone = copy.deepcopy(program)
     num_batches = min(math.ceil(len(x) / batch_size), max(1, len(x) // 2))
-    update_bn(x.tensor_split(num_batches), _NoiseOff(clone))
+    with noise_off():
+        update_bn(x.tensor_split(num_batches), clone)
     return clone.eval()

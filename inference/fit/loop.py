@@ -100,8 +100,7 @@ class TrainingLoop:
         return {**self._means(), "seconds": time.perf_counter() - start}
 
     def close(self) -> None:
-        """Leave the program as it was, but for its parameters, and the objective at its targets."""
-        self._core.release()
+        """Leave the objective at its targets."""
         for name, target in self._targets.items():
             setattr(self._core.elbo, name, target)
 

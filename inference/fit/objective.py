@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from torch import Tensor, nn
+from torch.distributions import Categorical
 
-from ib_pyro.elbo import InformationBottleneckELBO
+from ib_pyro.elbo import InformationBottleneckELBO, Terms
+from ib_pyro.handlers import unwrap
 from inference.fit.running_means import RunningMeans
 
 __all__ = ["Objective"]
@@ -26,9 +28,6 @@ class Objective(nn.Module):
         self.program = program
         self.elbo = elbo
         self.means = RunningMeans()
-        self._scores: Tensor | None = None
-        decoder = getattr(program, "decoder", None)
-        self._hook = decoder.register_forward_hook(self._keep_scores) if _classifies(program) else None
 
     def forward(self, x: Tensor, y: Tensor) -> Tensor:
         """Evaluate a batch, and add it to the means.
@@ -43,22 +42,16 @@ class Objective(nn.Module):
         terms = self.elbo.terms(self.program.model, self.program.guide, x, y)
         # Pyro's loss is a sum over the batch, or over the whole set of which the batch stands for a share.
         loss = terms.loss / (getattr(self.program, "num_data", None) or len(x))
-        scores, self._scores = self._scores, None
-        if scores is not None and scores.dim() > 2:
-            scores = scores.flatten(0, -3)[0]  # one of several particles
-        self.means.add(loss, terms, scores, y)
+        self.means.add(loss, terms, _scores(terms, y), y)
         return loss
 
-    def release(self) -> None:
-        """Take the hook off the program again."""
-        if self._hook is not None:
-            self._hook.remove()
 
-    def _keep_scores(self, _module: nn.Module, _inputs: object, output: object) -> None:
-        self._scores = output.detach() if isinstance(output, Tensor) else None
-
-
-def _classifies(program: nn.Module) -> bool:
-    return getattr(program, "likelihood", None) == "categorical" and isinstance(
-        getattr(program, "decoder", None), nn.Module
-    )
+def _scores(terms: Terms, y: Tensor) -> Tensor | None:
+    """Return the score of each class, ``[B, classes]``, if y are the labels of the one thing that is observed."""
+    if len(terms.likelihood) != 1 or y.dim() != 1 or y.is_floating_point():
+        return None
+    law = unwrap(next(iter(terms.likelihood.values())))
+    if not isinstance(law, Categorical) or not law.batch_shape:
+        return None
+    # Of several particles one: their plates are to the left of the batch's.
+    return law.logits.detach().flatten(0, -3)[0] if law.logits.dim() > 2 else law.logits.detach()

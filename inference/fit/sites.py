@@ -10,7 +10,6 @@ from torch import Tensor
 
 from ib_pyro import Bottleneck
 from ib_pyro.data import batches
-from ib_pyro.handlers import SiteRecorder
 from ib_pyro.nn import StochasticLayer
 from inference.fit.randomness import seeded
 
@@ -61,13 +60,7 @@ def sample_sites(
     Returns:
         z of each site, ``[N, ...]``, on the device of x.
     """
-
-    def draw(part: Tensor) -> dict[str, Tensor]:
-        with SiteRecorder() as recorder:
-            program.encoder(part)
-        return recorder.values
-
-    return read_sites(program, x, draw, seed=seed, batch_size=batch_size)
+    return read_sites(program, x, program.latents, seed=seed, batch_size=batch_size)
 
 
 def scalar_prior(layer: StochasticLayer) -> TorchDistributionMixin:

@@ -19,7 +19,6 @@ from ib_pyro.distributions import (
 )
 from ib_pyro.handlers import (
     LayerCalls,
-    SiteRecorder,
     any_value_will_do,
     name_in_running_program,
     noise_is_off,
@@ -142,15 +141,6 @@ def test_unwrap_finds_the_distribution_inside():
 def test_unwrap_stops_at_another_law(d):
     """They too have a base distribution, but it is not theirs."""
     assert unwrap(d.to_event(1).mask(True)) is d
-
-
-def test_recorder_keeps_values_in_order():
-    with SiteRecorder() as recorder:
-        b = pyro.sample("b", dist.Normal(0.0, 1.0))
-        a = pyro.sample("a", dist.Normal(0.0, 1.0))
-    assert list(recorder) == ["b", "a"]
-    assert recorder.values["a"] is a
-    assert recorder.values["b"] is b
 
 
 class TestQuestions:

@@ -8,7 +8,6 @@ from torch import Tensor, nn
 
 from ib_pyro import Bottleneck, noise_off
 from ib_pyro.data import LabelledImages
-from ib_pyro.handlers import SiteRecorder
 from inference.fit.batch_norm import noise_off_copy
 from inference.fit.evaluation import evaluate
 from inference.fit.fitting import fit
@@ -68,9 +67,7 @@ def _last_site(program: Bottleneck, x: Tensor, *, seed: int = 0) -> Tensor:
     site = list(program.stochastic_layers)[-1]
 
     def draw(part: Tensor) -> dict[str, Tensor]:
-        with SiteRecorder() as recorder:
-            program.encoder(part)
-        return {site: recorder.values[site]}
+        return {site: program.latents(part)[site]}
 
     return read_sites(program, x, draw, seed=seed)[site]
 

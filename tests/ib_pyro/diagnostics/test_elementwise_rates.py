@@ -12,7 +12,6 @@ from torch import nn
 from ib_pyro import Bottleneck, InformationBottleneckELBO, noise_off
 from ib_pyro.diagnostics import elementwise_rates
 from ib_pyro.distributions import ZeroInflatedLogUniform
-from ib_pyro.handlers import SiteRecorder
 from ib_pyro.nn import (
     AdditiveNormal,
     BinaryDropout,
@@ -89,9 +88,7 @@ def test_they_sum_to_the_rates_of_the_objective(kind, x, y):
     terms = InformationBottleneckELBO().terms(program.model, program.guide, x, y)
     assert list(rates) == ["low", "high"]
     assert set(rates) == set(terms.rate)
-    with SiteRecorder() as recorder:
-        program.encoder(x)
-    for site, z in recorder.values.items():
+    for site, z in program.latents(x).items():
         assert (rates[site].shape, rates[site].dtype) == (z.shape, torch.float64)
         torch.testing.assert_close(rates[site].flatten(1).sum(1), terms.rate[site].detach())
 

@@ -135,3 +135,12 @@ def test_gradients_against_finite_differences(program, beta):
         return value
 
     assert slope.item() == pytest.approx((moved(step) - moved(-step)) / (2 * step), rel=1e-5, abs=1e-6)
+
+
+@pytest.mark.parametrize("options", [{}, {"num_particles": 3}])
+def test_likelihood_is_the_law_of_what_is_observed_at_the_draw(build, options):
+    program = build("information dropout")
+    terms = InformationBottleneckELBO(**options).terms(*program.call)
+    assert list(terms.likelihood) == ["y"]
+    if not options:
+        torch.testing.assert_close(-terms.likelihood["y"].log_prob(program.args[1]), terms.distortion)

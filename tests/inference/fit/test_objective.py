@@ -5,6 +5,7 @@ from collections.abc import Callable
 from types import SimpleNamespace
 
 import pyro
+import pyro.distributions as dist
 import pytest
 import torch
 from torch.nn import functional as F
@@ -20,7 +21,6 @@ def evaluate(
 ) -> tuple[torch.Tensor, dict[str, float]]:
     objective = Objective(program, InformationBottleneckELBO(beta=beta))
     loss = objective(data.x.double(), data.y)
-    objective.release()
     return loss, objective.means.compute()
 
 
@@ -72,10 +72,47 @@ def test_site_that_is_not_finite_is_named(stripes: SimpleNamespace, build: Build
         evaluate(program, stripes, 1.0)
 
 
-def test_hook_is_taken_off(stripes: SimpleNamespace, build: Build) -> None:
-    program = build().double()
-    evaluate(program, stripes, 1.0)
-    assert not program.decoder._forward_hooks
+def softmax(logits: torch.Tensor) -> dist.Categorical:
+    return dist.Categorical(logits=logits)
+
+
+@pytest.mark.parametrize(
+    "likelihood", [softmax, lambda logits: softmax(logits).mask(True)], ids=["plain", "masked"]
+)
+def test_error_is_read_off_a_categorical_law_however_it_is_given(
+    stripes: SimpleNamespace, build: Build, likelihood: Callable[[torch.Tensor], object]
+) -> None:
+    program, named = build(dropout="none").double(), build(dropout="none").double()
+    program.likelihood = likelihood
+    _, means = evaluate(program, stripes, 1.0)
+    assert means == pytest.approx(evaluate(named, stripes, 1.0)[1])
+    assert "error" in means
+
+
+def test_error_is_that_of_any_program_of_labels(stripes: SimpleNamespace) -> None:
+    x = stripes.x.double().flatten(1)
+    head = torch.nn.Linear(x.shape[1], 10).double()
+
+    class Program(torch.nn.Module):
+        def model(self, x: torch.Tensor, y: torch.Tensor) -> None:
+            with pyro.plate("rows", len(x)):
+                pyro.sample("label", dist.Categorical(logits=head(x)), obs=y)
+
+        def guide(self, x: torch.Tensor, y: torch.Tensor) -> None:
+            pass
+
+    objective = Objective(Program(), InformationBottleneckELBO())
+    objective(x, stripes.y)
+    expected = (head(x).argmax(-1) != stripes.y).double().mean().item()
+    assert objective.means.compute()["error"] == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("likelihood", ["normal", "bernoulli"])
+def test_there_is_no_error_where_there_are_no_classes(likelihood: str) -> None:
+    program = Bottleneck(torch.nn.Identity(), torch.nn.Linear(3, 3), likelihood).double()
+    x = torch.rand(5, 3).double()
+    _, means = evaluate(program, SimpleNamespace(x=x, y=x.round()), 1.0)
+    assert "error" not in means
 
 
 @pytest.mark.parametrize("batch_size", [1, 4, 7, 90])
@@ -91,7 +128,6 @@ def test_means_over_batches_of_any_size_are_those_over_the_samples(
     for index in torch.arange(len(x)).split(batch_size):
         objective(x[index], y[index])
         objective.means.compute()
-    objective.release()
     assert objective.means.compute() == pytest.approx(expected, rel=1e-12)
 
 
@@ -103,7 +139,6 @@ def test_error_with_several_particles_is_that_of_one(
     elbo = InformationBottleneckELBO(num_particles=3, vectorize_particles=vectorised, max_plate_nesting=1)
     objective = Objective(program, elbo)
     objective(stripes.x.double(), stripes.y)
-    objective.release()
     wrong = objective.means.compute()["error"] * 90
     assert 0 < wrong <= 90
     assert wrong == pytest.approx(round(wrong))
