@@ -21,13 +21,13 @@ def digits_pool(request: Request) -> Pool:
     """Read the digits of scikit-learn, 1,437 to train and 360 to test in a fixed stratified parting.
 
     Args:
-        request: what is asked for.
+        request: What is asked for.
 
     Returns:
-        The pool, images of shape `[1, 8, 8]` with 17 grey levels.
+        The pool, images of shape ``[1, 8, 8]`` with 17 grey levels.
 
     Raises:
-        ValueError: scikit-learn ships something else.
+        ValueError: If scikit-learn ships something else.
     """
     # Deferred: it takes as long to import as torch, and the other sets do without.
     from sklearn.datasets import load_digits

@@ -18,16 +18,16 @@ _CHUNK = 2048
 
 @dataclass(frozen=True, eq=False)
 class Pool:
-    """The training pool or the test images of a set, from which `take` makes a `LabelledImages`.
+    """The training pool or the test images of a set, from which ``take`` makes a :class:`LabelledImages`.
 
     Args:
-        y: labels, int64, shape `[N]`.
-        images: maps positions `[n]` to the images there, uint8, shape `[n, C, H, W]`.
-        classes: the name of each class.
-        white: the integer that becomes 1.0.
-        nuisance: labels of the nuisance, int64, shape `[N]`.
-        nuisance_classes: the name of each class of the nuisance.
-        box: the digit's box, int64, shape `[N, 4]`, as in `LabelledImages`.
+        y: Labels, int64, shape ``[N]``.
+        images: Maps positions ``[n]`` to the images there, uint8, shape ``[n, C, H, W]``.
+        classes: The name of each class.
+        white: The integer that becomes 1.0.
+        nuisance: Labels of the nuisance, int64, shape ``[N]``.
+        nuisance_classes: The name of each class of the nuisance.
+        box: The digit's box, int64, shape ``[N, 4]``, as in :class:`LabelledImages`.
     """
 
     y: Tensor
@@ -39,7 +39,7 @@ class Pool:
     box: Tensor | None = None
 
     def take(self, index: Tensor) -> LabelledImages:
-        """Return the images at `index` (int64, shape `[n]`, n >= 1) as float32 in [0, 1]."""
+        """Return the images at ``index`` (int64, shape ``[n]``, n >= 1) as float32 in [0, 1]."""
         shape = self.images(index[:1]).shape[1:]
         x = torch.empty((len(index), *shape), dtype=torch.float32)
         for start in range(0, len(index), _CHUNK):

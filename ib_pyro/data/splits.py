@@ -13,16 +13,16 @@ SPLITS = ("train", "validation", "train+validation", "test")
 def stratified_order(y: Tensor, seed: int) -> Tensor:
     """Order images at random so that every prefix has the classes in the shares of the whole.
 
-    The k-th image of a class of `N_c` images, in random order, is put at `(k + 1/2) / N_c`; ties are broken
-    at random. A prefix of n images then has `n N_c / N` of each class, to within one for classes of like
+    The k-th image of a class of ``N_c`` images, in random order, is put at ``(k + 1/2) / N_c``; ties are broken
+    at random. A prefix of n images then has ``n N_c / N`` of each class, to within one for classes of like
     size, and a smaller prefix is part of a larger one.
 
     Args:
-        y: labels, int64, shape `[N]`.
-        seed: fixes the order.
+        y: Labels, int64, shape ``[N]``.
+        seed: Fixes the order.
 
     Returns:
-        A permutation of `0, ..., N - 1`, int64, shape `[N]`, on the CPU.
+        A permutation of ``0, ..., N - 1``, int64, shape ``[N]``, on the CPU.
     """
     y = y.cpu()
     shuffled = torch.randperm(len(y), generator=torch.Generator().manual_seed(seed))
@@ -34,15 +34,15 @@ def stratified_order(y: Tensor, seed: int) -> Tensor:
 
 
 def stratified_sample(y: Tensor, size: int, seed: int) -> Tensor:
-    """Draw `size` images with the classes in the shares of the whole (see `stratified_order`).
+    """Draw ``size`` images with the classes in the shares of the whole (see ``stratified_order``).
 
     Args:
-        y: labels, int64, shape `[N]`.
-        size: how many images, 0 to N.
-        seed: fixes the draw.
+        y: Labels, int64, shape ``[N]``.
+        size: How many images, 0 to N.
+        seed: Fixes the draw.
 
     Returns:
-        Ascending positions, int64, shape `[size]`.
+        Ascending positions, int64, shape ``[size]``.
     """
     return torch.sort(stratified_order(y, seed)[:size]).values
 
@@ -54,14 +54,14 @@ def hold_out(y: Tensor, size: int) -> tuple[Tensor, Tensor]:
     experiments on a set hold out the same images.
 
     Args:
-        y: labels of the pool, int64, shape `[N]`.
-        size: how many images to hold out, 0 to N - 1.
+        y: Labels of the pool, int64, shape ``[N]``.
+        size: How many images to hold out, 0 to N - 1.
 
     Returns:
         Ascending positions of the training and of the validation images, int64.
 
     Raises:
-        ValueError: a size outside of 0 to N - 1.
+        ValueError: If the size is outside of 0 to N - 1.
     """
     if not 0 <= size < len(y):
         raise ValueError(
