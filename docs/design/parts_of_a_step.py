@@ -14,7 +14,7 @@ from torch.nn import functional as F
 
 from ib_pyro import InformationBottleneckELBO
 from ib_pyro.traces import trace_pair
-from inference.studies.bench import HandWritten
+from inference.studies.step_cost import HandWritten
 from models.mlp import MLP
 
 BATCH, STEPS, BLOCKS, BETA = 100, 50, 11, 1e-4

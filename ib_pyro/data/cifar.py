@@ -14,7 +14,7 @@ from torch import Tensor
 from ib_pyro.data.cache import cached, fingerprint
 from ib_pyro.data.content import require_grey_levels, require_number
 from ib_pyro.data.download import fetch, missing
-from ib_pyro.data.pool import Pool
+from ib_pyro.data.image_pool import Pool
 from ib_pyro.data.request import Request
 
 __all__ = ["cifar10_pool"]

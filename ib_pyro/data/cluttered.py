@@ -9,8 +9,8 @@ from torch import Tensor
 
 from ib_pyro.data.cache import fingerprint
 from ib_pyro.data.idx import mnist_pool
+from ib_pyro.data.image_pool import Pool
 from ib_pyro.data.painted import painted
-from ib_pyro.data.pool import Pool
 from ib_pyro.data.request import Request
 from ib_pyro.data.sprites import deal, generator_for, ink_box
 

@@ -6,9 +6,9 @@ from functools import partial
 
 import torch
 
-from ib_pyro.data.pool import Pool
+from ib_pyro.data.image_pool import Pool
 from ib_pyro.data.request import Request
-from ib_pyro.data.splits import stratified_sample
+from ib_pyro.data.stratified_splits import stratified_sample
 
 __all__ = ["digits_pool"]
 

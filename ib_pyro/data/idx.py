@@ -15,7 +15,7 @@ from torch import Tensor
 
 from ib_pyro.data.content import OWN, require_grey_levels, require_labels, require_number, require_shape
 from ib_pyro.data.download import fetch, missing
-from ib_pyro.data.pool import Pool
+from ib_pyro.data.image_pool import Pool
 from ib_pyro.data.request import Request
 
 if TYPE_CHECKING:

@@ -14,11 +14,11 @@ from ib_pyro.data.cifar import cifar10_pool
 from ib_pyro.data.cluttered import cluttered_mnist_pool
 from ib_pyro.data.digits import digits_pool
 from ib_pyro.data.idx import fashion_mnist_pool, mnist_pool
+from ib_pyro.data.image_pool import Pool
 from ib_pyro.data.labelled_images import LabelledImages
 from ib_pyro.data.occluded import occluded_cifar_pool
-from ib_pyro.data.pool import Pool
 from ib_pyro.data.request import Request, cache_folder, data_root
-from ib_pyro.data.splits import SPLITS, hold_out, stratified_sample
+from ib_pyro.data.stratified_splits import SPLITS, hold_out, stratified_sample
 
 __all__ = ["DATASETS", "load"]
 

@@ -3,17 +3,17 @@
 from ib_pyro.diagnostics.active_units import ActiveUnits, active_units, active_units_by_rate
 from ib_pyro.diagnostics.attacks import Attack, Predict, fgsm, gaussian_noise, pgd
 from ib_pyro.diagnostics.calibration import ReliabilityBins, expected_calibration_error, reliability_bins
+from ib_pyro.diagnostics.corrected_total_correlation import TotalCorrelation, total_correlation
 from ib_pyro.diagnostics.dci import DCI, dci
 from ib_pyro.diagnostics.elementwise_rates import elementwise_rates
 from ib_pyro.diagnostics.information_plane import InformationPlane, information_plane
 from ib_pyro.diagnostics.mutual_information_gap import MutualInformationGap, mutual_information_gap
 from ib_pyro.diagnostics.out_of_distribution import out_of_distribution_auroc
 from ib_pyro.diagnostics.predictive_entropy import PredictiveEntropy, predictive_entropy
-from ib_pyro.diagnostics.rates import rate_by_class, rate_by_position, rate_by_unit
+from ib_pyro.diagnostics.rate_summaries import rate_by_class, rate_by_position, rate_by_unit
 from ib_pyro.diagnostics.robustness import RobustnessCurve, robustness_curve
 from ib_pyro.diagnostics.scores import brier_score, negative_log_likelihood
 from ib_pyro.diagnostics.separated_predictability import SeparatedPredictability, separated_predictability
-from ib_pyro.diagnostics.total_correlation import TotalCorrelation, total_correlation
 from ib_pyro.information import (
     RateDecomposition,
     info_nce_lower_bound,

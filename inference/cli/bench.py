@@ -35,7 +35,7 @@ def run(options: Namespace) -> int:
             raise ValueError(f"--{name.replace('_', '-')} must be at least 2; got {getattr(options, name)}")
     import torch
 
-    from inference.studies.bench import print_step_costs, step_cost
+    from inference.studies.step_cost import print_step_costs, step_cost
 
     torch.set_num_threads(1)
     sizes = {"batch_size": options.batch_size, "steps": options.steps, "blocks": options.blocks}

@@ -11,12 +11,12 @@ from pathlib import Path
 from typing import Any
 
 from inference.names import require_known
-from inference.runs.data import DataSpec
-from inference.runs.objective import ObjectiveSpec
-from inference.runs.program import NOISES, ProgramSpec
+from inference.runs.data_spec import DataSpec
+from inference.runs.objective_spec import ObjectiveSpec
+from inference.runs.program_spec import NOISES, ProgramSpec
 from inference.runs.settings import plain
 from inference.runs.task import TASKS, EvaluationSpec, Task
-from inference.runs.training import TrainingSpec
+from inference.runs.training_spec import TrainingSpec
 
 __all__ = ["PARTS", "RunSpec", "entries"]
 

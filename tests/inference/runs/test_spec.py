@@ -7,7 +7,7 @@ import pytest
 
 from inference import RunSpec
 from inference.files import read_json, write_json
-from inference.runs.training import milestones
+from inference.runs.training_spec import milestones
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from inference.cli import main
-from inference.runs.table import comparison_table
+from inference.runs.result_tables import comparison_table
 
 
 def result(seed: int, error: float, **changes: object) -> dict[str, object]:

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from ib_pyro.data.splits import hold_out, stratified_order, stratified_sample
+from ib_pyro.data.stratified_splits import hold_out, stratified_order, stratified_sample
 
 
 @pytest.fixture

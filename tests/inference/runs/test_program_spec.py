@@ -8,7 +8,7 @@ from torch import nn
 
 from ib_pyro.nn import InformationDropout
 from inference.runs import program
-from inference.runs.program import NOISES, PROGRAMS, Builder, ProgramSpec
+from inference.runs.program_spec import NOISES, PROGRAMS, Builder, ProgramSpec
 from inference.runs.task import TASKS
 from models.blocks import DROPOUTS
 

@@ -12,7 +12,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from inference.runs.program import NOISES
+from inference.runs.program_spec import NOISES
 
 __all__ = ["comparison_table", "print_result"]
 

@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from ib_pyro.diagnostics.total_correlation import total_correlation
+from ib_pyro.diagnostics.corrected_total_correlation import total_correlation
 from ib_pyro.information import gaussian_total_correlation_null
 
 

@@ -6,7 +6,7 @@ from torch.nn import functional as F
 
 from ib_pyro import InformationBottleneckELBO
 from inference.fit.objective import Objective
-from inference.studies.bench import HandWritten, hand_written_epoch, step_cost
+from inference.studies.step_cost import HandWritten, hand_written_epoch, step_cost
 from models.mlp import MLP
 
 
