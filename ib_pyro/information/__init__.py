@@ -1,4 +1,4 @@
-"""Estimators of information, as pure functions of tensors: no effects, everything in nats."""
+"""Estimators of information, as functions of tensors: no program and no Pyro, everything in nats."""
 
 from ib_pyro.information.decomposition import RateDecomposition, rate_decomposition
 from ib_pyro.information.density_ratio import (

@@ -7,7 +7,7 @@ import pytest
 from torch import nn
 
 from ib_pyro.nn import InformationDropout
-from inference.runs import program
+from inference.runs import program_spec
 from inference.runs.program_spec import NOISES, PROGRAMS, Builder, ProgramSpec
 from inference.runs.task import TASKS
 from models.blocks import DROPOUTS
@@ -78,7 +78,7 @@ def test_an_option_without_effect_is_refused(settings, message):
 
 
 def test_an_option_that_the_builder_does_not_take_is_named(monkeypatch):
-    monkeypatch.setitem(program.PROGRAMS, "linear", Builder("torch.nn:Linear", ("hidden", "dropout")))
+    monkeypatch.setitem(program_spec.PROGRAMS, "linear", Builder("torch.nn:Linear", ("hidden", "dropout")))
     with pytest.raises(
         ValueError, match=r"torch.nn:Linear has no hidden, dropout, alpha_max; its options are"
     ):
@@ -87,7 +87,7 @@ def test_an_option_that_the_builder_does_not_take_is_named(monkeypatch):
 
 def test_a_new_program_is_a_line(monkeypatch):
     """A builder of a user's own, named by its path, is fitted as any other."""
-    monkeypatch.setitem(program.PROGRAMS, "mine", Builder("models.mlp:MLP", ("hidden", "dropout")))
+    monkeypatch.setitem(program_spec.PROGRAMS, "mine", Builder("models.mlp:MLP", ("hidden", "dropout")))
     built = ProgramSpec(model="mine", hidden=5, dropout="none").build((1, 4, 4), 3)
     assert isinstance(built, nn.Module)
     assert not built.stochastic_layers

@@ -10,7 +10,7 @@ from pyro import poutine
 from pyro.infer import Trace_ELBO
 from pyro.infer.autoguide import AutoNormal
 
-from ib_pyro.bounds import importance_log_weights, importance_weighted_log_likelihood
+from ib_pyro.diagnostics import importance_log_weights, importance_weighted_log_likelihood
 from ib_pyro.information import effective_sample_size, importance_weighted_bound
 
 Y = torch.tensor([-1.3, 0.2, 0.9, 2.5], dtype=torch.float64)
