@@ -34,6 +34,12 @@ def require_shape(path: Path, images: Tensor, name: str, size: tuple[int, int]) 
 def require_number(path: Path, number: int, name: str, most: int) -> None:
     """Check that a file or folder has no more images than the set has; fewer are a subset.
 
+    Args:
+        path: The file or folder.
+        number: How many images it has.
+        name: The set that it stands for.
+        most: How many images the set has there.
+
     Raises:
         ValueError: If it has; names the file, both numbers and the way out.
     """
@@ -49,6 +55,10 @@ def require_grey_levels(path: Path, images: Tensor) -> None:
 
     A whole set whose brightest pixel is in the lower half of the range was written with another white, such as 1.
 
+    Args:
+        path: The file or folder.
+        images: Images, uint8, of any shape.
+
     Raises:
         ValueError: If they are not; names the file, its brightest pixel and the way out.
     """
@@ -62,6 +72,11 @@ def require_grey_levels(path: Path, images: Tensor) -> None:
 
 def require_labels(path: Path, labels: Tensor, num_classes: int) -> None:
     """Check that labels are those of classes.
+
+    Args:
+        path: The file.
+        labels: Labels, integers of any shape.
+        num_classes: How many classes there are.
 
     Raises:
         ValueError: If they are not; names the file, the range of its labels and the way out.

@@ -98,7 +98,7 @@ class DataSpec:
 
 
 def _as_options(message: str) -> str:
-    """Name arguments of `ib_pyro.data.load` as they are typed on the command line."""
+    """Name arguments of ``ib_pyro.data.load`` as they are typed on the command line."""
     argument, colon, rest = message.partition(": ")
     if argument in _ARGUMENTS:
         message = f"{flag(_ARGUMENTS[argument])}{colon}{rest}"

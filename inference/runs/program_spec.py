@@ -25,9 +25,9 @@ class Builder:
 
     Args:
         path: ``"module:function"``; it takes ``image_shape``, and ``num_classes`` if it classifies.
-        options: Settings of `ProgramSpec` that are arguments of it.
+        options: Settings of ``ProgramSpec`` that are arguments of it.
         noise: The option that names the kind of noise.
-        task: Name of what the program does, a key of `inference.runs.task.TASKS`.
+        task: Name of what the program does, a key of ``inference.runs.task.TASKS``.
         fixed: Arguments that are no settings.
     """
 
@@ -145,7 +145,8 @@ class ProgramSpec:
             num_classes: Number of classes of the task.
 
         Raises:
-            ValueError: If the builder does not take an option, which is a defect of `PROGRAMS`, or refuses its value.
+            ValueError: If the builder refuses the value of an option, or does not take the option, which is a defect
+                of ``PROGRAMS``.
         """
         build = self.builder.load()
         parameters = inspect.signature(build).parameters

@@ -78,7 +78,7 @@ class RunSpec:
 
     @classmethod
     def from_settings(cls, settings: Mapping[str, Any]) -> RunSpec:
-        """Build a run from what `settings` made, as JSON holds it."""
+        """Build a run from what ``settings`` made, as JSON holds it."""
         values = dict(settings)
         if values.get("data_root") is not None:
             values["data_root"] = Path(values["data_root"])

@@ -200,7 +200,7 @@ def milestones(schedule: str, epochs: int) -> tuple[int, ...]:
     """Epochs after which a named schedule drops the learning rate.
 
     Args:
-        schedule: A key of `SCHEDULES`.
+        schedule: A key of ``SCHEDULES``.
         epochs: Length of the whole run.
 
     Returns:

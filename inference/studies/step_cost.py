@@ -1,4 +1,4 @@
-"""What a step of `fit` costs beside a loop written by hand."""
+"""What a step of ``fit`` costs beside a loop written by hand."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class StepCost:
 
     Args:
         hidden: Width of the hidden layers.
-        fit: Milliseconds a step of `fit`.
+        fit: Milliseconds a step of ``fit``.
         by_hand: Milliseconds a step of the loop written by hand.
         ratio: Median over pairs of neighbouring blocks of their ratio.
         spread: The lower and the upper quartile of the ratio.
@@ -46,7 +46,7 @@ class StepCost:
 
 
 class HandWritten(nn.Module):
-    """The network of `models.mlp.MLP` with information dropout, in plain PyTorch."""
+    """The network of ``models.mlp.MLP`` with information dropout, in plain PyTorch."""
 
     def __init__(self, hidden: int, *, inputs: int = 784, classes: int = 10) -> None:
         super().__init__()
@@ -87,7 +87,7 @@ def hand_written_epoch(
 
 
 def step_cost(hidden: int, *, batch_size: int = 100, steps: int = 50, blocks: int = 21) -> StepCost:
-    """Measure a training step of `fit` and one written by hand, side by side in this process.
+    """Measure a training step of ``fit`` and one written by hand, side by side in this process.
 
     The same network, loss, data and fused SGD with momentum; blocks of either kind alternate, so that whatever
     else the machine does falls on both, and processor time is counted. Meant for one thread.
