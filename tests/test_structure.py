@@ -11,7 +11,7 @@ ROOMS = ("ib_pyro", "models", "inference")
 # The floors of `inference`, each importing itself and those before it; what lies beside them is below them all.
 FLOORS = ("ground", "fit", "runs", "studies", "cli")
 # What PyTorch itself defines, and a module of ours assigns too.
-OF_PYTORCH = {"_modules", "_validate_args"}
+OF_PYTORCH = {"_buffers", "_modules", "_parameters", "_validate_args"}
 
 
 def modules() -> dict[str, Path]:
