@@ -80,7 +80,7 @@ def test_an_option_without_effect_is_refused(settings, message):
 def test_an_option_that_the_builder_does_not_take_is_named(monkeypatch):
     monkeypatch.setitem(program.PROGRAMS, "linear", Builder("torch.nn:Linear", ("hidden", "dropout")))
     with pytest.raises(
-        ValueError, match=r"torch.nn:Linear has no hidden, dropout, alpha_max; its options are"
+        ValueError, match=r"torch.nn:Linear has no hidden, dropout, alpha_max, atom; its options are"
     ):
         ProgramSpec(model="linear").build((1, 4, 4), 3)
 
