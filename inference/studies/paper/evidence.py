@@ -160,7 +160,8 @@ def every(parts: Sequence[Part]) -> str:
 def either(parts: Sequence[Part]) -> str:
     """The verdict on a claim that some part holds.
 
-    Reproduced if some part is positive at 5 % divided by the number of parts; not reproduced if each is negative at 5 %.
+    Reproduced if some part is positive at 5 % divided by the number of parts; not reproduced if each is negative at
+    5 %.
     """
     if not parts:
         return UNDECIDED

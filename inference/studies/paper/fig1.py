@@ -159,7 +159,8 @@ FIGURE = Figure(
             judge=follows("relu"),
         ),
     ),
-    remark=f"{PER_IMAGE} Batch norm makes what enters the ReLU about normal: the part above zero of a normal variable, "
-    "times log-normal noise, is 1.3 to 2.3 standard deviations of its logarithm away from a log-uniform variable, "
+    remark=f"{PER_IMAGE} Batch norm makes what enters the ReLU about normal: the part above zero of a normal "
+    "variable, times log-normal noise, is 1.3 to 2.3 standard deviations of its logarithm away from a log-uniform "
+    "variable, "
     "whatever the fit.",
 )

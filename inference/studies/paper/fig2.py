@@ -204,7 +204,7 @@ def share_beyond_chance(rows: pd.DataFrame) -> Finding:
 def share_beyond_chance_where_nothing_is_free(rows: pd.DataFrame) -> Finding:
     """The same, of the fits in which a unit that is off costs as much as one that is on."""
     if "control" not in rows:
-        return Finding("not run", [], UNDECIDED)
+        return Finding("there are no such fits", [], UNDECIDED)
     return _beyond_chance(_shares(rows[rows["control"].notna()]))
 
 
@@ -305,7 +305,8 @@ FIGURE = Figure(
         Claim(
             words="A larger beta lets less information through about the clutter.",
             paper="maps darken outside of the digit as beta grows",
-            rule="Page's test of a fall over beta, seeds as blocks, of the rate outside of the digit's box, at 5 % in every "
+            rule="Page's test of a fall over beta, seeds as blocks, of the rate outside of the digit's box, at 5 % "
+            "in every "
             "layer; not reproduced if some step rises at 5 % divided by layers and steps",
             judge=rate_outside_falls,
         ),

@@ -2,9 +2,9 @@
 
 Every method first chooses its own strength (beta, drop probability, scale) among as many candidates as the others, by
 its error on held-out images with the noise off, in short fits at one width. Then all of them are fitted at full length
-at every width and seed. Beside them the paper's own protocol is fitted, a strength for each method that nobody chose,
-or, at the other presets, a second beta at one width. Three more runs show what the two baselines and information dropout
-do without batch norm.
+at every width and seed. Beside them the paper's own protocol is fitted, a strength for each method that nobody
+chose, or, at the other presets, a second beta at one width. Three more runs show what the two baselines and
+information dropout do without batch norm.
 """
 
 from __future__ import annotations
@@ -204,7 +204,7 @@ def without_batch_norm(rows: pd.DataFrame) -> Finding:
     ours = "ours, no claim of the paper"
     bare = rows[rows["stage"] == "without batch norm"]
     if bare.empty:
-        return Finding("not run", [], ours)
+        return Finding("there are no such fits", [], ours)
     width = bare["size"].iloc[0]
     full = full_runs(rows)
     seed = bare["seed"].iloc[0]

@@ -157,7 +157,10 @@ def nuisance_error_rises(rows: pd.DataFrame) -> Finding:
     blind = mean_of(series[0]) > _BLIND
     reason = f"; at the smallest beta it errs by more than {_BLIND} %" if blind else ""
     ends = positive(series[-1] - series[0].loc[series[-1].index])
-    words = f"{series_in_words(rows, column)}; slope {rise} points a step (Page's p = {rise.right:.2g}); largest minus "
+    words = (
+        f"{series_in_words(rows, column)}; slope {rise} points a step (Page's p = {rise.right:.2g}); largest "
+        "minus "
+    )
     words += f"smallest beta {ends} points{reason}"
     return Finding(words, [rise], unless(word, reason))
 
@@ -173,8 +176,10 @@ FIGURE = Figure(
         Claim(
             words="A larger beta makes the representation more invariant to the nuisance.",
             paper="the nuisance error rises with beta",
-            rule="Page's test of a rise over beta, seeds as blocks, at 5 %; not reproduced if of a fall, or if some step falls "
-            f"at 5 % divided by the steps; nothing to test if the probe errs by more than {_BLIND} % at the smallest beta",
+            rule="Page's test of a rise over beta, seeds as blocks, at 5 %; not reproduced if of a fall, or if some "
+            "step falls "
+            f"at 5 % divided by the steps; nothing to test if the probe errs by more than {_BLIND} % at the smallest "
+            "beta",
             judge=nuisance_error_rises,
         ),
         Claim(

@@ -2,8 +2,8 @@
 
 The total correlation is the Gaussian estimate of log z (hence softplus, whose z is never zero), with one noise sample
 a test image. A finite sample biases it upwards, so its expectation for independent units stands beside it.
-Less of a signal in more noise is less correlated in any network. As a control, the noise of each network's last layer is
-scaled up, and rate and total correlation are those of the layer with that noise.
+Less of a signal in more noise is less correlated in any network. As a control, the noise of each network's last layer
+is scaled up, and rate and total correlation are those of the layer with that noise.
 """
 
 from __future__ import annotations
@@ -199,7 +199,7 @@ def less_than_by_noise_alone(rows: pd.DataFrame) -> Finding:
 
 
 def _last_noise(program: Bottleneck, x: Tensor, *, seed: int) -> tuple[Tensor, Tensor]:
-    """Log f and alpha of each unit of the last noisy layer for each image, ``[N, units]``, given a draw of the first."""
+    """Log f and alpha of the last noisy layer, ``[N, units]``, given a draw of the first."""
     site = list(program.stochastic_layers)[-1]
 
     def read(part: Tensor) -> dict[str, Tensor]:
@@ -264,14 +264,16 @@ FIGURE = Figure(
         Claim(
             words="The representation becomes more disentangled with beta.",
             paper="the total correlation falls with beta",
-            rule="Page's test of a fall over beta, seeds as blocks, of the estimate minus its null, at 5 %, where the layer "
+            rule="Page's test of a fall over beta, seeds as blocks, of the estimate minus its null, at 5 %, where "
+            "the layer "
             "lets a nat through; not reproduced if of a rise, or if some step rises at 5 % divided by the steps",
             judge=total_correlation_falls,
         ),
         Claim(
             words="It becomes more disentangled than noise alone would make it.",
             paper="no claim; ours, as a control",
-            rule="at every larger beta less total correlation than the smallest beta's network has with its noise scaled up "
+            rule="at every larger beta less total correlation than the smallest beta's network has with its noise "
+            "scaled up "
             "to the same rate (log scale, interpolated), each at 5 %, one-sided",
             judge=less_than_by_noise_alone,
         ),

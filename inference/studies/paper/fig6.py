@@ -149,7 +149,8 @@ def second_layer_lets_less_through(rows: pd.DataFrame) -> Finding:
             less += differences([by_seed(group, "site_rate") for group in (first, second)], log=True)
             more += differences([by_seed(group, "rate_per_unit") for group in (second, first)], log=True)
     words = (
-        f"by share of the filters {', '.join(size_name(share) for share in levels(rows, 'size'))}: first layer more in "
+        f"by share of the filters {', '.join(size_name(share) for share in levels(rows, 'size'))}: first layer more "
+        "in "
         f"total by a factor of {_factors(less)}; second more per unit by a factor of {_factors(more)}"
     )
     return _finding(words, [*less, *more], rows)
@@ -195,7 +196,8 @@ FIGURE = Figure(
         Claim(
             words="The information that a layer lets through hardly depends on the number of filters.",
             paper="nearly flat",
-            rule=f"rate ∝ filters to an exponent, fitted to each seed, within ±{_FLATNESS:g} in both layers (0: flat, 1: in "
+            rule=f"rate ∝ filters to an exponent, fitted to each seed, within ±{_FLATNESS:g} in both layers (0: "
+            "flat, 1: in "
             "proportion), each side at 5 %",
             judge=total_rate_is_flat,
         ),

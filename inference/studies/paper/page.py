@@ -34,9 +34,10 @@ with one noise sample an image. Rates are nats per sample. β × N is the paper'
 rate per sample times the number of training images. No method's setting was chosen on test images; where a preset
 was revised after its results were seen, it is said below the figure. A verdict follows the rule beside it, and the
 [rules for all of them](studies/paper/RULES.md), which were written before the runs of the preset `definitive`.
-Every test is one-sided, at 5 %, over the seeds; ± is half of a 90 % interval, each end of which is a one-sided 95 % bound.
-Where a claim has several parts, each must hold; it is not reproduced where one fails at 5 % divided by their number.
-"Rules made on these seeds" warns that the numbers were known when their rule was made: that is no test of a claim.
+Every test is one-sided, at 5 %, over the seeds; ± is half of a 90 % interval, each end of which is a one-sided 95 %
+bound. Where a claim has several parts, each must hold; it is not reproduced where one fails at 5 % divided by their
+number. "Rules made on these seeds" warns that the numbers were known when their rule was made: that is no test of a
+claim.
 """
 
 
@@ -174,7 +175,8 @@ def _choices(rows: pd.DataFrame) -> list[str]:
         also = "; with the strengths of the paper's protocol as well"
     return [
         "",
-        f"Strengths, each chosen by D on held-out images, in {'one fit' if count == 1 else f'{count} fits'} a candidate: {'; '.join(chosen)}. The "
+        f"Strengths, each chosen by D on held-out images, in {'one fit' if count == 1 else f'{count} fits'} a "
+        f"candidate: {'; '.join(chosen)}. The "
         "best of all strengths may lie beyond a choice at the edge of its candidates.",
         "",
         f"Test errors ± their standard error over the seeds{also}:",

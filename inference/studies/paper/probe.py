@@ -32,11 +32,11 @@ def probe_errors(
 ) -> dict[str, float]:
     """Fit a probe to the noisy representation, and another to the deterministic one, and test both.
 
-    The probe has the form of an All-CNN's own head. It is fitted to the held-out images, which the network has not seen
-    either, where there are some, and else to those that the network was fitted to. The noisy representation of each training image is drawn several
-    times, that of a test image once; the deterministic one has the noise off and batch norm re-estimated without it.
-    The draws are kept, on the images' device: computing them is what costs time, and a network with all of its
-    filters, 50,000 images and four draws need 10 GB.
+    The probe has the form of an All-CNN's own head. It is fitted to the held-out images, which the network has not
+    seen either, where there are some, and else to those that the network was fitted to. The noisy representation of
+    each of these images is drawn several times, that of a test image once; the deterministic one has the noise off and
+    batch norm re-estimated without it. The draws are kept, on the images' device: computing them is what costs time,
+    and a network with all of its filters, 50,000 images and four draws need 10 GB.
 
     Args:
         program: A fitted All-CNN; its parameters stay as they are.

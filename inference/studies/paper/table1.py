@@ -153,7 +153,8 @@ FIGURE = Figure(
         Claim(
             words="A VAE with information dropout has about the bound of one with Gaussian latents, at every size.",
             paper="-98.8 (Gaussian) and -100.0 at k = 1, -99.0 and -99.1 at k = 2, -98.7 and -99.1 at k = 3",
-            rule=f"bounds within {_CLOSE:g} nats of each other, each side at 5 %, at every k of at least {MIN_SEEDS} seeds",
+            rule=f"bounds within {_CLOSE:g} nats of each other, each side at 5 %, at every k of at least {MIN_SEEDS} "
+            "seeds",
             judge=bounds_are_close,
         ),
     ),

@@ -45,7 +45,8 @@ NOTHING = 1.0
 # A network overfits if its training error at the end of the fit is at most this share of its test error.
 OVERFITS = 0.5
 FALL_AND_RISE = (
-    "some inner beta errs less than the smallest and less than the largest, each at 5 % divided by the number of inner "
+    "some inner beta errs less than the smallest and less than the largest, each at 5 % divided by the number of "
+    "inner "
     "betas; not reproduced if every larger beta errs more than the smallest"
 )
 _EVERY_SIZE = "at every size information dropout errs less, each at 5 %, one-sided, over the seeds"
