@@ -20,6 +20,7 @@ from matplotlib.axes import Axes
 from inference.runs.spec import RunSpec
 from inference.studies.paper.drawing import dodged, name_ticks
 from inference.studies.paper.evidence import (
+    FEW,
     LEVEL,
     NOT,
     REPRODUCED,
@@ -204,7 +205,7 @@ def share_beyond_chance(rows: pd.DataFrame) -> Finding:
 def share_beyond_chance_where_nothing_is_free(rows: pd.DataFrame) -> Finding:
     """The same, of the fits in which a unit that is off costs as much as one that is on."""
     if "control" not in rows:
-        return Finding("there are no such fits", [], UNDECIDED)
+        return Finding("there are no such fits", [], FEW)
     return _beyond_chance(_shares(rows[rows["control"].notna()]))
 
 
@@ -227,7 +228,7 @@ def _beyond_chance(shares: pd.DataFrame) -> Finding:
         share, ink = mean_of(last["share_in_box"]), last["ink_in_box"].iloc[0]
         parts.append(f"{site} {100 * share:.1f} % (ink {100 * ink:.1f} %; more by {gaps[-1]} points)")
     if shares.empty:
-        return Finding("fewer than 3 seeds have every run", [], UNDECIDED)
+        return Finding("fewer than 3 seeds have every run", [], FEW)
     words = (
         f"share of the rate within the box at β × N = {betas[-1]:g}: {', '.join(parts)}; of the area the box has "
         f"{100 * shares['chance'].iloc[0]:.1f} %"

@@ -25,6 +25,7 @@ from inference.fit.sites import read_sites
 from inference.runs.spec import RunSpec
 from inference.studies.paper.drawing import dodged, draw_means, intervals_in_words, name_ticks, new_figure
 from inference.studies.paper.evidence import (
+    FEW,
     LEVEL,
     NOT,
     REPRODUCED,
@@ -175,10 +176,10 @@ def total_correlation_falls(rows: pd.DataFrame) -> Finding:
 def less_than_by_noise_alone(rows: pd.DataFrame) -> Finding:
     """Whether, at its rate, each larger beta's layer is less correlated than the smallest beta's under more noise."""
     if f"noise_{_FACTORS[-1]}_tc" not in rows:
-        return Finding("not measured in these runs", [], UNDECIDED)
+        return Finding("not measured in these runs", [], FEW)
     rows = complete_seeds(rows, ["setting"])
     if rows.empty:
-        return Finding("fewer than 3 seeds have every run", [], UNDECIDED)
+        return Finding("fewer than 3 seeds have every run", [], FEW)
     betas, (first, *others) = by_beta(rows)
     controls = {row["seed"]: _control(row) for _, row in first.iterrows()}
     parts: list[Part] = []

@@ -17,6 +17,7 @@ from inference.runs.spec import RunSpec
 from inference.studies.paper.drawing import draw_panels
 from inference.studies.paper.evidence import (
     CANNOT,
+    FEW,
     NOT,
     UNDECIDED,
     Part,
@@ -133,7 +134,7 @@ def one_strength_costs(other: str) -> Claim:
         found = methods_at(rows, "full", "information", other)
         means = _means(found)
         if len(means) < 2:
-            return Finding("no seed has every run", [], UNDECIDED)
+            return Finding("no seed has every run", [], FEW)
         part = positive(means[other] - means["information"])
         by_width = ", ".join(
             f"{width:g}: {_error(found, 'information', width):.1f} vs {_error(found, other, width):.1f}"
@@ -160,7 +161,7 @@ def own_strengths_tie(rows: pd.DataFrame) -> Finding:
     found = methods_at(rows, "own", "information", "binary", "constant")
     means = _means(found)
     if len(means) < 3:
-        return Finding("no seed has every run", [], UNDECIDED)
+        return Finding("no seed has every run", [], FEW)
     parts: list[Part] = []
     said = []
     for other in ("binary", "constant"):
@@ -174,11 +175,11 @@ def one_strength_costs_less(rows: pd.DataFrame) -> Finding:
     """Whether one strength instead of one for each width costs information dropout less than the others."""
     one, own = (_means(methods_at(rows, stage, *_CANDIDATES)) for stage in ("full", "own"))
     if min(len(one), len(own)) < 3:
-        return Finding("no seed has every run", [], UNDECIDED)
+        return Finding("no seed has every run", [], FEW)
     seeds = one["information"].index.intersection(own["information"].index)
     cost = {name: one[name].loc[seeds] - own[name].loc[seeds] for name in _CANDIDATES}
     if seeds.empty:
-        return Finding("no seed has every run", [], UNDECIDED)
+        return Finding("no seed has every run", [], FEW)
     parts = [positive(cost[name] - cost["information"]) for name in ("binary", "constant")]
     words = "; ".join(f"{name} {positive(values)}" for name, values in cost.items())
     return Finding(f"one strength for all widths costs [points] {words}", parts, every(parts))

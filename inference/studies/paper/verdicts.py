@@ -9,6 +9,7 @@ import pandas as pd
 
 from inference.studies.paper.evidence import (
     CANNOT,
+    FEW,
     MIN_SEEDS,
     NOT,
     UNDECIDED,
@@ -228,4 +229,4 @@ def _within_margin(ours: pd.DataFrame, other: pd.DataFrame, margin: float) -> Pa
 
 
 def _nothing() -> Finding:
-    return Finding(f"fewer than {MIN_SEEDS} seeds have every run", [], UNDECIDED)
+    return Finding(f"fewer than {MIN_SEEDS} seeds have every run", [], FEW)
