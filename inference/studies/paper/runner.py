@@ -47,7 +47,7 @@ def run_figure(
         The CSV file.
 
     Raises:
-        ValueError: If a name is unknown, or none of the runs that are to be collected is done.
+        ValueError: If a name is unknown, or no full run of those that are to be collected is done.
     """
     asked = figure(name)
     console = console or Console(stderr=True)
@@ -66,6 +66,8 @@ def run_figure(
         seen.update(planned.key for planned in new)
         for planned, part in work(new):
             rows[planned.key] = [{**planned.labels, **row, **planned.labels} for row in part]
+    if so_far and all(row.get("stage") == "choice" for row in so_far):
+        raise ValueError(f"{name}: of preset {preset} only fits that choose a strength are done; run it on")
     if not so_far:
         raise ValueError(
             f"{name}: no run of preset {preset} in {place.runs} is done yet; run it without --collect"
