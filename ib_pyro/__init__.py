@@ -15,6 +15,7 @@ SUBMODULES = frozenset(
     {
         "bounds",
         "buffers",
+        "capture",
         "checks",
         "data",
         "dependence",

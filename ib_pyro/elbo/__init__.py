@@ -1,6 +1,7 @@
 """Evidence lower bounds with a weighted rate."""
 
 from ib_pyro.elbo.capacity import CapacityELBO, FreeBitsELBO
+from ib_pyro.elbo.captured_loss import CapturedLoss, captured
 from ib_pyro.elbo.information_bottleneck import InformationBottleneckELBO
 from ib_pyro.elbo.penalties import Capacity, FreeBits
 from ib_pyro.elbo.site_rate import MissingKLError
@@ -14,6 +15,7 @@ from ib_pyro.elbo.total_correlation import (
 __all__ = [
     "Capacity",
     "CapacityELBO",
+    "CapturedLoss",
     "CriticTotalCorrelation",
     "FreeBits",
     "FreeBitsELBO",
@@ -22,4 +24,5 @@ __all__ = [
     "MinibatchTotalCorrelation",
     "MissingKLError",
     "Terms",
+    "captured",
 ]

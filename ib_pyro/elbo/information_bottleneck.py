@@ -14,6 +14,7 @@ from torch import Tensor
 
 from ib_pyro.checks import checks_values, fails
 from ib_pyro.elbo.attribution import Attribution, attribute, require_rates_apart
+from ib_pyro.elbo.captured_loss import CapturedLoss
 from ib_pyro.elbo.loss_module import LossModule
 from ib_pyro.elbo.penalties import Penalty
 from ib_pyro.elbo.site_rate import Rate, check_estimator, site_rate
@@ -142,6 +143,26 @@ class InformationBottleneckELBO(ELBO):
         """Return the loss of a model and guide as a module, with each of their parameters in it once."""
         return LossModule(model, guide, self)
 
+    def capture(self, model: Program, guide: Program) -> CapturedLoss:
+        """Return the loss of a model and guide as a function that replays a recording of its tensor operations.
+
+        The first call with arguments of one kind runs the programs and records what they compute, with the gradients
+        of all parameters; later ones replay that without their Python, under the same seed with the same numbers. It
+        suits programs whose operations do not depend on values, and says so of one whose do.
+
+        Args:
+            model: The model.
+            guide: The guide.
+
+        >>> from ib_pyro import Bottleneck
+        >>> from ib_pyro.nn import InformationDropout
+        >>> program = Bottleneck(InformationDropout.linear(4, 3), torch.nn.Linear(3, 2))
+        >>> loss = InformationBottleneckELBO(beta=0.1).capture(program.model, program.guide)
+        >>> for _ in range(2):
+        ...     loss(torch.rand(5, 4), torch.tensor([0, 1, 1, 0, 1])).backward()
+        """
+        return CapturedLoss(self, model, guide)
+
     @property
     def beta(self) -> Weight:
         """Weight of the rate, per sample and in nats."""
@@ -250,7 +271,7 @@ class InformationBottleneckELBO(ELBO):
             self._require_finite_rates(rates, attribution, guide_sites)
         correlation = self._total_correlations(guide_sites)
         for name, value in correlation.items():
-            loss = loss + weight_of(self.gamma, name, 0.0) * value * num_samples(guide_sites[name])
+            loss = loss + weighted(weight_of(self.gamma, name, 0.0), value) * num_samples(guide_sites[name])
         return Terms(
             distortion,
             loss=loss,

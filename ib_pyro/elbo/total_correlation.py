@@ -8,6 +8,7 @@ from pyro.distributions.torch_distribution import TorchDistributionMixin
 from torch import Tensor, nn
 from torch.distributions import Distribution
 
+from ib_pyro.checks import checks_values, fails
 from ib_pyro.handlers import unwrap
 from ib_pyro.information import (
     critic_total_correlation,
@@ -61,12 +62,12 @@ class GaussianTotalCorrelation:
         if _is_single_unit(z):
             return _zero(z)
         z = single_or_wider(z)
-        positive = self.space != "identity" and bool((z > 0).all())
-        if self.space == "log" and not positive:
+        if self.space == "log" and checks_values() and fails(z > 0):
             raise ValueError(
                 "space='log' needs z > 0, but some units are off; use space='identity', or softplus"
             )
-        return gaussian_total_correlation(z.log() if positive else z, shrinkage=self.shrinkage)
+        in_log = self.space == "log" or (self.space == "auto" and bool((z > 0).all()))
+        return gaussian_total_correlation(z.log() if in_log else z, shrinkage=self.shrinkage)
 
 
 class MinibatchTotalCorrelation:

@@ -94,8 +94,9 @@ def is_zero(weight: float | Tensor) -> bool:
 def weighted(weight: float | Tensor, values: Tensor) -> Tensor:
     """Return ``weight * values``, with zero weight silencing even infinite values."""
     if isinstance(weight, Tensor):
-        zero = weight == 0
-        return weight * values.masked_fill(zero, 0.0)
+        if not weight.dim():
+            weight = weight.to(values.dtype)  # one number, which as such does not widen what it weights
+        return weight * values.masked_fill(weight == 0, 0.0)
     return values if weight == 1 else weight * values
 
 

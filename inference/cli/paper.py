@@ -38,6 +38,11 @@ def add_arguments(parser: Parser) -> None:
     )
     parser.add_argument("--jobs", type=int, default=1, help="runs at a time, each in a process of its own")
     parser.add_argument(
+        "--collect",
+        action="store_true",
+        help="run nothing: write the numbers of the runs that are done, and draw them",
+    )
+    parser.add_argument(
         "--numbers",
         type=Path,
         default=Path("inference/figures"),
@@ -86,7 +91,7 @@ def _run_figures(options: Namespace) -> None:
     names = figures_of(options.preset) if options.what == "all" else [options.what]
     start = time.perf_counter()
     for done, name in enumerate(names, start=1):
-        run_figure(name, options.preset, place, jobs=options.jobs, console=console)
+        run_figure(name, options.preset, place, jobs=options.jobs, collect=options.collect, console=console)
         if len(names) > 1:
             minutes = (time.perf_counter() - start) / 60
             _say(f"{done} of {len(names)} figures done, in {minutes:.1f} minutes")

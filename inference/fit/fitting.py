@@ -40,10 +40,12 @@ class FitResult:
     exist, both under noise, ``beta`` (per sample, nats) and ``beta_paper`` (times the number of samples) at the
     epoch's last step, ``lr``, and ``seconds``. ``loss`` is what was minimised; where schedules move its weights,
     ``lagrangian`` is distortion, rate and total correlation at the target weights, unless
-    those differ from sample to sample.
+    those differ from sample to sample. ``not_captured`` says why steps were not replayed from a recording; None
+    if they were.
     """
 
     history: list[Row] = field(default_factory=list)
+    not_captured: str | None = None
 
     @property
     def epochs(self) -> int:
@@ -75,6 +77,7 @@ def fit(
     resume: bool = False,
     on_epoch: Callable[[list[Row]], None] | None = None,
     progress: bool = True,
+    capture: str = "auto",
 ) -> FitResult:
     """Minimise the mean over the samples of ``-log p(y|z) + beta * rate`` in stochastic steps.
 
@@ -103,6 +106,8 @@ def fit(
         resume: Whether to go on from ``checkpoint`` if it exists.
         on_epoch: Called with the history after every epoch, once its checkpoint is written, and with a restored one.
         progress: Whether to show a progress bar.
+        capture: Whether to replay steps from a recording of their tensor operations (see `TrainingLoop`); ``"auto"``
+            does so in fits of many steps, where the seconds of recording are won back.
 
     Returns:
         The history; the program holds the fit.
@@ -130,7 +135,9 @@ def fit(
         fabric=fabric,
         transform=transform,
         schedules=schedules,
+        capture=capture,
     )
+    loop.expect(epochs)
     beta, gamma = elbo.beta, elbo.gamma
     state = Checkpoint(checkpoint, program, optimizer, order, scheduler) if checkpoint else None
     try:
@@ -157,7 +164,7 @@ def fit(
     finally:
         loop.close()
         program.eval()
-    return FitResult(history)
+    return FitResult(history, loop.not_captured)
 
 
 def _begin(state: Checkpoint | None, epochs: int, *, resume: bool) -> list[Row]:

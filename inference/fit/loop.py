@@ -11,13 +11,19 @@ from lightning.fabric import Fabric
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from ib_pyro.capture import CaptureError
 from ib_pyro.data import batches
 from ib_pyro.elbo import InformationBottleneckELBO
 from inference.fit.lagrangian import Schedule
 from inference.fit.objective import Objective
 from inference.fit.progress import Ticker
 
-__all__ = ["TrainingLoop", "Transform"]
+__all__ = ["CAPTURE", "TrainingLoop", "Transform"]
+
+CAPTURE = ("auto", "off", "on")
+# A recording costs half a second, as much as a thousand steps of a small network win by it.
+LEAST_STEPS = 1000
+PLAIN_PRECISIONS = ("32-true", "64-true", "bf16-true", "16-true")
 
 # Reading a number off the device stalls the steps behind it, so the loop looks up this often only.
 _SECONDS_BETWEEN_LOOKS = 0.2
@@ -40,6 +46,12 @@ class TrainingLoop:
         fabric: Device and precision.
         transform: What a step sees of a batch x, y; random draws come from the ambient generator.
         schedules: Attributes of the objective, such as beta, as functions of the number of finished epochs.
+        capture: Whether to replay steps from a recording of their tensor operations, under the same seed with the same
+            numbers and without their Python: ``"on"``, ``"off"``, or ``"auto"`` for programs that can be recorded.
+
+    Attributes:
+        steps: Number of steps in an epoch.
+        not_captured: Why steps are not replayed; None if they are, or are still to be tried.
     """
 
     def __init__(
@@ -55,8 +67,14 @@ class TrainingLoop:
         fabric: Fabric,
         transform: Transform | None = None,
         schedules: Mapping[str, Schedule] | None = None,
+        capture: str = "off",
     ) -> None:
-        self._fabric = fabric
+        if capture not in CAPTURE:
+            raise ValueError(f"capture={capture!r} is unknown; choose one of {', '.join(CAPTURE)}")
+        self._fabric, self._capture = fabric, capture
+        self.not_captured = _why_not(fabric, program) if capture != "off" else "capture is off"
+        if capture == "on" and self.not_captured:
+            raise CaptureError(f"steps cannot be captured: {self.not_captured}")
         self._schedules = dict(schedules or {})
         self._targets = {name: getattr(elbo, name) for name in self._schedules}
         self._transform = transform
@@ -65,6 +83,11 @@ class TrainingLoop:
         data = (x.to(fabric.device), y.to(fabric.device))
         self._batches = batches(data, batch_size, shuffle=True, generator=order)
         self.steps = len(self._batches)
+
+    def expect(self, epochs: int) -> None:
+        """Say how many epochs there will be: where capture is up to the loop, it does not pay for a few steps."""
+        if self._capture == "auto" and self.not_captured is None and epochs * self.steps < LEAST_STEPS:
+            self.not_captured = f"{epochs * self.steps} steps are too few to win by it"
 
     def epoch(self, finished: int, report: Report | None = None) -> dict[str, float]:
         """Take a step on every batch, in a new order.
@@ -111,11 +134,36 @@ class TrainingLoop:
     def _step(self, x: Tensor, y: Tensor) -> None:
         if self._transform is not None:
             x, y = self._transform(x, y)
-        loss = self._objective(x, y)
         self._optimizer.zero_grad()
-        self._fabric.backward(loss)
+        if self.not_captured is None:
+            self._replay(x, y)
+        if self.not_captured is not None:
+            self._fabric.backward(self._objective(x, y))
         self._optimizer.step()
+
+    def _replay(self, x: Tensor, y: Tensor) -> None:
+        kind = next(self._core.program.parameters()).dtype
+        x, y = (t.to(kind) if t.is_floating_point() else t for t in (x, y))
+        try:
+            self._core.replay(x, y)
+        except CaptureError as error:
+            if self._capture == "on":
+                raise CaptureError(f"{error} (capture='off')") from error
+            self.not_captured = str(error)
 
     def _means(self) -> dict[str, float]:
         means = self._core.means.compute()
         return {"train_error" if name == "error" else name: value for name, value in means.items()}
+
+
+def _why_not(fabric: Fabric, program: nn.Module) -> str | None:
+    """Say what rules out replaying steps, before anything is tried."""
+    if fabric.world_size > 1:
+        return "it runs in several processes, which exchange gradients while they are computed"
+    if fabric._precision.precision not in PLAIN_PRECISIONS:
+        return (
+            f"precision {fabric._precision.precision} casts, and may scale the loss, outside of the program"
+        )
+    if next(program.parameters(), None) is None:
+        return "the program has no parameters"
+    return None

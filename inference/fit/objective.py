@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+import torch
 from torch import Tensor, nn
 from torch.distributions import Categorical
 
-from ib_pyro.elbo import InformationBottleneckELBO, Terms
+from ib_pyro.elbo import InformationBottleneckELBO, Terms, captured
 from ib_pyro.handlers import unwrap
 from inference.fit.running_means import RunningMeans
 
@@ -28,6 +31,7 @@ class Objective(nn.Module):
         self.program = program
         self.elbo = elbo
         self.means = RunningMeans()
+        self._captured = captured(elbo, (program, program.model, program.guide), self._evaluate)
 
     def forward(self, x: Tensor, y: Tensor) -> Tensor:
         """Evaluate a batch, and add it to the means.
@@ -39,11 +43,34 @@ class Objective(nn.Module):
         Returns:
             The mean loss, a scalar with gradient.
         """
-        terms = self.elbo.terms(self.program.model, self.program.guide, x, y)
+        loss, outputs = self._evaluate(self.elbo, x, y)
+        self._add(loss, outputs, y)
+        return loss
+
+    @torch.no_grad()
+    def replay(self, x: Tensor, y: Tensor) -> None:
+        """Do the same from a recording, and accumulate the loss's gradients in the parameters.
+
+        Raises:
+            CaptureError: If the program cannot be replayed.
+        """
+        replay = self._captured.accumulate(x, y)
+        self._add(replay.loss, replay.outputs, y)
+
+    def _evaluate(
+        self, elbo: InformationBottleneckELBO, x: Tensor, y: Tensor
+    ) -> tuple[Tensor, dict[str, Any]]:
+        terms = elbo.terms(self.program.model, self.program.guide, x, y)
         # Pyro's loss is a sum over the batch, or over the whole set of which the batch stands for a share.
         loss = terms.loss / (getattr(self.program, "num_data", None) or len(x))
-        self.means.add(loss, terms, _scores(terms, y), y)
-        return loss
+        outputs: dict[str, Any] = {"distortion": terms.distortion, "rate": terms.rate}
+        outputs["total_correlation"] = terms.total_correlation
+        scores = _scores(terms, y)
+        return loss, outputs if scores is None else outputs | {"scores": scores}
+
+    def _add(self, loss: Tensor, outputs: dict[str, Any], y: Tensor) -> None:
+        scores = outputs.pop("scores", None)
+        self.means.add(loss, Terms(loss=loss, **outputs), scores, y)
 
 
 def _scores(terms: Terms, y: Tensor) -> Tensor | None:

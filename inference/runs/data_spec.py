@@ -45,6 +45,10 @@ class DataSpec:
     whiten: bool = setting(
         False, "normalise each image and whiten them all (ZCA), as the paper does CIFAR-10"
     )
+    wrong_labels: float = setting(
+        0.0,
+        "share of the training images that are given a wrong label, any other of the classes, drawn by data_seed",
+    )
     stand_in: bool = setting(
         False, "small stand-ins of the set made of scikit-learn's digits, to try a program"
     )
@@ -56,6 +60,7 @@ class DataSpec:
         for name in ("holdout", "validation_limit"):
             value = getattr(self, name)
             require(value is None or value >= 0, name, value, "not negative")
+        require(0 <= self.wrong_labels <= 1, "wrong_labels", self.wrong_labels, "within [0, 1]")
         require(0 <= self.data_seed < 2**32, "data_seed", self.data_seed, "within [0, 2**32)")
         if self.stand_in:
             require_known("stand-in", self.data, _STAND_INS)
@@ -89,6 +94,7 @@ class DataSpec:
                 seed=self.data_seed,
                 holdout=self.holdout,
                 whiten=self.whiten,
+                wrong_labels=self.wrong_labels,
                 stand_in=self.stand_in,
                 cache=cache,
             )

@@ -73,12 +73,13 @@ PROGRAMS: dict[str, Builder] = {
 }
 # Every kind of noise, and what it may be told; builders pass it on to their layers.
 NOISES: dict[str, Noise] = {
-    "information": Noise(learns=True, options=("alpha_max",)),
+    "information": Noise(learns=True, options=("alpha_max", "atom")),
     "binary": Noise(strength="drop_prob"),
     "gaussian": Noise(learns=True),
     "constant": Noise(strength="alpha"),
     "none": Noise(),
 }
+_ATOMS = ("exact", "ignore")
 _LATENTS = ("gaussian", "information")
 _ACTIVATIONS = ("relu", "softplus")
 
@@ -102,12 +103,14 @@ class ProgramSpec:
     drop_prob: float = setting(0.5, "drop probability of --dropout binary")
     alpha: float = setting(0.7, "standard deviation of the log noise of --dropout constant")
     alpha_max: float = setting(0.7, "largest standard deviation of the log noise that is learned")
+    atom: str = setting("exact", f"what a unit that is off costs: {', '.join(_ATOMS)} (as if it were on)")
 
     def __post_init__(self) -> None:
         require_known("model", self.model, PROGRAMS)
         require_known("dropout", self.dropout, NOISES)
         require_known("latent", self.latent, _LATENTS)
         require_known("activation", self.activation, _ACTIVATIONS)
+        require_known("atom", self.atom, _ATOMS)
         for name in ("hidden", "k"):
             require(getattr(self, name) >= 1, name, getattr(self, name), "at least 1")
         for name in ("fraction", "alpha", "alpha_max"):

@@ -167,6 +167,7 @@ def _fit(prepared: _Prepared, folder: RunFolder, *, resume: bool, progress: bool
         resume=resume,
         on_epoch=folder.write_metrics,
         progress=progress,
+        capture=training.capture,
     )
 
 

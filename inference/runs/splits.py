@@ -7,6 +7,8 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from ib_pyro.data import ZCA, LabelledImages, load, normalize_per_image
 from inference.runs.stand_in import stand_in as make_stand_in
 
@@ -39,6 +41,7 @@ def load_splits(
     seed: int = 0,
     holdout: int | None = None,
     whiten: bool = False,
+    wrong_labels: float = 0.0,
     stand_in: bool = False,
     cache: Path | None = None,
 ) -> Splits:
@@ -51,6 +54,7 @@ def load_splits(
         seed: Of generated sets.
         holdout: Images held out of the training pool; None for the set's own number.
         whiten: Normalise each image, and whiten all of them as the training split asks.
+        wrong_labels: Share of the training images that are given a wrong label; the other splits keep theirs.
         stand_in: Take stand-ins made of digits.
         cache: Folder that keeps the fitted whitening.
     """
@@ -66,6 +70,9 @@ def load_splits(
         # A stand-in's few images determine no covariance of 3,072 values.
         zca = None if stand_in else _whitening(name, holdout, root, seed, cache)
         parts = {split: None if part is None else _prepare(part, zca) for split, part in parts.items()}
+    train = parts["train"]
+    if wrong_labels > 0 and train is not None:
+        parts["train"] = _mislabelled(train, wrong_labels, seed)
     return Splits(**parts, source="stand-in" if stand_in else "real")
 
 
@@ -76,6 +83,16 @@ def _load(name: str, split: str, **options: Any) -> LabelledImages:
         # The limits of the splits are three settings.
         kept = "" if split == "train" else f"{split}_"
         raise ValueError(f"{kept if str(error).startswith('limit: ') else ''}{error}") from error
+
+
+def _mislabelled(data: LabelledImages, share: float, seed: int) -> LabelledImages:
+    """Give a share of the images, at random, any of the other labels."""
+    generator = torch.Generator().manual_seed(seed)
+    chosen = torch.randperm(len(data), generator=generator)[: round(share * len(data))]
+    shift = torch.randint(1, data.num_classes, (len(chosen),), generator=generator)
+    y = data.y.clone()
+    y[chosen] = (y[chosen] + shift) % data.num_classes
+    return replace(data, y=y)
 
 
 def _prepare(data: LabelledImages, zca: ZCA | None) -> LabelledImages:

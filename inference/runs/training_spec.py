@@ -31,6 +31,7 @@ SCHEDULES: dict[str, tuple[float, ...]] = {
     "authors-code": (80 / 200, 120 / 200, 160 / 200),
 }
 _OPTIMIZERS = {"adam": 1e-3, "sgd": 0.07}
+_CAPTURE = ("auto", "off", "on")
 _PRECISIONS = ("16-mixed", "32-true", "64-true", "bf16-mixed", "bf16-true")
 
 
@@ -68,6 +69,12 @@ class TrainingSpec:
     tensorboard: bool = setting(
         False, "write the metrics for TensorBoard too, into the run's folder", place=True
     )
+    capture: str = setting(
+        "auto",
+        f"replay steps from a recording of their tensor operations, with the same numbers: {', '.join(_CAPTURE)}; "
+        "auto does so for programs that can be recorded, in fits of many steps",
+        place=True,
+    )
     threads: int | None = setting(None, "CPU threads of one operation (default: PyTorch's choice)")
 
     def __post_init__(self) -> None:
@@ -75,6 +82,7 @@ class TrainingSpec:
             require_known("optimizer", self.optimizer, _OPTIMIZERS)
         require_known("schedule", self.schedule, SCHEDULES)
         require_known("precision", self.precision, _PRECISIONS)
+        require_known("capture", self.capture, _CAPTURE)
         for name in ("epochs", "batch_size", "checkpoint_every"):
             require(getattr(self, name) >= 1, name, getattr(self, name), "at least 1")
         require(self.threads is None or self.threads >= 1, "threads", self.threads, "at least 1")

@@ -113,7 +113,9 @@ def step_cost(hidden: int, *, batch_size: int = 100, steps: int = 50, blocks: in
     return StepCost(hidden, fit, by_hand, middle, (low, high))
 
 
-def _fit_block(hidden: int, x: Tensor, y: Tensor, batch_size: int) -> Callable[[], object]:
+def _fit_block(
+    hidden: int, x: Tensor, y: Tensor, batch_size: int, capture: str = "off"
+) -> Callable[[], object]:
     program = MLP(hidden=hidden)
     loop = TrainingLoop(
         program,
@@ -124,6 +126,7 @@ def _fit_block(hidden: int, x: Tensor, y: Tensor, batch_size: int) -> Callable[[
         batch_size=batch_size,
         order=torch.Generator().manual_seed(0),
         fabric=Fabric(accelerator="cpu", devices=1),
+        capture=capture,
     )
     return partial(loop.epoch, 0)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import matplotlib.pyplot as plt
@@ -18,6 +18,7 @@ __all__ = [
     "dodged",
     "draw_errors",
     "draw_means",
+    "draw_panels",
     "intervals_in_words",
     "name_ticks",
     "new_figure",
@@ -91,20 +92,47 @@ def draw_errors(
         size_name: Name of a size below its tick.
         caption: What the heading says before the numbers of images and seeds: network and data.
     """
-    figure, axes = new_figure(1, 2, width=9.5, height=4.6, sharey=True)
-    sizes = levels(rows, "size")
-    kinds = (("test_error_deterministic", "noise off (D)"), ("test_error_noisy", "one noise sample (N)"))
-    for ax, (column, title) in zip(axes, kinds, strict=True):
+    panels = {
+        "noise off (D)": (rows, "test_error_deterministic"),
+        "one noise sample (N)": (rows, "test_error_noisy"),
+    }
+    return draw_panels(panels, xlabel=xlabel, size_name=size_name, caption=caption)
+
+
+def draw_panels(
+    panels: Mapping[str, tuple[pd.DataFrame, str]],
+    *,
+    xlabel: str,
+    size_name: Callable[[float], str],
+    caption: str,
+) -> Figure:
+    """Draw errors against the size of the network, a line a method, in panels that share their axes.
+
+    Args:
+        panels: Title to rows, a row for each method, size and seed, and the error's column.
+        xlabel: What the size is.
+        size_name: Name of a size below its tick.
+        caption: What the heading says before the numbers of images and seeds: network and data.
+    """
+    figure, axes = new_figure(1, len(panels), width=1.5 + 4 * len(panels), height=4.6, sharey=True)
+    for ax, (title, (rows, column)) in zip(axes, panels.items(), strict=True):
+        sizes = levels(rows, "size")
         for place, method in enumerate(METHODS.values()):
             part = rows[rows["dropout"] == method.name]
-            groups = [100 * part[column][part["size"] == size] for size in sizes]
+            groups = {size: 100 * part[column][part["size"] == size] for size in sizes}
+            # Of a study that is not done some fits may be missing.
+            there = {size: group for size, group in groups.items() if len(group)}
             shift = 0.015 * (place - (len(METHODS) - 1) / 2)
-            draw_means(ax, dodged(sizes, shift), groups, linewidth=1.2, **method.style)
+            positions = dict(zip(sizes, dodged(sizes, shift), strict=True))
+            style = {"linewidth": 1.2, **method.style}
+            if there:
+                draw_means(ax, [positions[size] for size in there], [*there.values()], **style)
         name_ticks(ax, sizes, [size_name(size) for size in sizes])
         ax.set(xlabel=xlabel, title=title)
     axes[0].set_ylabel("test error [%]")
     # Below, since the lines may be anywhere.
     handles, labels = axes[0].get_legend_handles_labels()
     figure.legend(handles, labels, fontsize="small", loc="outside lower center", ncols=len(METHODS))
-    figure.suptitle(f"{caption}; {sizes_in_words(rows)}{intervals_in_words(rows)}", fontsize="small")
+    first = next(iter(panels.values()))[0]
+    figure.suptitle(f"{caption}; {sizes_in_words(first)}{intervals_in_words(first)}", fontsize="small")
     return figure

@@ -5,7 +5,6 @@ Softplus with the log-normal prior, as in the paper.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 from typing import Any
 
@@ -16,9 +15,11 @@ import pandas as pd
 from inference.fit.sites import sample_sites
 from inference.runs.spec import RunSpec
 from inference.studies.paper.drawing import dodged, draw_means, intervals_in_words, name_ticks, new_figure
+from inference.studies.paper.evidence import Part, between, complete_seeds, differences, every, positive
 from inference.studies.paper.figure import Figure
 from inference.studies.paper.methods import BLUE, VERMILION
 from inference.studies.paper.plan import (
+    FRESH,
     PAPER_CNN,
     PER_IMAGE,
     SMALL_CNN,
@@ -30,17 +31,14 @@ from inference.studies.paper.plan import (
     cifar_run,
 )
 from inference.studies.paper.statistics import (
-    Estimate,
     by_seed,
     common_row,
     levels,
-    mean_estimate,
     mean_of,
     size_name,
     sizes_in_words,
-    steps,
 )
-from inference.studies.paper.verdicts import Claim, Finding, all_of, basis_of, verdict, within
+from inference.studies.paper.verdicts import NOTHING, Claim, Finding, unless
 
 __all__ = ["FIGURE"]
 
@@ -49,6 +47,7 @@ Row = dict[str, Any]
 _SIZES = {
     "smoke": Size(sizes=(1 / 24, 1 / 12), betas=(3.0,), **SMOKE_CNN),
     "small": Size(sizes=(0.0625, 0.125, 0.25), betas=(0.5,), seeds=THREE, **SMALL_CNN),
+    "definitive": Size(sizes=(0.125, 0.25, 0.5), betas=(0.5,), seeds=FRESH[:5], **SMALL_CNN),
     "paper": Size(sizes=(0.25, 0.5, 0.75, 1.0), betas=(3.0,), seeds=THREE, **PAPER_CNN),
 }
 _LOOKS = ((BLUE, "o"), (VERMILION, "s"))
@@ -108,45 +107,76 @@ def draw(rows: pd.DataFrame) -> matplotlib.figure.Figure:
 
 def total_rate_is_flat(rows: pd.DataFrame) -> Finding:
     """Whether each layer's total rate grows as a small power of the number of filters."""
-    shares, sites = levels(rows, "size"), levels(rows, "site")
-    parts, exponents = [], []
-    for site in sites:
+    rows = complete_seeds(rows, ["size", "site"])
+    shares = levels(rows, "size")
+    parts: list[Part] = []
+    said = []
+    for site in levels(rows, "site"):
         series = [by_seed(group, "site_rate") for group in _by_share(rows, site)]
-        growth = np.log(series[-1][series[0].index] / series[0]) / math.log(shares[-1] / shares[0])
-        exponents.append(mean_estimate(growth, parts=len(sites)))
-        rates = ", ".join(f"{mean_of(values):,.0f}" for values in series)
-        parts.append(f"{site} {rates} (exponent {exponents[-1]})")
-    words = f"nats at {', '.join(size_name(share) for share in shares)}: {'; '.join(parts)}"
-    return Finding(words, basis_of(exponents), all_of([within(each, _FLATNESS) for each in exponents]))
+        if len(series) > 1 and _lets_through(rows):
+            table = np.log(np.stack([rates.loc[series[0].index] for rates in series]))
+            exponents = np.polyfit(np.log(shares), table, 1)[0]
+            parts += between(exponents, _FLATNESS)
+            shown = f" (exponent {positive(exponents)})"
+        else:
+            shown = ""
+        said.append(f"{site} {', '.join(f'{mean_of(values):,.0f}' for values in series)}{shown}")
+    words = f"nats at {', '.join(size_name(share) for share in shares)}: {'; '.join(said)}"
+    return _finding(words, parts, rows)
 
 
 def unit_rate_falls(rows: pd.DataFrame) -> Finding:
     """Whether the rate per unit falls as filters are added, in each layer."""
-    shares, sites = levels(rows, "size"), levels(rows, "site")
-    parts: list[str] = []
-    falls: list[Estimate] = []
-    for site in sites:
+    rows = complete_seeds(rows, ["size", "site"])
+    said: list[str] = []
+    falls: list[Part] = []
+    for site in levels(rows, "site"):
         series = [by_seed(group, "rate_per_unit") for group in _by_share(rows, site)]
-        falls += steps(series, parts=len(sites) * (len(shares) - 1))
-        parts.append(f"{site} {', '.join(f'{mean_of(values):.3f}' for values in series)}")
-    words = f"nats per unit, filters ascending: {'; '.join(parts)}"
-    return Finding(words, basis_of(falls), all_of([verdict(fall) for fall in falls]))
+        found = differences(series, log=True) if _lets_through(rows) else []
+        falls += found
+        steps = f" (each step by a factor of {_factors(found)})" if found else ""
+        said.append(f"{site} {', '.join(f'{mean_of(values):.3f}' for values in series)}{steps}")
+    return _finding(f"nats per unit, filters ascending: {'; '.join(said)}", falls, rows)
 
 
 def second_layer_lets_less_through(rows: pd.DataFrame) -> Finding:
     """Whether the second layer lets less through in total, and more per unit, at every share of the filters."""
-    shares = levels(rows, "size")
-    less: list[Estimate] = []
-    more: list[Estimate] = []
-    for first, second in zip(_by_share(rows, "z1"), _by_share(rows, "z2"), strict=True):
-        parts = 2 * len(shares)
-        less += steps([by_seed(group, "site_rate") for group in (first, second)], parts=parts)
-        more += steps([by_seed(group, "rate_per_unit") for group in (second, first)], parts=parts)
+    rows = complete_seeds(rows, ["size", "site"])
+    less: list[Part] = []
+    more: list[Part] = []
+    if _lets_through(rows):
+        for first, second in zip(_by_share(rows, "z1"), _by_share(rows, "z2"), strict=True):
+            less += differences([by_seed(group, "site_rate") for group in (first, second)], log=True)
+            more += differences([by_seed(group, "rate_per_unit") for group in (second, first)], log=True)
     words = (
-        f"by share of the filters {', '.join(size_name(share) for share in shares)}: second layer less in total by "
-        f"{', '.join(gap.text(0) for gap in less)} nats; more per unit by {', '.join(gap.text(3) for gap in more)}"
+        f"by share of the filters {', '.join(size_name(share) for share in levels(rows, 'size'))}: first layer more "
+        "in "
+        f"total by a factor of {_factors(less)}; second more per unit by a factor of {_factors(more)}"
     )
-    return Finding(words, basis_of(less), all_of([verdict(gap) for gap in [*less, *more]]))
+    return _finding(words, [*less, *more], rows)
+
+
+def _lets_through(rows: pd.DataFrame) -> bool:
+    return not rows.empty and bool((rows["site_rate"] >= NOTHING).all())
+
+
+def _finding(words: str, parts: list[Part], rows: pd.DataFrame) -> Finding:
+    silent = not rows.empty and not _lets_through(rows)
+    reason = f"; a layer lets less than {NOTHING:g} nat through" if silent else ""
+    return Finding(f"{words}{reason}", parts, unless(every(parts), reason))
+
+
+def _factors(parts: list[Part]) -> str:
+    """Differences of logarithms as factors, with their intervals."""
+    factors = []
+    for part in parts:
+        ends = (
+            ""
+            if np.isnan(part.half)
+            else f" [{np.exp(part.value - part.half):.2f}, {np.exp(part.value + part.half):.2f}]"
+        )
+        factors.append(f"{np.exp(part.value):.2f}{ends}")
+    return ", ".join(factors)
 
 
 def _by_share(rows: pd.DataFrame, site: str) -> Iterator[pd.DataFrame]:
@@ -166,19 +196,21 @@ FIGURE = Figure(
         Claim(
             words="The information that a layer lets through hardly depends on the number of filters.",
             paper="nearly flat",
-            rule=f"rate ∝ filters to an exponent within ±{_FLATNESS:g} in both layers (0: flat, 1: in proportion)",
+            rule=f"rate ∝ filters to an exponent, fitted to each seed, within ±{_FLATNESS:g} in both layers (0: "
+            "flat, 1: in "
+            "proportion), each side at 5 %",
             judge=total_rate_is_flat,
         ),
         Claim(
             words="With fewer filters each unit lets more through.",
             paper="falls with the filters",
-            rule="the rate per unit falls from share to share, in both layers",
+            rule="the log rate per unit falls from share to share, in both layers, each step at 5 %, one-sided",
             judge=unit_rate_falls,
         ),
         Claim(
             words="The second layer lets less through in total, and more per unit.",
             paper="so in the figure",
-            rule="both, at every share of the filters",
+            rule="both, at every share of the filters, log rates, each at 5 %, one-sided",
             judge=second_layer_lets_less_through,
         ),
     ),

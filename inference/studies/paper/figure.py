@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import matplotlib.figure
@@ -12,7 +12,7 @@ import pandas as pd
 from inference.names import require_known
 from inference.runs.spec import RunSpec
 from inference.studies.paper.plan import PRESETS, Load, Planned, Size
-from inference.studies.paper.verdicts import Claim
+from inference.studies.paper.verdicts import Claim, Finding
 
 __all__ = ["Figure"]
 
@@ -53,7 +53,7 @@ class Figure:
         >>> Figure(name="fig3a", title="", sizes={}, runs=list, measure=list, draw=list, claims=()).heading
         'Figure 3a'
         """
-        for start, word in (("fig", "Figure"), ("table", "Table")):
+        for start, word in (("fig", "Figure"), ("panel", "Panel"), ("table", "Table")):
             if self.name.startswith(start):
                 return f"{word} {self.name.removeprefix(start)}"
         return self.name
@@ -66,10 +66,14 @@ class Figure:
         """
         require_known("preset", preset, PRESETS)
         if preset not in self.sizes:
-            raise ValueError(
-                f"{self.name} has no preset {preset!r}: the authors published no other settings for it; use 'paper'"
-            )
+            raise ValueError(f"{self.name} has no preset {preset!r}; it has {', '.join(self.sizes)}")
         return self.sizes[preset]
+
+    def judge(self, claim: Claim, rows: pd.DataFrame) -> Finding:
+        """What its rows say of one of its claims, and how many seeds were planned."""
+        preset = rows["preset"].iloc[0] if "preset" in rows else None
+        planned = len(self.sizes[preset].seeds) if preset in self.sizes else 0
+        return replace(claim.judge(rows), planned=planned)
 
     def plan(self, preset: str, rows: pd.DataFrame | None = None) -> list[Planned]:
         """The runs at a preset, as far as the rows so far tell."""

@@ -1,4 +1,4 @@
-"""The figures by their names; a new one is a file ``fig<number>.py`` with a `FIGURE`, and nothing else."""
+"""The figures by their names; a new one is a file such as ``fig<number>.py`` with a `FIGURE`, and nothing else."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 __all__ = ["FIGURES", "figure", "figures_of"]
 
-_NAME = re.compile(r"(fig|table)\d+[a-z]?")
+_NAME = re.compile(r"(fig|panel|table)\d+[a-z]?")
 
 FIGURES = sorted(
     info.name for info in pkgutil.iter_modules([str(Path(__file__).parent)]) if _NAME.fullmatch(info.name)

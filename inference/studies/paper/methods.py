@@ -97,9 +97,15 @@ def trials_of(rows: pd.DataFrame) -> pd.DataFrame:
     return rows[rows["stage"] == "choice"] if "stage" in rows else rows.iloc[:0]
 
 
-def has_chosen(rows: pd.DataFrame, candidates: Mapping[str, Sequence[float]]) -> bool:
-    """Whether the rows hold a trial of every candidate."""
-    return len(trials_of(rows)) >= sum(len(values) for values in candidates.values())
+def has_chosen(rows: pd.DataFrame, candidates: Mapping[str, Sequence[float]], repeats: int = 1) -> bool:
+    """Whether the rows hold every trial of every candidate.
+
+    Args:
+        rows: A figure's rows.
+        candidates: What each method may choose from.
+        repeats: Trials of a candidate.
+    """
+    return len(trials_of(rows)) >= repeats * sum(len(values) for values in candidates.values())
 
 
 def chosen_options(rows: pd.DataFrame) -> dict[str, dict[str, float]]:
@@ -108,7 +114,9 @@ def chosen_options(rows: pd.DataFrame) -> dict[str, dict[str, float]]:
 
 
 def chosen_settings(rows: pd.DataFrame) -> dict[str, float]:
-    """The strength that each method chose: the one with the smallest held-out error with the noise off.
+    """The strength that each method chose: the one with the smallest mean held-out error with the noise off.
+
+    The mean is over its trials: their seeds, and their sizes where there are several.
 
     Args:
         rows: A figure's rows.
@@ -121,5 +129,6 @@ def chosen_settings(rows: pd.DataFrame) -> dict[str, float]:
     for name in METHODS:
         tried = trials[trials["dropout"] == name] if len(trials) else trials
         if len(tried):
-            chosen[name] = float(tried.loc[tried["validation_error_deterministic"].idxmin(), "setting"])
+            means = tried.groupby("setting", sort=False)["validation_error_deterministic"].mean()
+            chosen[name] = float(means.idxmin())
     return chosen

@@ -10,12 +10,14 @@ from pathlib import Path
 import pandas as pd
 
 from inference.files import write_atomically
+from inference.studies.paper.evidence import NOT, REPRODUCED
 from inference.studies.paper.figure import Figure
 from inference.studies.paper.figures import FIGURES, figure
 from inference.studies.paper.methods import METHODS, chosen_settings, trials_of
+from inference.studies.paper.plan import FRESH
 from inference.studies.paper.runner import with_numbers
 from inference.studies.paper.statistics import full_runs, levels, read_rows, size_name, sizes_in_words
-from inference.studies.paper.verdicts import NOT, REPRODUCED, Finding
+from inference.studies.paper.verdicts import Claim
 
 __all__ = ["error_table", "results_page", "write_results"]
 
@@ -30,10 +32,12 @@ figures; do not edit it.
 Errors are shares of the test images: D with the noise off and batch-norm statistics re-estimated without it, N
 with one noise sample an image. Rates are nats per sample. β × N is the paper's unit of beta: the weight of the
 rate per sample times the number of training images. No method's setting was chosen on test images; where a preset
-was revised after its results were seen, it is said below the figure. A verdict follows the rule beside it. ± is half
-of a 95 % interval; where a claim has several parts, their intervals hold jointly, and "not decided at this size"
-means that one of them contains both answers. "One fit" warns that another seed was not tried: the interval, if there
-is one, covers the choice of the test images only.
+was revised after its results were seen, it is said below the figure. A verdict follows the rule beside it, and the
+[rules for all of them](studies/paper/RULES.md), which were written before the runs of the preset `definitive`.
+Every test is one-sided, at 5 %, over the seeds; ± is half of a 90 % interval, each end of which is a one-sided 95 %
+bound. Where a claim has several parts, each must hold; it is not reproduced where one fails at 5 % divided by their
+number. "Rules made on these seeds" warns that the numbers were known when their rule was made: that is no test of a
+claim.
 """
 
 
@@ -101,7 +105,7 @@ def _summary(figures: list[Figure], rows: dict[str, pd.DataFrame]) -> str:
     lines = ["| where | claim | verdict |", "|---|---|---|"]
     for each in figures:
         for claim in each.claims:
-            word = _verdict(claim.judge(rows[each.name])) if each.name in rows else "not run"
+            word = _verdict(each, claim, rows[each.name]) if each.name in rows else "not run"
             lines.append(f"| {each.heading} | {claim.words} | {word} |")
     return "\n".join([*lines, ""])
 
@@ -114,7 +118,7 @@ def _section(shown: Figure, rows: pd.DataFrame | None, pictures: str) -> str:
         return "\n".join([*lines, "Not run yet.", "", command, ""])
     runs = rows[rows["num_train"].notna()]
     lines += [
-        f"Sizes: {_sizes(runs)}. Seeds: {', '.join(f'{seed:g}' for seed in levels(runs, 'seed'))}.",
+        f"Sizes: {_sizes(runs)}. Seeds: {_seeds(shown, rows)}.",
         "",
         command,
         "",
@@ -125,8 +129,9 @@ def _section(shown: Figure, rows: pd.DataFrame | None, pictures: str) -> str:
         "|---|---|---|---|---|---|",
     ]
     for claim in shown.claims:
-        found = claim.judge(rows)
-        cells = (claim.words, claim.paper, found.ours, found.interval, claim.rule, f"**{_verdict(found)}**")
+        found = shown.judge(claim, rows)
+        word = _verdict(shown, claim, rows)
+        cells = (claim.words, claim.paper, found.ours, found.interval, claim.rule, f"**{word}**")
         lines.append(f"| {' | '.join(cells)} |")
     remark = ["", shown.remark] if shown.remark else []
     return "\n".join([*lines, *_choices(rows), *remark, ""])
@@ -160,23 +165,41 @@ def _choices(rows: pd.DataFrame) -> list[str]:
         chosen.append(f"{name}: {METHODS[name].unit} {value:g} of {tried}")
     if not chosen:
         return []
-    second = rows[rows["stage"] == "second beta"]
+    count = (
+        len(trials.groupby(["dropout", "setting"]).size())
+        and len(trials) // trials.groupby(["dropout", "setting"]).ngroups
+    )
+    second = rows[rows["stage"].isin(["second beta", "protocol"])]
     also = "; information dropout at its chosen β and at a second one" if len(second) else ""
+    if "protocol" in set(second["stage"]):
+        also = "; with the strengths of the paper's protocol as well"
     return [
         "",
-        f"Strengths, each chosen by D on held-out images, in one short fit a candidate: {'; '.join(chosen)}. The "
+        f"Strengths, each chosen by D on held-out images, in {'one fit' if count == 1 else f'{count} fits'} a "
+        f"candidate: {'; '.join(chosen)}. The "
         "best of all strengths may lie beyond a choice at the edge of its candidates.",
         "",
         f"Test errors ± their standard error over the seeds{also}:",
         "",
-        *error_table(pd.concat([full_runs(rows), second])),
+        *error_table(
+            pd.concat([full_runs(rows), second]).drop_duplicates(["dropout", "setting", "size", "seed"])
+        ),
     ]
 
 
-def _verdict(finding: Finding) -> str:
-    """The verdict, with a word of caution where one fit stands for all that might have been."""
-    caution = " (one fit)" if "one fit" in finding.interval and finding.verdict in _DECIDED else ""
-    return f"{finding.verdict}{caution}"
+def _verdict(shown: Figure, claim: Claim, rows: pd.DataFrame) -> str:
+    """The verdict, with a word of caution where the rules were made on the seeds that it is about."""
+    verdict = shown.judge(claim, rows).verdict
+    seen = not set(levels(full_runs(rows), "seed")) <= set(FRESH)
+    return f"{verdict} (rules made on these seeds)" if seen and verdict in _DECIDED else verdict
+
+
+def _seeds(shown: Figure, rows: pd.DataFrame) -> str:
+    """The seeds, and how many were planned where some are missing."""
+    found = levels(full_runs(rows), "seed")
+    planned = len(shown.size(rows["preset"].iloc[0]).seeds)
+    short = f" ({len(found)} of {planned} planned)" if len(found) < planned else ""
+    return f"{', '.join(f'{seed:g}' for seed in found)}{short}"
 
 
 def _with_error(values: Sequence[float] | pd.Series) -> str:

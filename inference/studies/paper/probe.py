@@ -31,27 +31,28 @@ def probe_errors(
 ) -> dict[str, float]:
     """Fit a probe to the noisy representation, and another to the deterministic one, and test both.
 
-    The probe has the form of an All-CNN's own head. The noisy representation of each training image is drawn several
-    times, that of a test image once; the deterministic one has the noise off and batch norm re-estimated without it.
-    The draws are kept, on the images' device: computing them is what costs time, and a network with all of its
-    filters, 50,000 images and four draws need 10 GB.
+    The probe has the form of an All-CNN's own head. It is fitted to the held-out images, which the network has not
+    seen either, where there are some, and else to those that the network was fitted to. The noisy representation of
+    each of these images is drawn several times, that of a test image once; the deterministic one has the noise off and
+    batch norm re-estimated without it. The draws are kept, on the images' device: computing them is what costs time,
+    and a network with all of its filters, 50,000 images and four draws need 10 GB.
 
     Args:
         program: A fitted All-CNN; its parameters stay as they are.
-        splits: Images with nuisance labels.
+        splits: Images with nuisance labels; the network's own training images among them.
         epochs: Passes of the probe over all draws of the noisy representation; the other probe takes as many steps.
         batch_size: Images in a step.
-        num_draws: Draws of the noise for each training image.
+        num_draws: Draws of the noise for each image that the probe is fitted to.
         seed: Seed of noise and probe.
 
     Returns:
         ``nuisance_error_noisy`` and ``nuisance_error_deterministic``, shares of the test images.
     """
-    train, test = splits.train, splits.test
+    train, test = splits.train if splits.validation is None else splits.validation, splits.test
     draws = [_last_site(program, train.x, seed=seed + draw) for draw in range(num_draws)]
     noisy = (torch.cat(draws), _nuisance(train).repeat(num_draws))
     noisy_test = (_last_site(program, test.x, seed=seed + num_draws), _nuisance(test))
-    quiet_program = noise_off_copy(program, train.x.to(next(program.parameters())), batch_size=250)
+    quiet_program = noise_off_copy(program, splits.train.x.to(next(program.parameters())), batch_size=250)
     with noise_off():
         quiet = (_last_site(quiet_program, train.x), _nuisance(train))
         quiet_test = (_last_site(quiet_program, test.x), _nuisance(test))

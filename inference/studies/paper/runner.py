@@ -25,7 +25,13 @@ Row = dict[str, Any]
 
 
 def run_figure(
-    name: str, preset: str, place: Place, *, jobs: int = 1, console: Console | None = None
+    name: str,
+    preset: str,
+    place: Place,
+    *,
+    jobs: int = 1,
+    collect: bool = False,
+    console: Console | None = None,
 ) -> Path:
     """Do every run of a figure that is not done, and write ``<name>.csv``, ``.png`` and ``.pdf`` to ``place.out``.
 
@@ -33,6 +39,7 @@ def run_figure(
         name: A name in `inference.studies.paper.figures.FIGURES`.
         preset: ``"smoke"``, ``"small"``, ``"paper"`` or ``"code"``.
         place: Where data and runs are.
+        collect: Run nothing, and write the numbers of the runs that are done.
         jobs: Runs at a time, each in a process of its own with one thread; 1 stays in this process.
         console: Where to report; standard error by default.
 
@@ -40,20 +47,31 @@ def run_figure(
         The CSV file.
 
     Raises:
-        ValueError: If a name is unknown.
+        ValueError: If a name is unknown, or no full run of those that are to be collected is done.
     """
     asked = figure(name)
     console = console or Console(stderr=True)
     place.out.mkdir(parents=True, exist_ok=True)
     rows: dict[str, list[Row]] = {}
+    seen: set[str] = set()
+    work = partial(_collected, name, place=place, console=console)
+    if not collect:
+        work = partial(_measured, name, place=place, jobs=jobs, console=console)
     while True:
         so_far = [row for run_rows in rows.values() for row in run_rows]
         plan = asked.plan(preset, pd.DataFrame(so_far))
-        new = [planned for planned in plan if planned.key not in rows]
+        new = [planned for planned in plan if planned.key not in seen]
         if not new:
             break
-        for planned, part in _measured(name, new, place, jobs, console):
+        seen.update(planned.key for planned in new)
+        for planned, part in work(new):
             rows[planned.key] = [{**planned.labels, **row, **planned.labels} for row in part]
+    if so_far and all(row.get("stage") == "choice" for row in so_far):
+        raise ValueError(f"{name}: of preset {preset} only fits that choose a strength are done; run it on")
+    if not so_far:
+        raise ValueError(
+            f"{name}: no run of preset {preset} in {place.runs} is done yet; run it without --collect"
+        )
     path = place.out / f"{name}.csv"
     write_csv(path, [{"preset": preset, **row} for row in so_far])
     draw_figure(name, path, place.out)
@@ -93,7 +111,7 @@ def with_numbers(folder: Path) -> list[str]:
 
 
 def _measured(
-    name: str, plan: Sequence[Planned], place: Place, jobs: int, console: Console
+    name: str, plan: Sequence[Planned], *, place: Place, jobs: int, console: Console
 ) -> Iterator[tuple[Planned, list[Row]]]:
     specs = [place.here(planned.spec) for planned in plan]
     folders = dict(zip([planned.key for planned in plan], place.folders(specs), strict=True))
@@ -111,6 +129,18 @@ def _measured(
         clock.finished(folder)
     for planned in plan:
         yield planned, read_json(folders[planned.key] / f"{name}.json")["rows"]
+
+
+def _collected(
+    name: str, plan: Sequence[Planned], *, place: Place, console: Console
+) -> Iterator[tuple[Planned, list[Row]]]:
+    """What was measured of the runs that are done."""
+    folders = place.folders([place.here(planned.spec) for planned in plan])
+    done = [(each, folder / f"{name}.json") for each, folder in zip(plan, folders, strict=True)]
+    done = [(planned, path) for planned, path in done if path.exists()]
+    console.print(f"{name}: {len(done)} of {len(plan)} runs are done", highlight=False, soft_wrap=True)
+    for planned, path in done:
+        yield planned, read_json(path)["rows"]
 
 
 def measure_run(name: str, job: tuple[RunSpec, Path], *, place: Place, progress: bool = False) -> list[Row]:

@@ -8,32 +8,28 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
-from scipy.stats import norm, ttest_ind, tukey_hsd
+from scipy.stats import norm, ttest_ind
 from scipy.stats import t as student_t
 
 from inference.runs.spec import RunSpec
 
 __all__ = [
     "Estimate",
-    "all_gaps",
     "by_seed",
     "common_row",
     "error_gap",
     "full_runs",
     "interval",
     "levels",
-    "mean_estimate",
     "mean_of",
     "read_rows",
     "size_name",
     "sizes_in_words",
-    "steps",
 ]
 
 # What every figure's CSV says of a run.
@@ -151,17 +147,6 @@ def interval(values: Sequence[float] | pd.Series, confidence: float = 0.95) -> t
     return float(data.mean()), float(half)
 
 
-def mean_estimate(values: Sequence[float] | pd.Series, *, parts: int = 1) -> Estimate:
-    """Mean of a number that every seed has one of, with Student's 95 % interval.
-
-    Args:
-        values: A value a seed.
-        parts: Number of estimates that a claim rests on; their intervals hold jointly (Bonferroni).
-    """
-    mean, half = interval(values, 1 - 0.05 / parts)
-    return Estimate(mean, half, "one fit each" if len(values) == 1 else f"{len(values)} seeds")
-
-
 def error_gap(more: pd.DataFrame, less: pd.DataFrame, column: str, *, parts: int = 1) -> Estimate:
     """How much larger one group's error is than another's, in percentage points.
 
@@ -187,46 +172,6 @@ def error_gap(more: pd.DataFrame, less: pd.DataFrame, column: str, *, parts: int
     variance = sum(row[column] * (1 - row[column]) / row["num_test"] for row in firsts)
     half = 100 * float(norm.ppf(0.5 + level / 2)) * math.sqrt(variance)
     return Estimate(value, half, "test images, one fit each")
-
-
-def all_gaps(groups: Sequence[pd.DataFrame], column: str) -> dict[tuple[int, int], Estimate]:
-    """How much larger the error of each group is than that of each other, in percentage points.
-
-    The intervals hold jointly: those of Games and Howell over the seeds, whose spread may differ from group to group,
-    or, of single fits, Bonferroni's over the test images.
-
-    Args:
-        groups: Rows of each group, a row a seed.
-        column: An error, as a share.
-    """
-    pairs = [(i, j) for i in range(len(groups)) for j in range(len(groups)) if i != j]
-    if min(map(len, groups)) == 1:
-        return {(i, j): error_gap(groups[i], groups[j], column, parts=len(pairs) // 2 or 1) for i, j in pairs}
-    errors = [100 * rows[column].to_numpy() for rows in groups]
-    found = tukey_hsd(*errors, equal_var=False).confidence_interval(0.95)
-    seeds = f"{min(map(len, errors))} seeds"
-    return {
-        (i, j): Estimate(
-            float(found.low[i, j] + found.high[i, j]) / 2,
-            float(found.high[i, j] - found.low[i, j]) / 2,
-            seeds,
-        )
-        for i, j in pairs
-    }
-
-
-def steps(series: Sequence[pd.Series], *, parts: int) -> list[Estimate]:
-    """By how much a number falls from each point of a series to the next, seed by seed.
-
-    Args:
-        series: The number of each seed, at each point.
-        parts: Number of steps that a claim rests on; their intervals hold jointly.
-    """
-    found = []
-    for first, second in pairwise(series):
-        seeds = first.index[first.index.isin(second.index)]
-        found.append(mean_estimate(first[seeds] - second[seeds], parts=parts))
-    return found
 
 
 def size_name(size: float) -> str:

@@ -13,9 +13,10 @@ import pandas as pd
 
 from inference.runs.spec import RunSpec
 from inference.studies.paper.drawing import draw_means, intervals_in_words, new_figure
+from inference.studies.paper.evidence import MIN_SEEDS, Part, between, complete_seeds, every, positive
 from inference.studies.paper.figure import Figure
 from inference.studies.paper.methods import BLUE, VERMILION
-from inference.studies.paper.plan import THREE, Load, Planned, Size, paper_run
+from inference.studies.paper.plan import FRESH, THREE, Load, Planned, Size, paper_run
 from inference.studies.paper.statistics import (
     by_seed,
     common_row,
@@ -23,9 +24,8 @@ from inference.studies.paper.statistics import (
     levels,
     mean_of,
     sizes_in_words,
-    steps,
 )
-from inference.studies.paper.verdicts import Claim, Finding, all_of, basis_of, within
+from inference.studies.paper.verdicts import Claim, Finding
 
 __all__ = ["FIGURE"]
 
@@ -34,6 +34,16 @@ Row = dict[str, Any]
 _SIZES = {
     "smoke": Size(sizes=(1, 2), epochs=1, lr=1e-3, batch_size=50, train_images=100, test_images=50),
     "small": Size(sizes=(1, 2, 3), epochs=30, drops=(24,), lr=1e-3, batch_size=128, train_images=10_000),
+    "definitive": Size(
+        sizes=(1, 2, 3),
+        seeds=FRESH[:3],
+        once=(2, 3),
+        epochs=100,
+        drops=(60, 90),
+        lr=1e-3,
+        batch_size=256,
+        holdout=0,
+    ),
     "paper": Size(
         sizes=(1, 2, 3), seeds=THREE, epochs=300, drops=(30, 120), lr=1e-3, batch_size=256, holdout=0
     ),
@@ -42,21 +52,22 @@ _LOOKS: dict[str, dict[str, Any]] = {
     "gaussian": {"label": "Gaussian", "color": VERMILION, "marker": "s"},
     "information": {"label": "information dropout", "color": BLUE, "marker": "o"},
 }
-# The bounds that the paper prints for k = 1.
-_PAPER = {"gaussian": -98.8, "information": -100.0}
+# The bounds that the paper prints for k = 1, 2 and 3.
+_PAPER = {"gaussian": (-98.8, -99.0, -98.7), "information": (-100.0, -99.1, -99.1)}
 # Largest distance of two bounds that are about the same, in nats per image.
 _CLOSE = 2.0
 
 
 def runs(size: Size, _rows: pd.DataFrame) -> list[Planned]:
-    """A fit for each latent, size k and seed."""
+    """A fit for each latent, size k and seed; then one of each size of which one is enough."""
     options = {"model": "vae", "data": "mnist", "beta": 1.0, "optimizer": "adam"}
     # What the table shows is the bound of one draw.
     options |= {"num_samples": 1, "num_importance_samples": 0}
+    cases = [(k, seed) for seed in size.seeds for k in size.sizes if k not in size.once]
+    cases += [(k, size.seeds[0]) for k in size.once]
     return [
         Planned(paper_run(size, k=int(k), latent=latent, seed=seed, **options))
-        for seed in size.seeds
-        for k in size.sizes
+        for k, seed in cases
         for latent in _LOOKS
     ]
 
@@ -77,9 +88,11 @@ def draw(rows: pd.DataFrame) -> matplotlib.figure.Figure:
         draw_means(right, [k + shift for k in sizes], groups, **look)
         printed = {"color": look["color"], "marker": look["marker"], "markerfacecolor": "white"}
         label = f"{look['label']}, paper"
-        right.plot([1 + shift], [_PAPER[latent]], linestyle="none", label=label, **printed)
-        paper = {1: f"{_PAPER[latent]:.1f}"}
-        cells += [[_cell(group) for group in groups], [paper.get(k, "–") for k in sizes]]
+        bounds = dict(enumerate(_PAPER[latent], start=1))
+        right.plot(
+            [k + shift for k in sizes], [bounds[k] for k in sizes], linestyle="none", label=label, **printed
+        )
+        cells += [[_cell(group) for group in groups], [f"{bounds[k]:.1f}" for k in sizes]]
     left.axis("off")
     names = [name for look in _LOOKS.values() for name in (look["label"], "   paper")]
     table = left.table(
@@ -100,17 +113,23 @@ def draw(rows: pd.DataFrame) -> matplotlib.figure.Figure:
 
 
 def bounds_are_close(rows: pd.DataFrame) -> Finding:
-    """Whether the two bounds are close at every size."""
-    sizes = levels(rows, "size")
-    parts, gaps = [], []
-    for k in sizes:
-        at_size = rows[rows["size"] == k]
-        pair = [by_seed(at_size[at_size["latent"] == name], "bound") for name in _LOOKS]
-        gaps += steps(pair, parts=len(sizes))
-        gaussian, information = (mean_of(bounds) for bounds in pair)
-        parts.append(f"k = {k:g}: {gaussian:.2f} and {information:.2f}, Gaussian higher by {gaps[-1]}")
-    words = f"Gaussian and information [nats per image]: {'; '.join(parts)}"
-    return Finding(words, basis_of(gaps), all_of([within(gap, _CLOSE) for gap in gaps]))
+    """Whether the two bounds are close at every size that has enough seeds."""
+    judged: list[Part] = []
+    told: list[Part] = []
+    said = []
+    for k in levels(rows, "size"):
+        at_size = complete_seeds(rows[rows["size"] == k], ["latent"])
+        gaussian, information = (by_seed(at_size[at_size["latent"] == name], "bound") for name in _LOOKS)
+        if at_size.empty or information.empty:
+            continue
+        gap = gaussian - information
+        (told if len(gap) < MIN_SEEDS else judged).extend(between(gap, _CLOSE))
+        said.append(
+            f"k = {k:g}: {mean_of(gaussian):.2f} and {mean_of(information):.2f}, Gaussian higher by {positive(gap)} "
+            f"({len(gap)} seed{'s' if len(gap) > 1 else ''})"
+        )
+    words = f"Gaussian and information [nats per image]: {'; '.join(said)}"
+    return Finding(words, judged or told, every(judged or told))
 
 
 def _cell(bounds: pd.Series) -> str:
@@ -133,8 +152,9 @@ FIGURE = Figure(
     claims=(
         Claim(
             words="A VAE with information dropout has about the bound of one with Gaussian latents, at every size.",
-            paper="comparable bounds, k = 1, 2, 3; at k = 1 -98.8 (Gaussian) and -100.0",
-            rule="bounds within 2 nats of each other at every k, with their intervals",
+            paper="-98.8 (Gaussian) and -100.0 at k = 1, -99.0 and -99.1 at k = 2, -98.7 and -99.1 at k = 3",
+            rule=f"bounds within {_CLOSE:g} nats of each other, each side at 5 %, at every k of at least {MIN_SEEDS} "
+            "seeds",
             judge=bounds_are_close,
         ),
     ),

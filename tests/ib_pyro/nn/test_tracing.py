@@ -68,6 +68,17 @@ def test_compiled_objective(kind):
     )
 
 
+@pytest.mark.slow
+def test_compiled_objective_and_prediction_ahead_of_time(program):
+    loss = InformationBottleneckELBO(0.1)(program.model, program.guide)
+    value = seeded(torch.compile(loss, backend="aot_eager"), X, Y)
+    value.backward()
+    torch.testing.assert_close(value, seeded(loss, X, Y))
+    for backend in ("eager", "aot_eager"):
+        predict = torch.compile(program.predict, backend=backend)
+        torch.testing.assert_close(seeded(predict, X), seeded(program.predict, X))
+
+
 @pytest.mark.parametrize("strict", [False, True])
 def test_exported_network(program, strict):
     network = nn.Sequential(program.encoder, program.decoder)

@@ -45,6 +45,7 @@ def test_the_kinds_of_noise_are_those_of_the_networks_with_the_options_of_their_
         ),
         ({"model": "mlp", "dropout": "binary", "drop_prob": 0.1}, lambda p: p.encoder.z1.drop_prob == 0.1),
         ({"model": "mlp", "alpha_max": 0.9}, lambda p: p.encoder.z3.alpha_max == 0.9),
+        ({"model": "mlp", "atom": "ignore"}, lambda p: p.encoder.z3.atom == "ignore"),
         ({"model": "mlp", "activation": "softplus"}, lambda p: hasattr(p.encoder.z1, "prior_loc")),
         ({"model": "all-cnn-32", "fraction": 1 / 48}, lambda p: p.encoder.z1.features[0].out_channels == 2),
         ({"model": "all-cnn-96", "fraction": 1 / 16}, lambda p: p.encoder.z1.features[0].out_channels == 2),
@@ -80,7 +81,7 @@ def test_an_option_without_effect_is_refused(settings, message):
 def test_an_option_that_the_builder_does_not_take_is_named(monkeypatch):
     monkeypatch.setitem(program_spec.PROGRAMS, "linear", Builder("torch.nn:Linear", ("hidden", "dropout")))
     with pytest.raises(
-        ValueError, match=r"torch.nn:Linear has no hidden, dropout, alpha_max; its options are"
+        ValueError, match=r"torch.nn:Linear has no hidden, dropout, alpha_max, atom; its options are"
     ):
         ProgramSpec(model="linear").build((1, 4, 4), 3)
 

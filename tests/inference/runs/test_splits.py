@@ -1,5 +1,7 @@
 """Preparation of the images: per-image normalisation, then a whitening of the training split's, where it is asked."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -114,3 +116,25 @@ def test_stand_ins_are_normalised_image_by_image_and_only_when_asked():
             std, mean = torch.std_mean(part.x, dim=(1, 2, 3))
             assert torch.allclose(mean, torch.zeros(()), atol=1e-5) == whiten
             assert torch.allclose(std, torch.ones(()), atol=1e-5) == whiten
+
+
+@pytest.mark.parametrize("share", [0.0, 0.4, 1.0])
+def test_wrong_labels_are_wrong_and_of_the_training_images_alone(sets, load, share):
+    classes = tuple("abcde")
+    sets = {
+        split: replace(part, y=torch.arange(len(part)) % 5, classes=classes) for split, part in sets.items()
+    }
+    found = load(sets, whiten=False, wrong_labels=share)
+    wrong = found.train.y != sets["train"].y
+    assert wrong.sum() == share * SIZES["train"]
+    assert torch.equal(found.validation.y, sets["validation"].y)
+    assert torch.equal(found.test.y, sets["test"].y)
+    assert torch.equal(found.train.x, sets["train"].x)
+    if share == 1.0:
+        # Each of the four other labels as often as another, to five standard errors.
+        shift = (found.train.y - sets["train"].y) % 5
+        assert all(abs(int((shift == k).sum()) - 100) < 5 * 75**0.5 for k in range(1, 5))
+    if share == 0.4:
+        assert torch.equal(load(sets, whiten=False, wrong_labels=share).train.y, found.train.y)
+        other = load(sets, whiten=False, wrong_labels=share, data_seed=1).train.y
+        assert not torch.equal(other, found.train.y)

@@ -6,7 +6,7 @@ from importlib import import_module
 import pytest
 
 
-@pytest.mark.parametrize("name", ["drawing", "figure", "information_maps", "statistics", "verdicts"])
+@pytest.mark.parametrize("name", ["drawing", "evidence", "figure", "information_maps", "statistics"])
 def test_examples_hold(name: str) -> None:
     results = doctest.testmod(import_module(f"inference.studies.paper.{name}"))
     assert results.attempted > 0

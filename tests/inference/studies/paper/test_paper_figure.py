@@ -22,12 +22,16 @@ def test_a_figure_is_whole(name):
     assert found.name == name
     assert found.title
     assert found.claims
-    assert {"smoke", "small", "paper"} <= set(found.sizes) <= set(PRESETS)
+    # What is ours and not the paper's has no preset of the paper.
+    needed = (
+        {"smoke", "definitive"} if name.startswith("panel") else {"smoke", "small", "definitive", "paper"}
+    )
+    assert needed <= set(found.sizes) <= set(PRESETS)
     assert [len(found.plan(preset)) > 0 for preset in found.sizes]
 
 
 def test_names_are_those_of_the_papers_order():
-    assert FIGURES == ["fig1", "fig2", "fig3a", "fig3b", "fig4", "fig5", "fig6", "table1"]
+    assert FIGURES == ["fig1", "fig2", "fig3a", "fig3b", "fig4", "fig5", "fig6", "panel1", "table1"]
     assert [figure(name).heading for name in ("fig3a", "table1")] == ["Figure 3a", "Table 1"]
     with pytest.raises(ValueError, match="unknown figure 'fig33'; nearest: fig3"):
         figure("fig33")
@@ -58,7 +62,7 @@ MINE = Figure(
             words="There are two widths.",
             paper="no claim",
             rule="two",
-            judge=lambda rows: Finding(f"{len(levels(rows, 'size'))}", "none", "reproduced"),
+            judge=lambda rows: Finding(f"{len(levels(rows, 'size'))}", [], "reproduced"),
         ),
     ),
     remark="It is ours.",
@@ -79,7 +83,7 @@ def test_a_new_figure_is_run_drawn_and_judged_without_another_change(tmp_path, m
     assert (tmp_path / "fig9.png").exists()
     text = page.results_page({"fig9": runner.read_rows(path)}, pictures="figures")
     assert "## Figure 9: a figure of a user's own" in text
-    assert "| There are two widths. | no claim | 2 | none | two | **reproduced** |\n\nIt is ours." in text
+    assert "two | **reproduced (rules made on these seeds)** |\n\nIt is ours." in text
     capsys.readouterr()
 
 

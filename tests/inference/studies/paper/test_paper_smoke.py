@@ -1,6 +1,7 @@
 """All eight figures and tables at the smallest preset: numbers, pictures, the page, and resumption."""
 
 import io
+import shutil
 from pathlib import Path
 
 import pytest
@@ -8,7 +9,7 @@ from rich.console import Console
 
 from inference.cli import main
 from inference.studies.paper import runner
-from inference.studies.paper.figures import FIGURES
+from inference.studies.paper.figures import FIGURES, figure
 from inference.studies.paper.page import results_page
 from inference.studies.paper.place import Place
 from inference.studies.paper.runner import draw_figure, run_figure
@@ -90,3 +91,26 @@ def test_presets_beyond_smoke_need_real_images(monkeypatch, capsys):
 def test_a_misspelt_figure_is_an_error_with_the_nearest_names(capsys):
     assert main(["paper", "fig33"]) == 2
     assert "fig3a" in capsys.readouterr().err
+
+
+def test_what_is_done_is_collected_and_the_rest_is_left_out(place, tmp_path):
+    whole = read_rows(numbers_of("fig6", place))
+    part = Place(tmp_path)
+    with pytest.raises(ValueError, match="no run of preset smoke"):
+        run_figure("fig6", "smoke", part, collect=True, console=Console(file=io.StringIO()))
+    done = sorted(path.parent for path in place.runs.glob("*/fig6.json"))[0]
+    shutil.copytree(done, part.runs / done.name)
+    found = run_figure("fig6", "smoke", part, collect=True, console=Console(file=io.StringIO()))
+    assert 0 < len(read_rows(found)) < len(whole)
+    assert len(list(part.runs.iterdir())) == 1
+
+
+def test_fits_that_wait_for_a_choice_are_not_collected_before_it(place, tmp_path):
+    numbers_of("fig3a", place)
+    part = Place(tmp_path)
+    trials = {planned.spec for planned in figure("fig3a").plan("smoke")}
+    for folder in part.folders([part.here(spec) for spec in trials]):
+        shutil.copytree(place.runs / folder.name, folder)
+    with pytest.raises(ValueError, match="only fits that choose"):
+        run_figure("fig3a", "smoke", part, collect=True, console=Console(file=io.StringIO()))
+    assert len(list(part.runs.iterdir())) == len(trials)
