@@ -21,6 +21,7 @@ PROGRAMS = [page for page in PAGES if page.is_file() and "```python" in page.rea
 # Pages are named after their module, but for these.
 SHARED_PAGES = {
     "bottleneck": "program",
+    "choices": "checks",
     "dependence": "traces",
     "handlers": "program",
     "likelihoods": "program",

@@ -116,7 +116,7 @@ def test_folder_of_something_else_is_refused(quick: Quick) -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"data": "digitz"}, "unknown data set 'digitz'; nearest: digits"),
+        ({"data": "digitz"}, "data set 'digitz' is unknown; did you mean 'digits'"),
         ({"data": "mnist", "data_root": None}, "--data-root"),
         ({"batch_size": 199}, "a batch of a single sample"),
         ({"limit": 5000}, "--limit: 5000"),
