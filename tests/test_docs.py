@@ -27,6 +27,7 @@ SHARED_PAGES = {
     "likelihoods": "program",
     "parameters": "program",
     "particles": "program",
+    "provenance": "files",
     "sites": "traces",
 }
 MODULES = [info.name for info in pkgutil.iter_modules(ib_pyro.__path__) if not info.name.startswith("_")]

@@ -34,6 +34,7 @@ def test_folder_tells_everything(quick: Quick) -> None:
     assert names == {"config.json", "metrics.csv", "checkpoint.pt", "result.json"}
     told = json.loads((job.out / "config.json").read_text())
     assert RunFolder(job.out).spec() == job.spec
+    assert set(told["versions"]) == {"python", "ib-pyro", "torch", "pyro-ppl", "lightning", "numpy"}
     assert told["versions"]["torch"] == torch.__version__.split("+")[0]
     assert (told["beta"], told["beta_paper"], told["num_train"]) == (1 / 200, 1.0, 200)
     assert told["lr_drops"] == [2]
