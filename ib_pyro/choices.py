@@ -2,14 +2,11 @@
 
 from collections.abc import Collection, Set
 from difflib import SequenceMatcher
-from typing import TypeVar
 
 __all__ = ["require_known"]
 
-Name = TypeVar("Name")
 
-
-def require_known(kind: str, name: Name, known: Collection[str], *, otherwise: str = "") -> Name:
+def require_known(kind: str, name: str, known: Collection[str], *, otherwise: str = "") -> str:
     """Return ``name`` if it is known, and say the nearest ones and all there are if it is not.
 
     Args:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from ib_pyro._version import __version__
 
 if TYPE_CHECKING:
-    from ib_pyro.elbo.weights import Weight
+    from torch import Tensor
 
 __all__ = ["beta_attributes", "revision", "version_attributes", "versions"]
 
@@ -52,7 +52,9 @@ def version_attributes() -> dict[str, str]:
     }
 
 
-def beta_attributes(beta: "Weight | None", num_data: int | None) -> dict[str, Any]:
+def beta_attributes(
+    beta: "float | Tensor | Mapping[str, float | Tensor] | None", num_data: int | None
+) -> dict[str, Any]:
     """Return beta per sample in nats, and ``beta_paper = beta * num_data`` where that is known.
 
     Args:
