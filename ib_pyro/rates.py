@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from ib_pyro.choices import require_known
 from ib_pyro.precision import raised
 
 __all__ = [
@@ -128,8 +129,7 @@ def gaussian_log_uniform_rate(
     Raises:
         ValueError: If the approximation is unknown.
     """
-    if approximation not in ("molchanov", "kingma"):
-        raise ValueError(f"approximation={approximation!r} is unknown; choose 'molchanov' or 'kingma'")
+    require_known("approximation=", approximation, ("molchanov", "kingma"))
     dtype, alpha = _with_constant(alpha, log_c)
     log_alpha = alpha.log()
     offset = LOG_UNIFORM_GAUSSIAN_LOG_C - log_c

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import pickle
-import uuid
 import warnings
 from collections.abc import Callable
 from pathlib import Path
 
 import torch
 from torch import Tensor
+
+from ib_pyro.files import written_whole
 
 __all__ = ["cached", "fingerprint", "save_atomically"]
 
@@ -38,13 +39,8 @@ def save_atomically(content: dict[str, Tensor], path: Path) -> None:
         OSError: If the folder cannot be written.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}-{uuid.uuid4().hex}")
-    try:
-        with temporary.open("xb") as file:
-            torch.save(content, file)
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with written_whole(path) as partial, partial.open("xb") as file:
+        torch.save(content, file)
 
 
 def cached(

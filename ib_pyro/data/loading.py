@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -10,6 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from ib_pyro.choices import require_known
 from ib_pyro.data.cifar import cifar10_pool
 from ib_pyro.data.cluttered import cluttered_mnist_pool
 from ib_pyro.data.digits import digits_pool
@@ -100,8 +100,8 @@ def load(
         >>> len(load("digits", "train", holdout=0)), len(load("digits", "validation", limit=100))
         (1437, 100)
     """
-    dataset = _DATASETS[_known("name", name, DATASETS)]
-    _known("split", split, SPLITS)
+    dataset = _DATASETS[require_known("name:", name, DATASETS)]
+    require_known("split:", split, SPLITS)
     request = Request(
         name,
         "test" if split == "test" else "train",
@@ -116,14 +116,6 @@ def load(
     if len(index) == 0:
         raise ValueError(f"holdout: 0 leaves no {split} images of {name!r}; give at least 1")
     return pool.take(index if limit is None else _limit(pool.y, index, limit, split, seed))
-
-
-def _known(argument: str, value: str, choices: tuple[str, ...]) -> str:
-    if value not in choices:
-        near = difflib.get_close_matches(str(value).lower(), choices, n=2, cutoff=0.4)
-        hint = f"did you mean {' or '.join(map(repr, near))}? " if near else ""
-        raise ValueError(f"{argument}: unknown {value!r}; {hint}It is one of {', '.join(choices)}")
-    return value
 
 
 def _split(y: Tensor, split: str, holdout: int) -> Tensor:

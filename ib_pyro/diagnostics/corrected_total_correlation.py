@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from ib_pyro.choices import require_known
 from ib_pyro.information import gaussian_total_correlation, gaussian_total_correlation_null
 
 __all__ = ["TotalCorrelation", "total_correlation"]
@@ -58,8 +59,7 @@ def total_correlation(z: Tensor, method: str = "gaussian") -> TotalCorrelation:
         >>> round(total_correlation(z).estimate, 4)
         0.5108
     """
-    if method != "gaussian":
-        raise ValueError(f"unknown method {method!r}; choose 'gaussian'")
+    require_known("method=", method, ("gaussian",))
     units = _varying_units(z)
     n, d = units.shape
     if d >= n:

@@ -1,17 +1,13 @@
-"""The file of an export: its format, its size, and that it is there whole or not at all."""
+"""The file of an export: its format, its size, and whether it can be written."""
 
-import os
 import shutil
-import tempfile
 import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 from ib_pyro.export.netcdf_store import NetCDFStore
 from ib_pyro.export.zarr_store import ZarrStore
 
-__all__ = ["FileStore", "announce_size", "check_path", "store_for", "written_whole"]
+__all__ = ["FileStore", "announce_size", "check_path", "store_for"]
 
 FileStore = type[ZarrStore] | type[NetCDFStore]
 STORES: tuple[FileStore, ...] = (ZarrStore, NetCDFStore)
@@ -77,20 +73,3 @@ def announce_size(num_bytes: int, path: Path | None) -> None:
             else "held in memory; path= streams them to a file"
         )
         warnings.warn(f"{size} of arrays will be {where}; {advice}", stacklevel=3)
-
-
-@contextmanager
-def written_whole(path: Path) -> Iterator[Path]:
-    """Give a path to write to beside ``path``, and move it there once all is written.
-
-    If writing fails nothing is left behind; if the process dies, a hidden ``.partial`` folder is.
-    """
-    folder = Path(tempfile.mkdtemp(prefix=f".{path.name}.partial-", dir=path.absolute().parent))
-    try:
-        yield folder / path.name
-        if path.is_dir():
-            # A folder does not replace another; the old one goes with the temporary folder.
-            os.replace(path, folder / "replaced")
-        os.replace(folder / path.name, path)
-    finally:
-        shutil.rmtree(folder)

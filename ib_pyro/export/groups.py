@@ -2,8 +2,9 @@
 
 from collections.abc import Iterable
 
+from ib_pyro.choices import require_known
 from ib_pyro.export.draws import Draw
-from ib_pyro.export.names import check_unique, nearest
+from ib_pyro.export.names import check_unique
 
 __all__ = ["GROUPS", "PRIOR_GROUPS", "check_groups", "resolve_groups", "resolve_sites"]
 
@@ -45,7 +46,7 @@ def check_groups(groups: Iterable[str] | None) -> frozenset[str]:
     check_unique(named, "groups")
     wanted = frozenset(named)
     for group in sorted(wanted - set(GROUPS)):
-        raise ValueError(f"groups: {group!r} is unknown; did you mean {nearest(group, GROUPS)}?")
+        require_known("groups:", group, GROUPS)
     if not wanted:
         raise ValueError(f"groups is empty; name some of {', '.join(GROUPS)}, or leave it out for all")
     return wanted
@@ -86,6 +87,5 @@ def resolve_sites(sites: Iterable[str] | None, draw: Draw) -> frozenset[str]:
     wanted = [sites] if isinstance(sites, str) else list(sites)
     check_unique(wanted, "sites")
     for site in wanted:
-        if site not in known:
-            raise ValueError(f"sites: the program has no latent site {site!r}; it has {nearest(site, known)}")
+        require_known("sites: latent site", site, known)
     return frozenset(wanted)

@@ -12,8 +12,8 @@ from ib_pyro.elbo.weights import Weight
 from ib_pyro.export.inputs import Argument, Rows, resolve_inputs
 from ib_pyro.export.prepare import Wishes, check_wishes, prepare
 from ib_pyro.export.program import resolve_program, seeded, warn_if_batch_norm_trains
-from ib_pyro.export.provenance import beta_attributes, version_attributes
 from ib_pyro.export.types import InferenceTree, ProgramLike
+from ib_pyro.provenance import beta_attributes, version_attributes
 
 __all__ = ["to_arviz"]
 

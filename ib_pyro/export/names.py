@@ -1,11 +1,10 @@
 """Names that a result can hold: those that memory, netCDF and Zarr all take, each of one thing."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from difflib import get_close_matches
 
 from ib_pyro.export.record import Record
 
-__all__ = ["DRAW_DIMS", "check_dimensions", "check_name", "check_unique", "check_variables", "nearest"]
+__all__ = ["DRAW_DIMS", "check_dimensions", "check_name", "check_unique", "check_variables"]
 
 DRAW_DIMS = ("chain", "draw")
 NETCDF_PREFIX = "_nc4_non_coord_"  # with which h5netcdf marks its own
@@ -97,10 +96,3 @@ def check_unique(names: Iterable[str], argument: str) -> None:
         if name in seen:
             raise ValueError(f"{argument}: {name!r} is named twice; name each once")
         seen.add(name)
-
-
-def nearest(name: str, known: Iterable[str]) -> str:
-    """Return the known names that are most like one, or all of them, for an error."""
-    names = list(known)
-    near = get_close_matches(name, names) or names
-    return " or ".join(map(repr, near)) or "none"

@@ -7,12 +7,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ib_pyro.choices import require_known
 from ib_pyro.export.dimensions import Dimensions, find_plate
 from ib_pyro.export.draws import Draw, Sampler
 from ib_pyro.export.groups import PRIOR_GROUPS, check_groups, resolve_groups, resolve_sites
 from ib_pyro.export.inputs import Inputs
 from ib_pyro.export.layout import ArraySpec, rows_per_batch
-from ib_pyro.export.names import check_dimensions, check_name, nearest
+from ib_pyro.export.names import check_dimensions, check_name
 from ib_pyro.export.program import Program
 from ib_pyro.export.quantities import Reader
 from ib_pyro.export.record import Quantity
@@ -105,8 +106,7 @@ def _dimensions(draw: Draw, plate: str | None, wishes: Wishes) -> Dimensions:
     check_dimensions(wishes.data_dim, plate, plates, wishes.dims)
     known = {*draw.model, *draw.latent, "index", *wishes.constant_data}
     for site in wishes.dims:
-        if site not in known:
-            raise ValueError(f"dims: the program has no site {site!r}; it has {nearest(site, sorted(known))}")
+        require_known("dims: site", site, known)
     return Dimensions(plate, wishes.data_dim, wishes.dims, plates)
 
 

@@ -4,12 +4,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ib_pyro.export.file import store_for, written_whole
+from ib_pyro.export.file import store_for
 from ib_pyro.export.layout import ArraySpec
 from ib_pyro.export.memory_store import MemoryStore
 from ib_pyro.export.run import Export
 from ib_pyro.export.tree import as_arviz, open_arviz, skeleton
 from ib_pyro.export.types import InferenceTree
+from ib_pyro.files import written_whole
 
 __all__ = ["to_file", "to_memory"]
 

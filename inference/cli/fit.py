@@ -6,8 +6,8 @@ from argparse import ArgumentTypeError, Namespace
 from pathlib import Path
 from typing import Any
 
+from ib_pyro.choices import require_known
 from inference.cli.arguments import Parser, add_settings, setting_reader
-from inference.names import require_known
 from inference.runs.settings import flag
 from inference.runs.spec import RunSpec, entries
 

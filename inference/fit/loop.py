@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from ib_pyro.capture import CaptureError
+from ib_pyro.choices import require_known
 from ib_pyro.data import batches
 from ib_pyro.elbo import InformationBottleneckELBO
 from inference.fit.lagrangian import Schedule
@@ -69,8 +70,7 @@ class TrainingLoop:
         schedules: Mapping[str, Schedule] | None = None,
         capture: str = "off",
     ) -> None:
-        if capture not in CAPTURE:
-            raise ValueError(f"capture={capture!r} is unknown; choose one of {', '.join(CAPTURE)}")
+        require_known("capture", capture, CAPTURE)
         self._fabric, self._capture = fabric, capture
         self.not_captured = _why_not(fabric, program) if capture != "off" else "capture is off"
         if capture == "on" and self.not_captured:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from inference.names import require_known
+from ib_pyro.choices import require_known
 from inference.runs.settings import flag, require, setting
 
 if TYPE_CHECKING:

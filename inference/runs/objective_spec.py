@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from inference.names import require_known
+from ib_pyro.choices import require_known
 from inference.runs.settings import SiteValues, flag, require, setting, written
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from inference.names import require_known
+from ib_pyro.choices import require_known
 from inference.runs.settings import flag, require, setting
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from inference.names import require_known
+from ib_pyro.choices import require_known
 from inference.runs.data_spec import DataSpec
 from inference.runs.objective_spec import ObjectiveSpec
 from inference.runs.program_spec import NOISES, ProgramSpec

@@ -10,7 +10,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from inference.names import require_known
+from ib_pyro.choices import require_known
 from inference.runs.settings import require, setting
 
 if TYPE_CHECKING:

@@ -198,7 +198,7 @@ def test_binarised_pixels_have_the_grey_value_as_their_mean():
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda: VAE(latent="laplace"), "latent='laplace' is unknown; choose one of"),
+        (lambda: VAE(latent="laplace"), "latent='laplace' is unknown; choose '"),
         (lambda: VAE(k=0), "sizes must be positive; got k=0"),
         (lambda: VAE(latent="gaussian", alpha_max=0.5), r"'gaussian' has no options \['alpha_max'\]"),
         (lambda: binarise(torch.tensor([0.5, 1.5])), r"in \[0, 1\]; they reach from 0.5 to 1.5"),

@@ -70,7 +70,7 @@ def test_options_reach_the_program(settings, read):
         ({"fraction": 0.0, "model": "all-cnn-32"}, "--fraction must be positive"),
         ({"dropout": "binary", "alpha_max": 1.0}, "it goes with --dropout information"),
         ({"model": "vae", "latent": "gaussian", "alpha_max": 1.0}, "no effect with --latent gaussian"),
-        ({"activation": "relo"}, "unknown activation 'relo'; nearest: relu"),
+        ({"activation": "relo"}, "activation 'relo' is unknown; did you mean 'relu'"),
     ],
 )
 def test_an_option_without_effect_is_refused(settings, message):
