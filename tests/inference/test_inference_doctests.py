@@ -9,7 +9,6 @@ import pytest
 @pytest.mark.parametrize(
     "name",
     [
-        "names",
         "fit.lagrangian",
         "runs.settings",
         "runs.spec",
