@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Callable, Iterable
+from contextlib import ExitStack
 from types import FrameType, TracebackType
 from typing import Any, Self
 
@@ -61,18 +62,20 @@ class ValueTracker:
         # numbers are freed.
         self._memory: list[object] = []
         self._escaped: Names = frozenset()
-        self._modes = _ReadOuts(self), _Operations(self)
+        self._modes = ExitStack()
 
     def __enter__(self) -> Self:
-        for mode in self._modes:
-            mode.__enter__()
+        if "torch._dynamo" in sys.modules:
+            # What is compiled runs as it was written; a compiler that nobody has loaded stays where it is.
+            self._modes.enter_context(torch.compiler.set_stance("force_eager"))
+        self._modes.enter_context(_ReadOuts(self))
+        self._modes.enter_context(_Operations(self))
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        for mode in reversed(self._modes):
-            mode.__exit__(kind, error, trace)
+        self._modes.close()
 
     @property
     def marks(self) -> Names:
@@ -133,6 +136,11 @@ class _Operations(TorchDispatchMode):
     def __init__(self, tracker: ValueTracker) -> None:
         super().__init__()
         self._tracker = tracker
+
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        # To keep the compiler off these lines, PyTorch would load it: a second, and 150 MB. The tracker keeps it off.
+        return False
 
     def __torch_dispatch__(
         self,
