@@ -11,14 +11,7 @@ from torch import Tensor
 from ib_pyro.export.names import DRAW_DIMS, check_name
 from ib_pyro.export.quantities import Key, Quantity, Record
 
-__all__ = [
-    "STATIC_GROUPS",
-    "ArraySpec",
-    "as_numpy",
-    "describe_arrays",
-    "require_same_variables",
-    "rows_per_batch",
-]
+__all__ = ["ArraySpec", "as_numpy", "describe_arrays", "require_same_variables", "rows_per_batch"]
 
 STATIC_GROUPS = frozenset({"observed_data", "constant_data"})
 DOUBLE_GROUPS = frozenset({"log_likelihood", "sample_stats"})
@@ -38,8 +31,7 @@ class ArraySpec:
         shape: Their sizes.
         dtype: Type of its elements.
         row_axis: Axis of the rows of x; None for a global variable.
-        repeats: Whether nothing random is known to go into it (the activation of a first layer), so that all draws
-            agree.
+        repeats: Whether nothing random was seen to go into it (the activation of a first layer), so that draws agree.
         attrs: What to say of it.
     """
 

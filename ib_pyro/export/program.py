@@ -83,12 +83,13 @@ def resolve_program(program: ProgramLike) -> Program:
     """
     if isinstance(program, tuple) and len(program) == 2 and all(map(callable, program)):
         model, guide = program
-        modules = modules_behind(model, guide)
-        return Program(model, guide, modules, is_amortised=False, name=_name_of(model))
+        name = getattr(model, "__name__", type(model).__name__)
+        return Program(model, guide, modules_behind(model, guide), is_amortised=False, name=name)
     if isinstance(program, Bottleneck):
-        sides, num_data = (program.model, program.guide), program.num_data
-        facts: dict[str, Any] = {"name": "Bottleneck", "num_data": num_data, "takes_one_argument": True}
-        return Program(*sides, (program,), is_amortised=True, **facts)
+        facts: dict[str, Any] = {"num_data": program.num_data, "takes_one_argument": True}
+        return Program(
+            program.model, program.guide, (program,), is_amortised=True, name="Bottleneck", **facts
+        )
     raise TypeError(f"program must be a Bottleneck or a pair (model, guide); got {type(program).__name__}")
 
 
@@ -152,10 +153,6 @@ def seeded(seed: int | None, device: torch.device) -> Iterator[None]:
     with torch.random.fork_rng(devices, device_type=kind):
         torch.manual_seed(seed)
         yield
-
-
-def _name_of(model: Callable[..., Any]) -> str:
-    return getattr(model, "__name__", type(model).__name__)
 
 
 def _leaves(name: str, argument: object) -> Iterator[tuple[str, Tensor]]:
