@@ -31,7 +31,8 @@ def on_or_off(level: Tensor, on: Tensor, off: Tensor | float = 0.0, *, is_log: b
     """
     level, zero = (level.detach(), -math.inf) if is_log else (level.detach().abs(), 0.0)
     if not isinstance(off, Tensor) and off == 0:
-        return _above(*_alike(on, level), zero)
+        on, level = _alike(on, level)
+        return _above(on, level, zero)
     off = off if isinstance(off, Tensor) else torch.full_like(on, off)
     on, level, off = _alike(on, level, off)
     is_off = 1 - _above(torch.ones_like(level), level, zero)
