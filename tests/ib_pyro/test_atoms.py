@@ -28,7 +28,11 @@ def long(values: list[float], dtype: torch.dtype = torch.float64) -> Tensor:
 
 def levels(*, is_log: bool, dtype: torch.dtype = torch.float64) -> Tensor:
     level = long(LEVELS, dtype)
-    return torch.where(level == 0, -INF, level) if is_log else level
+    return (
+        torch.where(level == 0, -INF, torch.where(level == -3, torch.finfo(dtype).min, level))
+        if is_log
+        else level
+    )
 
 
 @pytest.mark.parametrize("is_log", [False, True])
@@ -72,6 +76,12 @@ def test_gradients(off, is_log):
     assert gradcheck(lambda *args: on_or_off(fixed, *args, is_log=is_log), inputs)
     assert gradgradcheck(lambda *args: on_or_off(fixed, *args, is_log=is_log).exp(), inputs)
     assert torch.autograd.grad(on_or_off(level, on).sum(), level, allow_unused=True) == (None,)
+
+
+def test_gradients_of_what_is_broadcast():
+    level, on = torch.tensor([[0.0, 1.0], [2.0, 3.0]]), torch.tensor([1.0, 2.0], requires_grad=True)
+    gradient = torch.func.grad(lambda on: on_or_off(level, on).sum())(on)
+    assert gradient.tolist() == torch.autograd.grad(on_or_off(level, on).sum(), on)[0].tolist() == [1.0, 2.0]
 
 
 @pytest.mark.filterwarnings("ignore:.*torch.jit.script.*:FutureWarning")
