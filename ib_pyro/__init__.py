@@ -15,6 +15,7 @@ __all__ = ["Bottleneck", "InformationBottleneckELBO", "__version__", "noise_off"
 
 SUBMODULES = frozenset(
     {
+        "atoms",
         "bounds",
         "buffers",
         "capture",

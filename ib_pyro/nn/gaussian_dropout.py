@@ -106,7 +106,5 @@ class GaussianDropout(StochasticLayer):
 
     def prior_distribution(self, event_shape: torch.Size) -> TorchDistributionMixin:
         """Return the prior that is log-uniform in ``|z|``."""
-        like = self._reference()
-        gate = torch.tensor(self.gate, dtype=like.dtype, device=like.device)
-        prior = ZeroInflatedLogUniform(gate, two_sided=True)
+        prior = ZeroInflatedLogUniform(self.gate, two_sided=True, like=self._reference())
         return prior.expand(event_shape).to_event(len(event_shape))

@@ -146,9 +146,8 @@ class InformationDropout(StochasticLayer):
         return cast(Callable[[torch.Size], TorchDistributionMixin], self.prior)(event_shape)
 
     def _log_uniform_prior(self, event_shape: torch.Size) -> TorchDistributionMixin:
-        like = self._reference()
-        gate = torch.tensor(self.gate, dtype=like.dtype, device=like.device)
-        prior = ZeroInflatedLogUniform(gate, log_c=log_uniform_log_c(self.alpha_max))
+        log_c = log_uniform_log_c(self.alpha_max)
+        prior = ZeroInflatedLogUniform(self.gate, log_c=log_c, like=self._reference())
         return prior.expand(event_shape).to_event(len(event_shape))
 
     def _check_not_negative(self, f: Tensor) -> None:

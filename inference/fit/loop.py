@@ -17,6 +17,7 @@ from ib_pyro.data import batches
 from ib_pyro.elbo import InformationBottleneckELBO
 from inference.fit.lagrangian import Schedule
 from inference.fit.objective import Objective
+from inference.fit.placement import placed
 from inference.fit.progress import Ticker
 
 __all__ = ["CAPTURE", "TrainingLoop", "Transform"]
@@ -142,10 +143,9 @@ class TrainingLoop:
         self._optimizer.step()
 
     def _replay(self, x: Tensor, y: Tensor) -> None:
-        kind = next(self._core.program.parameters()).dtype
-        x, y = (t.to(kind) if t.is_floating_point() else t for t in (x, y))
+        program = self._core.program
         try:
-            self._core.replay(x, y)
+            self._core.replay(placed(x, program), placed(y, program))
         except CaptureError as error:
             if self._capture == "on":
                 raise CaptureError(f"{error} (capture='off')") from error

@@ -14,6 +14,7 @@ from ib_pyro.choices import require_known
 from inference.runs.settings import require, setting
 
 if TYPE_CHECKING:
+    import torch
     from lightning.fabric import Fabric
     from torch import Tensor
     from torch.optim import Optimizer
@@ -150,6 +151,13 @@ class TrainingSpec:
             lr = min(optimizer.param_groups[0]["lr"], 0.25 / max(beta * units, 1e-12))
             optimizer.add_param_group({"params": list(shared.values()), "lr": lr, "weight_decay": 0.0})
         return optimizer, MultiStepLR(optimizer, self.lr_milestones, gamma=self.lr_factor)
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """The type of the parameters, also where some arithmetic is done in another."""
+        import torch
+
+        return {"64-true": torch.float64, "bf16-true": torch.bfloat16}.get(self.precision, torch.float32)
 
     def fabric(self, out: Path | None = None) -> Fabric:
         """Device, precision and loggers.

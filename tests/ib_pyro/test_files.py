@@ -290,10 +290,11 @@ def test_a_link_is_followed(tmp_path):
 
 @posix
 def test_what_is_no_file_is_refused(tmp_path):
-    os.mkfifo(tmp_path / "pipe")
-    for path in ("/dev/null", tmp_path / "pipe"):
-        with pytest.raises(OSError, match=f"neither a file nor a folder.*{path}"):
-            write(path, "text")
+    # Not a device of the machine's: were it replaced, all that runs here would suffer.
+    path = tmp_path / "pipe"
+    os.mkfifo(path)
+    with pytest.raises(OSError, match=f"neither a file nor a folder.*{path}"):
+        write(path, "text")
     assert names(tmp_path) == ["pipe"]
 
 

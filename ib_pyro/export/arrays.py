@@ -1,24 +1,17 @@
 """The arrays of an export before there is a number in them: shapes, types and sizes."""
 
 import math
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 from dataclasses import dataclass, field
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from ib_pyro.export.names import check_variables
-from ib_pyro.export.record import Key, Record
+from ib_pyro.export.names import DRAW_DIMS, check_name
+from ib_pyro.export.quantities import Key, Quantity, Record
 
-__all__ = [
-    "STATIC_GROUPS",
-    "ArraySpec",
-    "as_numpy",
-    "describe_arrays",
-    "require_same_variables",
-    "rows_per_batch",
-]
+__all__ = ["ArraySpec", "as_numpy", "describe_arrays", "require_same_variables", "rows_per_batch"]
 
 STATIC_GROUPS = frozenset({"observed_data", "constant_data"})
 DOUBLE_GROUPS = frozenset({"log_likelihood", "sample_stats"})
@@ -38,7 +31,7 @@ class ArraySpec:
         shape: Their sizes.
         dtype: Type of its elements.
         row_axis: Axis of the rows of x; None for a global variable.
-        repeats: Whether two draws agreed, so that all may (the activation of a first layer).
+        repeats: Whether nothing random was seen to go into it (the activation of a first layer), so that draws agree.
         attrs: What to say of it.
     """
 
@@ -67,9 +60,14 @@ class ArraySpec:
         return math.prod(self.shape) * self.dtype.itemsize
 
     @property
-    def stored_bytes(self) -> int:
-        """The same without the draws that repeat the first."""
-        return self.num_bytes // self.shape[1] if self.repeats else self.num_bytes
+    def held_shape(self) -> tuple[int, ...]:
+        """Shape without the draws that repeat the first."""
+        return (1, 1, *self.shape[2:]) if self.repeats else self.shape
+
+    @property
+    def held_bytes(self) -> int:
+        """Size without them."""
+        return math.prod(self.held_shape) * self.dtype.itemsize
 
     def block_shape(self, num_rows: int) -> tuple[int, ...]:
         """Shape of the part that belongs to some rows of x."""
@@ -89,53 +87,69 @@ class ArraySpec:
 
 
 def describe_arrays(
-    first: Record, second: Record, *, data_dim: str, num_rows: int, num_draws: int
+    first: Record, second: Record, *, of_x: Container[Key], data_dim: str, num_rows: int, num_draws: int
 ) -> list[ArraySpec]:
     """Describe the arrays that hold ``num_draws`` draws for ``num_rows`` rows.
 
     Args:
         first: One draw, or static values, of any number of rows.
         second: Another draw of the same rows.
+        of_x: Variables that nothing random goes into.
         data_dim: Name of the dimension of rows.
         num_rows: Number of rows of x.
         num_draws: Number of draws.
 
     Raises:
         ValueError: If a variable has a dimension twice, a name that no file holds or that is a dimension's, or complex
-            values; or if another draw has other variables.
+            values; or if another draw has other variables, or other data.
     """
     require_same_variables(second, first)
     specs = []
     for (group, name), quantity in first.items():
-        leading = {} if group in STATIC_GROUPS else {"chain": 1, "draw": num_draws}
-        dims = (*leading, *quantity.dims)
-        if len(set(dims)) < len(dims):
-            raise ValueError(
-                f"variable {name!r} has dimensions {quantity.dims}; they must differ from one another and from "
-                "'chain' and 'draw': rename the plate, or a site's own with dims="
-            )
-        other = second[group, name].values
-        if group in STATIC_GROUPS and not _agree(quantity.values, other):
+        is_static = group in STATIC_GROUPS
+        leading = () if is_static else zip(DRAW_DIMS, (1, num_draws), strict=True)
+        own = zip(quantity.dims, quantity.values.shape, strict=True)
+        sizes = [*leading, *((dim, num_rows if dim == data_dim else n) for dim, n in own)]
+        dims, shape = tuple(dim for dim, _ in sizes), tuple(n for _, n in sizes)
+        dtype = as_numpy(group, quantity.values[:0] if quantity.dims else quantity.values).dtype
+        _check_variable(group, name, quantity, dims, dtype)
+        if is_static and not _agree(quantity.values, second[group, name].values):
             raise ValueError(
                 f"group {group!r}: {quantity.claimant} has another value in another draw, and so is no data; "
                 "leave the group out with groups="
             )
         row_axis = dims.index(data_dim) if data_dim in dims else None
-        sizes = [
-            num_rows if dim == data_dim else n
-            for dim, n in zip(quantity.dims, quantity.values.shape, strict=True)
-        ]
-        shape = (*leading.values(), *sizes)
-        dtype = as_numpy(group, quantity.values[:0] if quantity.dims else quantity.values).dtype
-        repeats = bool(leading) and torch.equal(quantity.values, other)
-        if dtype.kind == "c":
-            raise ValueError(
-                f"group {group!r}: {quantity.claimant} has complex values, which no file holds; pass "
-                "torch.view_as_real(...), or leave it out with sites="
-            )
+        repeats = not is_static and (group, name) in of_x
         specs.append(ArraySpec(group, name, dims, shape, dtype, row_axis, repeats, dict(quantity.attrs)))
-    check_variables(first, (dim for spec in specs for dim in spec.dims))
+    _check_names(first, {dim for spec in specs for dim in spec.dims})
     return specs
+
+
+def _check_variable(
+    group: str, name: str, quantity: Quantity, dims: tuple[str, ...], dtype: np.dtype
+) -> None:
+    if len(set(dims)) < len(dims):
+        raise ValueError(
+            f"variable {name!r} has dimensions {quantity.dims}; they must differ from one another and from "
+            "'chain' and 'draw': rename the plate, or a site's own with dims="
+        )
+    if dtype.kind == "c":
+        raise ValueError(
+            f"group {group!r}: {quantity.claimant} has complex values, which no file holds; pass "
+            "torch.view_as_real(...), or leave it out with sites="
+        )
+
+
+def _check_names(record: Record, dims: Container[str]) -> None:
+    """Raise if a variable has a name that no file holds, or that is a dimension's, whose labels would replace it."""
+    for (group, name), quantity in record.items():
+        check_name(name, f"group {group!r}: {quantity.claimant}")
+        if name in dims:
+            way_out = "" if name in DRAW_DIMS else ", or the dimension: with data_dim= or dims=, or its plate"
+            raise ValueError(
+                f"group {group!r}: {quantity.claimant} would be called {name!r}, as a dimension of the result is, "
+                f"whose labels would replace it; rename it{way_out}"
+            )
 
 
 def _agree(values: Tensor, other: Tensor) -> bool:
