@@ -5,10 +5,9 @@ from copy import copy
 from typing import Any, Protocol
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.autograd.function import FunctionCtx, once_differentiable
 
-from ib_pyro.buffers import modules_behind
 from ib_pyro.capture import CapturedGradient, Identity, Settings
 from ib_pyro.elbo.terms import Terms
 from ib_pyro.elbo.weights import is_zero
@@ -77,6 +76,9 @@ class CapturedLoss:
         replay = self._gradient.accumulate(*args, **kwargs)
         return Terms(loss=replay.loss, **replay.outputs, **self._described)
 
+    def __reduce__(self) -> tuple[object, ...]:
+        return type(self), (self._elbo, self._model, self._guide)
+
     def _terms(self, elbo: Lagrangian, *args: Any, **kwargs: Any) -> tuple[Tensor, Any]:
         terms = elbo.terms(self._model, self._guide, *args, **kwargs)
         self._described = {"estimator": terms.estimator, "joint": terms.joint}
@@ -96,17 +98,12 @@ def captured(
         programs: The callables that the function runs, such as a model and a guide; modules are found in them.
         function: From an objective like it and the call's arguments to a loss and other tensors.
     """
-    parts = (elbo.penalty, elbo.total_correlation)
-    roots = modules_behind(*(p for p in (*programs, *parts) if callable(p)))
-    others = [part for part in parts if hasattr(part, "__dict__") and not isinstance(part, nn.Module)]
-
     def evaluate(numbers: tuple[float | Tensor, ...], *args: Any, **kwargs: Any) -> tuple[Tensor, Any]:
         return function(_weighted_by(elbo, numbers), *args, **kwargs)
 
     return CapturedGradient(
         evaluate,
-        roots,
-        (elbo, *others),
+        (elbo, *programs),
         settings=lambda: _settings(elbo),
         but_not=[f"_{name}" for name in WEIGHTS],
     )
