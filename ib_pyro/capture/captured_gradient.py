@@ -11,10 +11,10 @@ import torch
 from torch import Tensor, nn
 from torch.fx import GraphModule
 from torch.nn.parameter import is_lazy
-from torch.utils._pytree import tree_flatten, tree_unflatten
+from torch.utils._pytree import tree_unflatten
 
 from ib_pyro.buffers import modules_behind
-from ib_pyro.capture.call import Call, as_recorded, key_of, without_casts
+from ib_pyro.capture.call import Call, as_recorded, flattened, key_of, without_casts
 from ib_pyro.capture.evaluation import Evaluated, agree, evaluate
 from ib_pyro.capture.hooks import require_no_hooks
 from ib_pyro.capture.program_state import ProgramState, modules_within
@@ -125,8 +125,7 @@ class CapturedGradient:
         Raises:
             CaptureError: If the function cannot be replayed; says why.
         """
-        leaves, structure = tree_flatten((args, kwargs))
-        call = Call(leaves, structure, *self._settings(), self._lifts)
+        call = Call(*flattened(args, kwargs), *self._settings(), self._lifts)
         recording = self._find(call) or self._found_or_made(call)
         if recording.numbers is None and not call.lifts:
             call = call._replace(lifts=True)
@@ -194,6 +193,7 @@ class CapturedGradient:
             tries.append(call.describe_values())
 
     def _record(self, call: Call) -> _Recording:
+        _require_ready(call, [*self._tensors("_parameters"), *self._tensors("_buffers")])
         before = self._state()
         try:
             return self._recorded(call)
@@ -204,7 +204,6 @@ class CapturedGradient:
     def _recorded(self, call: Call) -> _Recording:
         modules = self._modules()
         parameters = [p for p in self._tensors("_parameters") if p.requires_grad]
-        _require_ready(call, [*self._tensors("_parameters"), *self._tensors("_buffers")])
         require_no_hooks(modules, parameters)
         args, kwargs = call._replace(lifts=False).rebuilt([x for x in call.leaves if isinstance(x, Tensor)])
         with self._trial(call) as first:

@@ -8,11 +8,10 @@ from typing import Any, NamedTuple
 from torch import Tensor, nn
 
 from ib_pyro.capture.hooks import hooks_of
-from ib_pyro.capture.watched import PLAIN, Watched, functions_of, watched_in
+from ib_pyro.capture.watched import PLAIN, Watched, attributes_of, functions_of, watched_in
 
 __all__ = ["Change", "ProgramState", "modules_within"]
 
-OF_EVERY_MODULE = frozenset(nn.Module().__dict__)
 KIND = attrgetter("dtype", "shape", "requires_grad", "device", "_backward_hooks", "_post_accumulate_grad_hooks")
 
 
@@ -77,7 +76,7 @@ class ProgramState:
             for value in (*module._parameters.values(), *module._buffers.values())
             if value is not None
         ]
-        held = [v for m in self._modules for name, v in m.__dict__.items() if name not in OF_EVERY_MODULE]
+        held = [value for module in self._modules for value in attributes_of(module)]
         functions = [function for module in self._modules for function in functions_of(module)]
         self._watched = [self._without_skipped(one) for one in watched_in([*others, *held, *functions])]
         self._hooks = hooks_of(self._modules, self._tensors)

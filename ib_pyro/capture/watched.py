@@ -10,12 +10,14 @@ import numpy as np
 from torch import Tensor, nn
 from torch.distributions import Distribution
 
-__all__ = ["PLAIN", "Watched", "watched_in"]
+__all__ = ["PLAIN", "Watched", "attributes_of", "functions_of", "watched_in"]
 
 PLAIN = str, int, float, bool, complex, type(None)
 LEAVES = (*PLAIN, Tensor, nn.Module, np.ndarray, Distribution, type, types.ModuleType, bytes, range)
 NOT_LOOKED_INTO = frozenset(sys.stdlib_module_names) | {"torch", "pyro", "numpy", "lightning", "ib_pyro", "builtins"}
 LOOKED_INTO = "ib_pyro.elbo", "types"
+OF_EVERY_MODULE = frozenset(nn.Module().__dict__)
+OF_PYRO = frozenset({"_pyro_context", "_pyro_name", "_pyro_params", "_pyro_samples"})
 LARGEST = 256
 """Entries of a list or mapping beyond which its length alone is looked at: it is data, not a setting."""
 
@@ -60,6 +62,14 @@ def watched_in(items: Iterable[object]) -> list[Watched]:
         else:
             todo.extend(_held_for_good(item))
     return found + [_of_scope(scope, names) for scope, names in scopes.values() if names]
+
+
+def attributes_of(module: nn.Module) -> Iterator[object]:
+    """Return the values of a module's attributes, without those that a library keeps for its own use."""
+    own = _is_library(type(module))
+    for name, value in module.__dict__.items():
+        if name not in OF_EVERY_MODULE and not (name.startswith("_") and (own or name in OF_PYRO)):
+            yield value
 
 
 def functions_of(module: nn.Module) -> Iterator[types.FunctionType]:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import FunctionCtx, once_differentiable
 
-from ib_pyro.capture import CapturedGradient, Identity, Settings
+from ib_pyro.capture import CapturedGradient, CaptureError, Identity, Settings
 from ib_pyro.elbo.terms import Terms
 from ib_pyro.elbo.weights import is_zero
 
@@ -99,7 +99,10 @@ def captured(
         function: From an objective like it and the call's arguments to a loss and other tensors.
     """
     def evaluate(numbers: tuple[float | Tensor, ...], *args: Any, **kwargs: Any) -> tuple[Tensor, Any]:
-        return function(_weighted_by(elbo, numbers), *args, **kwargs)
+        other = _weighted_by(elbo, numbers)
+        results = function(other, *args, **kwargs)
+        _require_unchanged(elbo, other)
+        return results
 
     return CapturedGradient(
         evaluate,
@@ -137,6 +140,17 @@ def _weighted_by(elbo: Lagrangian, numbers: tuple[float | Tensor, ...]) -> Lagra
     for name in WEIGHTS:
         setattr(other, name, _with_numbers(getattr(elbo, name), remaining))
     return other
+
+
+def _require_unchanged(elbo: Lagrangian, used: Lagrangian) -> None:
+    """Raise if an evaluation settles something by running the program, which draws."""
+    weights = {f"_{name}" for name in WEIGHTS}
+    for name, value in vars(used).items():
+        if name not in weights and value is not vars(elbo).get(name):
+            raise CaptureError(
+                f"the objective has {name}={vars(elbo).get(name)!r} and sets it to {value!r} as it is first evaluated, "
+                f"which draws random numbers that a replay would not; give it {name}={value!r}, or do without capture"
+            )
 
 
 class _WithGradients(torch.autograd.Function):
