@@ -15,7 +15,7 @@ from ib_pyro.capture.recording import CaptureError
 
 __all__ = ["Call", "as_recorded", "flattened", "key_of", "without_casts"]
 
-FIXED = (str, int, bool, bytes, type(None), range, Enum, np.generic)
+FIXED: tuple[type, ...] = (str, int, bool, bytes, type(None), range, Enum, np.generic)
 FIXED += (torch.dtype, torch.device, torch.layout, torch.memory_format, torch.Size)
 CASTING = "cpu", "cuda", "mps"
 

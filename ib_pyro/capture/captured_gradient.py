@@ -150,7 +150,9 @@ class CapturedGradient:
         return replay
 
     def __reduce__(self) -> NoReturn:
-        raise TypeError("a captured function cannot be copied or pickled: its recordings are of one program; make another")
+        raise TypeError(
+            "a captured function cannot be copied or pickled: its recordings are of one program; make another"
+        )
 
     def _find(self, call: Call) -> _Recording | None:
         for recording in self._recordings.get(key_of(call), ()):
@@ -268,7 +270,7 @@ class CapturedGradient:
         return trial(self._modules(), self._tensors("_parameters"), call.tensors)
 
     def _modules(self) -> list[nn.Module]:
-        return modules_within(modules_behind(*self._roots))
+        return modules_within(modules_behind(*self._roots))  # type: ignore[arg-type]
 
     def _state(self) -> ProgramState:
         others = [root for root in self._roots if not isinstance(root, nn.Module)]
@@ -313,9 +315,10 @@ def _require_dense(expected: Evaluated) -> None:
 def _require_no_strangers(graph: GraphModule, known: Sequence[Tensor]) -> None:
     """Raise if a graph has a constant that is a parameter, but none of the modules', or that it writes to."""
     for node in written_constants(graph):
+        shape = tuple(getattr(graph, str(node.target)).shape)
         raise CaptureError(
-            f"the program cannot be captured: it writes to a tensor of shape {tuple(getattr(graph, node.target).shape)} "
-            "that is neither its own nor a buffer of its modules; make it a buffer, or do without capture"
+            f"the program cannot be captured: it writes to a tensor of shape {shape} that is neither its own "
+            "nor a buffer of its modules; make it a buffer, or do without capture"
         )
     for node in graph.graph.nodes:
         value = getattr(graph, node.target) if node.op == "get_attr" else None

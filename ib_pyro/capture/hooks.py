@@ -12,7 +12,12 @@ __all__ = ["hooks_of", "require_no_hooks"]
 
 OF_MODULES = "_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks"
 OF_PARAMETERS = "_backward_hooks", "_post_accumulate_grad_hooks"
-OF_ALL = "_global_forward_hooks", "_global_forward_pre_hooks", "_global_backward_hooks", "_global_backward_pre_hooks"
+OF_ALL = (
+    "_global_forward_hooks",
+    "_global_forward_pre_hooks",
+    "_global_backward_hooks",
+    "_global_backward_pre_hooks",
+)
 
 
 def hooks_of(modules: Iterable[nn.Module], parameters: Iterable[Tensor]) -> list[Mapping[int, Any]]:

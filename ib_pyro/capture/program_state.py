@@ -12,7 +12,9 @@ from ib_pyro.capture.watched import PLAIN, Watched, attributes_of, functions_of,
 
 __all__ = ["Change", "ProgramState", "modules_within"]
 
-KIND = attrgetter("dtype", "shape", "requires_grad", "device", "_backward_hooks", "_post_accumulate_grad_hooks")
+KIND = attrgetter(
+    "dtype", "shape", "requires_grad", "device", "_backward_hooks", "_post_accumulate_grad_hooks"
+)
 
 
 class Change(NamedTuple):

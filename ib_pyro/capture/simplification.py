@@ -108,7 +108,9 @@ def _hashable(value: Any) -> object:  # noqa: ANN401  (fx's arguments)
 def base_of(node: Node) -> Node:
     """Return the node whose memory a node may be a view of."""
     while True:
-        maker = node.args[0] if node.target is operator.getitem else node  # one of the parts that a split gives
+        maker = (
+            node.args[0] if node.target is operator.getitem else node
+        )  # one of the parts that a split gives
         if not isinstance(maker, Node) or not _is_operation(maker) or not maker.args:
             return node
         returns = maker.target._schema.returns  # type: ignore[union-attr]
@@ -192,13 +194,13 @@ def _drop_unused(graph: GraphModule) -> None:
 
 
 def _set_results_apart(graph: GraphModule) -> None:
-    """Copy results that share memory with another, a constant, an input or themselves: who gets one may write to it."""
+    """Copy results that share memory, with another, a constant, an input or in themselves: they may be written to."""
     output = graph.graph.output_node()
     seen: set[Node] = set()
     results = []
     for node in output.args[0]:  # type: ignore[union-attr]
         base = base_of(node)  # type: ignore[arg-type]
-        if base in seen or base.op in ("placeholder", "get_attr") or not _is_dense(node):
+        if base in seen or base.op in ("placeholder", "get_attr") or not _is_dense(node):  # type: ignore[arg-type]
             with graph.graph.inserting_before(output):
                 node = graph.graph.call_function(aten.clone.default, (node,))  # noqa: PLW2901
         seen.add(base)

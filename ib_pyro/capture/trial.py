@@ -89,7 +89,9 @@ def _require_replayable(
     for module, held in zip(modules, buffers, strict=True):
         for name, buffer in held.items():
             if module._buffers.get(name) is not buffer:
-                why = f"it puts another tensor in the place of buffer {name!r}; write into it, as copy_() does"
+                why = (
+                    f"it puts another tensor in the place of buffer {name!r}; write into it, as copy_() does"
+                )
     if moved:
         why = f"it draws from {moved}, as a replay would not; draw by PyTorch"
     if any(map(writes.has, arguments)):
@@ -122,8 +124,8 @@ def _python_generators_kept() -> Iterator[Any]:
         if random.getstate() != python:
             return "Python's random numbers"
         now = np.random.get_state(legacy=False)  # noqa: NPY002
-        same = now["state"]["pos"] == numpy["state"]["pos"] and (  # type: ignore[call-overload]
-            np.array_equal(now["state"]["key"], numpy["state"]["key"])  # type: ignore[call-overload]
+        same = now["state"]["pos"] == numpy["state"]["pos"] and (
+            np.array_equal(now["state"]["key"], numpy["state"]["key"])
         )
         return None if same else "NumPy's random numbers"
 
@@ -163,7 +165,11 @@ class _WritesKept(TorchDispatchMode):
                 if argument.alias_info is not None and argument.alias_info.is_write:
                     self._keep(value)
             for argument in func._schema.arguments:
-                if argument.name in kwargs and argument.alias_info is not None and argument.alias_info.is_write:
+                if (
+                    argument.name in kwargs
+                    and argument.alias_info is not None
+                    and argument.alias_info.is_write
+                ):
                     self._keep(kwargs[argument.name])
         results = func(*args, **kwargs)
         self._made |= {s._cdata for s in _storages(results)} - given.keys()

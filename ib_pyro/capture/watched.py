@@ -14,7 +14,14 @@ __all__ = ["PLAIN", "Watched", "attributes_of", "functions_of", "watched_in"]
 
 PLAIN = str, int, float, bool, complex, type(None)
 LEAVES = (*PLAIN, Tensor, nn.Module, np.ndarray, Distribution, type, types.ModuleType, bytes, range)
-NOT_LOOKED_INTO = frozenset(sys.stdlib_module_names) | {"torch", "pyro", "numpy", "lightning", "ib_pyro", "builtins"}
+NOT_LOOKED_INTO = frozenset(sys.stdlib_module_names) | {
+    "torch",
+    "pyro",
+    "numpy",
+    "lightning",
+    "ib_pyro",
+    "builtins",
+}
 LOOKED_INTO = "ib_pyro.elbo", "types"
 OF_EVERY_MODULE = frozenset(nn.Module().__dict__)
 OF_PYRO = frozenset({"_pyro_context", "_pyro_name", "_pyro_params", "_pyro_samples"})

@@ -98,6 +98,7 @@ def captured(
         programs: The callables that the function runs, such as a model and a guide; modules are found in them.
         function: From an objective like it and the call's arguments to a loss and other tensors.
     """
+
     def evaluate(numbers: tuple[float | Tensor, ...], *args: Any, **kwargs: Any) -> tuple[Tensor, Any]:
         other = _weighted_by(elbo, numbers)
         results = function(other, *args, **kwargs)
@@ -148,7 +149,7 @@ def _require_unchanged(elbo: Lagrangian, used: Lagrangian) -> None:
     for name, value in vars(used).items():
         if name not in weights and value is not vars(elbo).get(name):
             raise CaptureError(
-                f"the objective has {name}={vars(elbo).get(name)!r} and sets it to {value!r} as it is first evaluated, "
+                f"the objective has {name}={vars(elbo).get(name)!r} and sets it to {value!r} when first evaluated, "
                 f"which draws random numbers that a replay would not; give it {name}={value!r}, or do without capture"
             )
 
