@@ -261,7 +261,7 @@ class CapturedGradient:
         other = next((name for name, a, b in pairs if not agree(a, b)), None) or first.difference(second)
         if other:
             raise CaptureError(
-                f"the program cannot be captured: under the same seed a replay gives another {other} than the program; "
+                f"the program cannot be captured: under the same seed a replay gives another {other}; "
                 "it draws from a generator of its own, sets the seed or puts the generator back, or keeps something "
                 "between its runs. Draw by PyTorch's own generator and keep state in buffers, or do without capture"
             )
@@ -307,7 +307,7 @@ def _require_dense(expected: Evaluated) -> None:
     for name, value in zip(expected.names, expected.results, strict=True):
         if value.layout is not torch.strided:
             raise CaptureError(
-                f"the program cannot be captured: its {name} is a tensor of layout {value.layout}; use dense ones, such "
+                f"the program cannot be captured: its {name} has layout {value.layout}; use dense ones, such "
                 "as of an embedding with sparse=False, or do without capture"
             )
 
