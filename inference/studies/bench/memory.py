@@ -111,7 +111,9 @@ def peak_bytes(block: Block, device: Device) -> int:
         return torch.cuda.max_memory_allocated() - before
     with _silent_errors(), profile(activities=[ProfilerActivity.CPU], profile_memory=True) as recorded:
         block()
-    return _highest(event for event in recorded.profiler.kineto_results.events() if event.name() == "[memory]")
+    return _highest(
+        event for event in recorded.profiler.kineto_results.events() if event.name() == "[memory]"
+    )
 
 
 class _Allocation(Protocol):

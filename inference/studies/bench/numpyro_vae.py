@@ -16,18 +16,13 @@ from importlib.util import find_spec
 from typing import Any
 
 from inference.studies.bench.comparison import Block, Comparison, Times
+from inference.studies.bench.not_measured import NotMeasured
 
-__all__ = ["NUMPYRO", "numpyro_block", "numpyro_epochs", "why_not_numpyro"]
+__all__ = ["NUMPYRO", "numpyro_block", "numpyro_epochs"]
 
 NUMPYRO = "NumPyro, jitted"
 HIDDEN, LATENT, PIXELS = 400, 50, 784
 ONE_THREAD = "--xla_cpu_multi_thread_eigen=false"
-
-
-def why_not_numpyro() -> str | None:
-    """Say why NumPyro cannot be measured here; None if it can."""
-    lacking = [name for name in ("jax", "numpyro") if find_spec(name) is None]
-    return f"{' and '.join(lacking)} not installed: pip install 'ib-pyro[bench]'" if lacking else None
 
 
 def numpyro_epochs(images: int, epochs: int, threads: int) -> Comparison:
@@ -37,7 +32,13 @@ def numpyro_epochs(images: int, epochs: int, threads: int) -> Comparison:
         images: Images in an epoch.
         epochs: Epochs of each.
         threads: Threads that each computes with.
+
+    Raises:
+        NotMeasured: If JAX or NumPyro is not installed.
     """
+    lacking = [name for name in ("jax", "numpyro") if find_spec(name) is None]
+    if lacking:
+        raise NotMeasured(f"{' and '.join(lacking)} not installed: pip install 'ib-pyro[bench]'")
     words = [sys.executable, "-m", __name__, str(images), str(epochs), str(threads)]
     flags = f"{os.environ.get('XLA_FLAGS', '')} {ONE_THREAD}" if threads == 1 else ""
     environment = {**os.environ, "XLA_FLAGS": flags.strip(), "JAX_PLATFORMS": "cpu"}

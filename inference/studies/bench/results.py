@@ -63,7 +63,9 @@ class Results:
             raise ValueError(f"{path} holds no results; run `python -m inference bench` first")
         start = content["start_up"]
         parts: dict[str, Any] = {
-            "comparisons": [Comparison(**each | {"times": _times(each["times"])}) for each in content["comparisons"]],
+            "comparisons": [
+                Comparison(**each | {"times": _times(each["times"])}) for each in content["comparisons"]
+            ],
             "memory": [PeakMemory(**each) for each in content["memory"]],
             "growth": [_growth(each) for each in content["growth"]],
             "start_up": StartUp(_times(start["times"])) if start else None,
@@ -76,5 +78,7 @@ def _times(found: Mapping[str, list[list[float]]]) -> dict[str, tuple[Times, ...
 
 
 def _growth(found: Mapping[str, Any]) -> Growth:
-    curves = {way: Curve(tuple(each["seconds"]), tuple(each["bytes"])) for way, each in found["curves"].items()}
+    curves = {
+        way: Curve(tuple(each["seconds"]), tuple(each["bytes"])) for way, each in found["curves"].items()
+    }
     return Growth(found["axis"], tuple(found["values"]), tuple(found["work"]), curves)

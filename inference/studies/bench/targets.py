@@ -87,7 +87,9 @@ def _epochs() -> Iterator[Target]:
         by_hand = _ratio("MNIST VAE", "captured", "by hand", threads)
         yield Target("MNIST VAE epoch, captured", 1.05, by_hand, threads=threads)
         rival = _ratio("MNIST VAE", "Pyro's tutorial", "captured", threads)
-        yield Target("MNIST VAE epoch of Pyro's tutorial over ours", 2.5, rival, at_least=True, threads=threads)
+        yield Target(
+            "MNIST VAE epoch of Pyro's tutorial over ours", 2.5, rival, at_least=True, threads=threads
+        )
         jitted = _ratio("MNIST VAE beside NumPyro", "captured", NUMPYRO, threads)
         yield Target("MNIST VAE epoch over NumPyro's (a stretch)", 1.0, jitted, threads=threads)
 
