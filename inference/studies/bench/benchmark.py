@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from datetime import date
+from functools import partial
 from typing import Any
 
 from rich.console import Console
@@ -89,8 +90,9 @@ def _compare(effort: Effort, device: Device, results: Results, console: Console)
 
 def _sweep(effort: Effort, device: Device, results: Results, console: Console) -> None:
     for runs in effort.runs:
-        options = {"steps": effort.steps[0], "blocks": max(effort.blocks // 4, 1)}
-        _add(results, console, f"{runs} betas side by side", lambda: side_by_side(runs, device, **options))
+        sizes = {"steps": effort.steps[0], "blocks": max(effort.blocks // 4, 1)}
+        measure = partial(side_by_side, runs, device, **sizes)
+        _add(results, console, f"{runs} betas side by side", measure)
 
 
 def _add(results: Results, console: Console, name: str, measure: Callable[[], Comparison]) -> None:

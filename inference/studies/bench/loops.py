@@ -91,13 +91,18 @@ def epoch_by_hand(
     network.train()
     total = torch.zeros((), device=x.device)
     for index in torch.randperm(len(x), device=x.device).split(batch_size):
-        batch = x[index]
-        loss = network.loss(batch, batch if y is x else y[index], beta)
+        loss = network.loss(*_batch(x, y, index), beta)
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
         total += loss.detach()
     return total
+
+
+def _batch(x: Tensor, y: Tensor, index: Tensor) -> tuple[Tensor, Tensor]:
+    # Bound to no name in the loop, a batch is gone before the next one is there.
+    chosen = x[index]
+    return chosen, chosen if y is x else y[index]
 
 
 def pyro_block(program: Bottleneck, x: Tensor, y: Tensor, batch_size: int) -> Block:

@@ -20,15 +20,15 @@ from inference.studies.bench.device import Device
 from inference.studies.bench.loops import fit_block, hand_block
 from inference.studies.bench.mlp_by_hand import MLPByHand
 from inference.studies.bench.synthetic import binary_images, labelled_images
-from models.all_cnn import AllCNN32
 from inference.studies.bench.vae_by_hand import VAEByHand
 from inference.studies.bench.vae_epochs import BATCH as VAE_BATCH
 from inference.studies.bench.vae_epochs import vae_block
+from models.all_cnn import AllCNN32
 from models.mlp import MLP
 
 __all__ = ["PeakMemory", "all_cnn_memory", "mlp_memory", "peak_bytes", "vae_memory"]
 
-STEPS = 2
+STEPS = 3
 
 
 @dataclass(frozen=True)
@@ -98,8 +98,8 @@ def _peaks_of(ways: Mapping[str, Block], device: Device) -> dict[str, int]:
 def peak_bytes(block: Block, device: Device) -> int:
     """Run a block, and return the most bytes that its tensors hold at a time, over what was held before.
 
-    PyTorch's allocator is asked, on a CPU by way of the profiler: the number is exact, and the same at every run. What
-    libraries allocate for themselves within an operation is not in it.
+    PyTorch's allocator is asked, on a CPU by way of the profiler: the number is the same at every run, but for a few
+    scalars. What libraries allocate for themselves within an operation is not in it.
     """
     gc.collect()
     if device.name == "cuda":

@@ -2,7 +2,8 @@
 
     python -m inference.studies.bench.numpyro_vae IMAGES EPOCHS THREADS
 
-prints the times of both as JSON. JAX gets a process of its own: its threads do not outlive a fork, such as that of a loader.
+prints the times of both as JSON. JAX gets a process of its own: its threads do not outlive a fork, such as that of a
+loader's worker.
 """
 
 from __future__ import annotations

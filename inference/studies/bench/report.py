@@ -26,10 +26,11 @@ HEAD = """# What ib_pyro costs
 
 Written by the command below, with the reasons in [{notes}]({notes}); do not edit it. Ratios are medians over pairs of
 neighbouring blocks, one of each way in turn in one process, with their quartiles. For one thread they are of processor
-time, which what else runs does not add to (though it slows caches and memory); for more, of the clock's. "By hand" is the
-same mathematics in plain PyTorch, exact atom included, with the same fused optimiser; tests show that loss and gradient
-are the same. "Captured" is `fit(..., capture="on")`, which long fits choose by themselves, "uncaptured"
-`fit(..., capture="off")`.
+time, which what else runs does not add to (though it slows caches and memory); for more, of the clock's. "By hand" is
+the same mathematics in plain PyTorch, exact atom included, with the same fused optimiser; tests show that loss and
+gradient are the same. "Captured" is `fit(..., capture="on")`, which long fits choose by themselves, "uncaptured"
+`fit(..., capture="off")`. "Pyro's SVI" is `SVI` with `TraceMeanField_ELBO` on the same program, "Pyro's tutorial" the
+program and loop of https://pyro.ai/examples/vae.html, and NumPyro's epoch is compiled as a whole.
 """
 
 

@@ -118,7 +118,7 @@ def _target_row(target: Target, results: Results) -> tuple[str, ...]:
 def _linear(each: Growth, costs: tuple[float, ...]) -> str:
     start, end = linear_range(each.values, each.work, costs)
     if start is None:
-        return "never: a fixed cost is most of it"
+        return "nowhere"
     return f"from {start} on" if end is None else f"{start} to {end}, then steeper"
 
 
