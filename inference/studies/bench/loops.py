@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import Protocol
 
 import pyro
 import torch
@@ -16,21 +15,17 @@ from ib_pyro import Bottleneck
 from ib_pyro.elbo import InformationBottleneckELBO
 from inference.fit.loop import TrainingLoop
 from inference.fit.optimizers import build_optimizer
+from inference.studies.bench.all_cnn_by_hand import AllCNNByHand
 from inference.studies.bench.comparison import Block
+from inference.studies.bench.mlp_by_hand import MLPByHand
+from inference.studies.bench.vae_by_hand import VAEByHand
 
 __all__ = ["ByHand", "epoch_by_hand", "fit_block", "hand_block", "pyro_block"]
 
 LEARNING_RATES = {"sgd": 0.01, "adam": 1e-3}
 
 
-class ByHand(Protocol):
-    """A network written by hand, with its loss."""
-
-    def train(self) -> object:
-        """Go to training mode."""
-
-    def loss(self, x: Tensor, y: Tensor, beta: float) -> Tensor:
-        """Return the mean Lagrangian of a batch."""
+ByHand = AllCNNByHand | MLPByHand | VAEByHand
 
 
 def fit_block(
@@ -69,7 +64,7 @@ def fit_block(
 
 
 def hand_block(
-    network: torch.nn.Module,
+    network: ByHand,
     x: Tensor,
     y: Tensor,
     batch_size: int,

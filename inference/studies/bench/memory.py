@@ -10,14 +10,14 @@ from dataclasses import dataclass
 from typing import Protocol
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.profiler import ProfilerActivity, profile
 
 from ib_pyro import Bottleneck
 from inference.studies.bench.all_cnn_by_hand import AllCNNByHand
 from inference.studies.bench.comparison import Block
 from inference.studies.bench.device import Device
-from inference.studies.bench.loops import fit_block, hand_block
+from inference.studies.bench.loops import ByHand, fit_block, hand_block
 from inference.studies.bench.mlp_by_hand import MLPByHand
 from inference.studies.bench.synthetic import binary_images, labelled_images
 from inference.studies.bench.vae_by_hand import VAEByHand
@@ -77,7 +77,7 @@ def vae_memory(device: Device) -> PeakMemory:
 
 
 def _peaks(
-    program: Bottleneck, network: nn.Module, x: Tensor, y: Tensor, batch_size: int, device: Device
+    program: Bottleneck, network: ByHand, x: Tensor, y: Tensor, batch_size: int, device: Device
 ) -> dict[str, int]:
     ways = {
         "captured": fit_block(program, x, y, batch_size, capture="on"),

@@ -77,10 +77,8 @@ def growth_sheet(growth: list[Growth]) -> Sheet:
 
 def curve_sheet(each: Growth) -> Sheet:
     """Costs at every value of an axis."""
-    columns, lines = (
-        [each.axis, "work"],
-        [[str(value), f"{work:.2f}"] for value, work in zip(each.values, each.work, strict=True)],
-    )
+    columns = [each.axis, "work"]
+    lines = [[str(value), f"{work:.2f}"] for value, work in zip(each.values, each.work, strict=True)]
     for way, curve in each.curves.items():
         columns += [f"{way}, ms", f"{way}, MiB"]
         for line, seconds, size in zip(lines, curve.seconds, curve.bytes, strict=True):
