@@ -1,28 +1,33 @@
 """The information bottleneck as probabilistic programs in Pyro."""
 
 from importlib import import_module
-from types import ModuleType
+from typing import TYPE_CHECKING, Any
 
 from ib_pyro._version import __version__
-from ib_pyro.bottleneck import Bottleneck
-from ib_pyro.elbo import InformationBottleneckELBO
-from ib_pyro.export import to_arviz
-from ib_pyro.handlers import noise_off
+
+if TYPE_CHECKING:
+    from ib_pyro.bottleneck import Bottleneck
+    from ib_pyro.elbo import InformationBottleneckELBO
+    from ib_pyro.export import to_arviz
+    from ib_pyro.handlers import noise_off
 
 __all__ = ["Bottleneck", "InformationBottleneckELBO", "__version__", "noise_off", "to_arviz"]
 
 SUBMODULES = frozenset(
     {
+        "atoms",
         "bounds",
         "buffers",
         "capture",
         "checks",
+        "choices",
         "data",
         "dependence",
         "diagnostics",
         "distributions",
         "elbo",
         "export",
+        "files",
         "handlers",
         "information",
         "likelihoods",
@@ -32,6 +37,7 @@ SUBMODULES = frozenset(
         "particles",
         "plots",
         "precision",
+        "provenance",
         "rates",
         "sites",
         "traces",
@@ -39,14 +45,26 @@ SUBMODULES = frozenset(
 )
 
 
-def __getattr__(name: str) -> ModuleType:
-    """Import a submodule when it is first looked at: some take a second, and not everybody needs them."""
+# Where a name of the package itself comes from.
+HOMES = {
+    "Bottleneck": "bottleneck",
+    "InformationBottleneckELBO": "elbo",
+    "noise_off": "handlers",
+    "to_arviz": "export",
+}
+
+
+def __getattr__(name: str) -> Any:  # noqa: ANN401 - a submodule, or what it has
+    """Import what is looked at when it first is: PyTorch takes seconds, and not everybody needs it."""
     if name in SUBMODULES:
         return import_module(f"ib_pyro.{name}")
+    if name in HOMES:
+        globals()[name] = getattr(import_module(f"ib_pyro.{HOMES[name]}"), name)
+        return globals()[name]
     raise AttributeError(
         f"module 'ib_pyro' has no attribute {name!r}; it has {sorted({*__all__, *SUBMODULES})}"
     )
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *SUBMODULES})
+    return sorted({*globals(), *__all__, *SUBMODULES})

@@ -283,6 +283,14 @@ class Bottleneck(nn.Module):
             modules = {"encoder": self.encoder, "decoder": self.decoder}
             self._announced = announce(modules, self._announced)
 
+    def _entered(self, x: Tensor) -> pyro.plate:
+        """Make ready for a pass of either side over a batch, and return the plate to go through it in."""
+        self._announce_parameters()
+        plate = self._plate(x)
+        if particles_are_vectorised():
+            self._require_particles_fit(x)
+        return plate
+
     def _plate(self, x: Tensor) -> pyro.plate:
         if not isinstance(x, Tensor) or x.dim() == 0:
             raise TypeError(
@@ -370,11 +378,7 @@ class _Model(_View):
     def forward(self, x: Tensor, y: Tensor | None = None) -> Tensor:
         """Sample each z from its prior and y given z; y is observed if given."""
         program = self.program
-        program._announce_parameters()
-        plate = program._plate(x)
-        if particles_are_vectorised():
-            program._require_particles_fit(x)
-        with plate:
+        with program._entered(x):
             likelihood = program._law(program._sample_priors(x), x)
             if y is None:
                 # For whoever finds that the guide lacks the site.
@@ -395,11 +399,7 @@ class _Guide(_View):
     def forward(self, x: Tensor, y: Tensor | None = None) -> None:
         """Sample each z given x."""
         program = self.program
-        program._announce_parameters()
-        plate = program._plate(x)
-        if particles_are_vectorised():
-            program._require_particles_fit(x)
-        with plate:
+        with program._entered(x):
             program._sample_posteriors(x)
 
 

@@ -2,18 +2,23 @@
 
 import sys
 from collections.abc import Callable, Iterable
+from contextlib import ExitStack
 from types import FrameType, TracebackType
 from typing import Any, Self
 
 import torch
 from torch import Tensor
+from torch.multiprocessing.reductions import StorageWeakRef
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-__all__ = ["ValueTracker"]
+__all__ = ["RANDOM", "ValueTracker"]
 
 Names = frozenset[str]
+
+RANDOM = "a generator of random numbers"
+"""The mark of all that is computed of what one of PyTorch's generators has drawn."""
 
 READ_OUT = frozenset(
     {"__array__", "__dlpack__", "__format__", "__repr__", "data_ptr", "numpy", "tolist", "untyped_storage"}
@@ -23,7 +28,13 @@ SHAPE_ALONE = frozenset(
     {f"{value}_like" for value in ("empty", "full", "ones", "rand", "randint", "randn", "zeros")}
     | {f"new_{value}" for value in ("empty", "empty_strided", "full", "ones", "zeros")}
 )
-VALIDATION = ("torch.distributions", "pyro.distributions", "ib_pyro.distributions", "ib_pyro.checks")
+VALIDATION = (
+    "torch.distributions",
+    "pyro.distributions",
+    "ib_pyro.distributions",
+    "ib_pyro.checks",
+    "ib_pyro.nn.validity",
+)
 
 
 class ValueTracker:
@@ -33,7 +44,8 @@ class ValueTracker:
     the operation: differentiable or not, in place, through a view, a buffer or an index. A mark belongs to a tensor's
     memory. Where a marked value leaves PyTorch as a number (``item``, ``bool``, ``numpy``), all that follows may
     depend on it, and :meth:`marks_of` says so. So the answer may name a value too many, but not one too
-    few, as long as all is computed in one thread.
+    few, as long as all is computed in one thread. What PyTorch draws at random is marked :data:`RANDOM`; a number that
+    NumPy or Python draws is not.
 
     >>> tracker = ValueTracker()
     >>> with tracker:
@@ -46,21 +58,24 @@ class ValueTracker:
 
     def __init__(self) -> None:
         self._marks: dict[int, Names] = {}
-        # The memory of a marked tensor stays alive, so that no other tensor is given its place and its marks.
+        # The name of a marked tensor's memory stays taken, so that no other tensor is given it, and its marks; its
+        # numbers are freed.
         self._memory: list[object] = []
         self._escaped: Names = frozenset()
-        self._modes = _ReadOuts(self), _Operations(self)
+        self._modes = ExitStack()
 
     def __enter__(self) -> Self:
-        for mode in self._modes:
-            mode.__enter__()
+        if "torch._dynamo" in sys.modules:
+            # What is compiled runs as it was written; a compiler that nobody has loaded stays where it is.
+            self._modes.enter_context(torch.compiler.set_stance("force_eager"))
+        self._modes.enter_context(_ReadOuts(self))
+        self._modes.enter_context(_Operations(self))
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        for mode in reversed(self._modes):
-            mode.__exit__(kind, error, trace)
+        self._modes.close()
 
     @property
     def marks(self) -> Names:
@@ -109,7 +124,7 @@ class ValueTracker:
         key = _memory_of(value)
         if marks:
             if key not in self._marks:
-                self._memory.append(value if _is_sparse(value) else _storage_of(value))
+                self._memory.append(value if _is_sparse(value) else StorageWeakRef(_storage_of(value)))
             self._marks[key] = marks
         else:
             self._marks.pop(key, None)
@@ -121,6 +136,11 @@ class _Operations(TorchDispatchMode):
     def __init__(self, tracker: ValueTracker) -> None:
         super().__init__()
         self._tracker = tracker
+
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        # To keep the compiler off these lines, PyTorch would load it: a second, and 150 MB. The tracker keeps it off.
+        return False
 
     def __torch_dispatch__(
         self,
@@ -146,6 +166,10 @@ class _Operations(TorchDispatchMode):
         else:
             self._tracker.record_read_out(_counted(func, name, inputs))
             self._tracker.record_operation(_written(func, name, args), inputs, tree_leaves(results))
+        if _is_drawn(func, args, kwargs):
+            for value in (*_written(func, name, args), *tree_leaves(results)):
+                if isinstance(value, Tensor):
+                    self._tracker.add_mark(value, RANDOM)
         return results
 
 
@@ -163,7 +187,7 @@ class _ReadOuts(TorchFunctionMode):
         args: tuple[Any, ...] = (),
         kwargs: dict[str, Any] | None = None,
     ) -> object:
-        if getattr(func, "__name__", "") in READ_OUT:
+        if getattr(func, "__name__", "") in READ_OUT and not _is_validation(sys._getframe(1)):
             self._tracker.record_read_out(tree_leaves(args))
         return func(*args, **(kwargs or {}))
 
@@ -180,6 +204,17 @@ def _written(func: torch._ops.OpOverload, name: str, args: tuple[Any, ...]) -> l
         if spec.alias_info is not None and spec.alias_info.is_write
         for leaf in tree_leaves(value)
     ]
+
+
+def _is_drawn(func: torch._ops.OpOverload, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
+    """Whether an operation asks a generator; attention and recurrent networks do if they drop units alone."""
+    if torch.Tag.nondeterministic_seeded not in func.tags:
+        return False
+    for place, spec in enumerate(func._schema.arguments):
+        if spec.name in ("dropout", "dropout_p"):
+            given = args[place] if place < len(args) else kwargs.get(spec.name, spec.default_value)
+            return given != 0
+    return True
 
 
 def _counted(func: torch._ops.OpOverload, name: str, inputs: Iterable[object]) -> list[object]:

@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Callable
-from difflib import get_close_matches
 from typing import Any
 
 import torch
@@ -15,6 +14,7 @@ from torch.nn import functional as F
 from torch.types import _size
 
 from ib_pyro.checks import checks_values, fails
+from ib_pyro.choices import require_known
 from ib_pyro.handlers import unwrap
 
 __all__ = [
@@ -69,13 +69,8 @@ def resolve_likelihood(likelihood: str | Likelihood) -> Likelihood:
     """
     if callable(likelihood):
         return likelihood
-    if likelihood not in LIKELIHOODS:
-        near = get_close_matches(str(likelihood), LIKELIHOODS) or sorted(LIKELIHOODS)
-        raise ValueError(
-            f"likelihood={likelihood!r} is unknown; did you mean {' or '.join(map(repr, near))}? "
-            "A function from the decoder's output to a distribution also works"
-        )
-    return LIKELIHOODS[likelihood]
+    way_out = "pass a function from the decoder's output to a distribution"
+    return LIKELIHOODS[require_known("likelihood=", likelihood, LIKELIHOODS, otherwise=way_out)]
 
 
 def check_target(y: Tensor, likelihood: TorchDistributionMixin, batch_size: int) -> None:

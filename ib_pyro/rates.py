@@ -9,6 +9,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from ib_pyro.atoms import on_or_off
+from ib_pyro.choices import require_known
 from ib_pyro.precision import raised
 
 __all__ = [
@@ -42,13 +44,23 @@ def noise_scale(logits: Tensor, alpha_min: float = 1e-3, alpha_max: float = 0.7)
     Returns:
         alpha, in (alpha_min, alpha_max), of the shape of ``logits``.
     """
-    return alpha_min + (alpha_max - alpha_min) * torch.sigmoid(logits)
+    share, span = torch.sigmoid(logits), alpha_max - alpha_min
+    if isinstance(span, Tensor):
+        return alpha_min + span * share
+    # Scaled and shifted in one pass over memory, and rounded once.
+    return torch.rsub(share, alpha_min, alpha=-span)
 
 
 def log_uniform_log_c(alpha_max: float) -> float:
     """The constant of the improper log-uniform prior under which noise of scale ``alpha_max`` is free.
 
     ``log c = -log(alpha_max) - ½ log(2 pi e)``, so that the rate is ``log(alpha_max / alpha) >= 0``.
+
+    Args:
+        alpha_max: Largest standard deviation of log eps.
+
+    Returns:
+        log c, in nats.
     """
     return -math.log(alpha_max) - HALF_LOG_2PIE
 
@@ -86,13 +98,12 @@ def log_normal_log_normal_rate(loc: Tensor, alpha: Tensor, prior_loc: Tensor, pr
         Nats per element, broadcast over the arguments.
     """
     dtype, (loc, alpha, prior_loc, prior_scale) = raised(loc, alpha, prior_loc, prior_scale)
-    off = loc == -math.inf
     # log z of a unit that is off must not reach the square: its gradient would be NaN.
-    difference = (loc.masked_fill(off, 0.0) - prior_loc) / prior_scale
+    difference = (on_or_off(loc, loc, is_log=True) - prior_loc) / prior_scale
     # In units of the prior's scale, whose square may leave the range of the type where the ratio's does not.
     rate = 0.5 * ((alpha / prior_scale).square() + difference.square())
     rate = rate - (alpha.log() - prior_scale.log()) - 0.5
-    return rate.masked_fill(off, math.inf).to(dtype)
+    return on_or_off(loc, rate, math.inf, is_log=True).to(dtype)
 
 
 def gaussian_log_uniform_rate(
@@ -122,8 +133,7 @@ def gaussian_log_uniform_rate(
     Raises:
         ValueError: If the approximation is unknown.
     """
-    if approximation not in ("molchanov", "kingma"):
-        raise ValueError(f"approximation={approximation!r} is unknown; choose 'molchanov' or 'kingma'")
+    require_known("approximation=", approximation, ("molchanov", "kingma"))
     dtype, alpha = _with_constant(alpha, log_c)
     log_alpha = alpha.log()
     offset = LOG_UNIFORM_GAUSSIAN_LOG_C - log_c

@@ -1,41 +1,29 @@
-"""Files that are either whole or absent, whatever interrupts the writer."""
+"""JSON and CSV, written whole or not at all."""
 
 from __future__ import annotations
 
 import csv
 import io
 import json
-import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-__all__ = ["read_json", "write_atomically", "write_csv", "write_json"]
+from ib_pyro.files import written_whole
+
+__all__ = ["read_json", "write_csv", "write_json", "write_text"]
 
 
-def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
-    """Let ``write`` fill a temporary file beside ``path``, then rename it into place.
-
-    Args:
-        path: Where the whole file appears; a former one is replaced in a single step.
-        write: Called with the temporary path.
-    """
-    # One name, so that what a killed writer left behind is overwritten by the next.
-    temporary = path.with_name(f".{path.name}.tmp")
-    try:
-        write(temporary)
-        with temporary.open("rb") as handle:
-            # Without this a power cut may keep the rename and lose the content.
-            os.fsync(handle.fileno())
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+def write_text(path: Path, text: str) -> None:
+    """Write a text in UTF-8, its lines ended as they are on every system."""
+    with written_whole(path) as partial:
+        partial.write_text(text, encoding="utf-8", newline="\n")
 
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:
     """Write JSON that any parser reads: numbers that are not finite become null."""
     text = json.dumps(_jsonable(content), indent=2, allow_nan=False)
-    write_atomically(path, lambda temporary: temporary.write_text(text + "\n", encoding="utf-8"))
+    write_text(path, text + "\n")
 
 
 def read_json(path: Path) -> dict[str, Any]:
@@ -60,7 +48,7 @@ def write_csv(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
     writer = csv.DictWriter(text, columns, lineterminator="\n")
     writer.writeheader()
     writer.writerows(rows)
-    write_atomically(path, lambda temporary: temporary.write_text(text.getvalue(), encoding="utf-8"))
+    write_text(path, text.getvalue())
 
 
 def _jsonable(value: Any) -> Any:  # noqa: ANN401 - any JSON value

@@ -1,10 +1,10 @@
 """Layers with any of the five kinds of dropout, by name."""
 
-from difflib import get_close_matches
 from typing import Any
 
 from torch import Tensor, nn
 
+from ib_pyro.choices import require_known
 from ib_pyro.nn import BinaryDropout, ConstantDropout, GaussianDropout, InformationDropout, StochasticLayer
 from ib_pyro.nn.maps import conv2d_map, linear_map
 
@@ -100,16 +100,11 @@ class ImageInput(nn.Module):
 
 
 def _layer_class(dropout: str, options: dict[str, Any]) -> type[StochasticLayer] | None:
-    if dropout not in DROPOUTS:
-        near = get_close_matches(str(dropout), DROPOUTS) or list(DROPOUTS)
-        raise ValueError(f"dropout={dropout!r} is unknown; did you mean {' or '.join(map(repr, near))}?")
-    layer = DROPOUTS[dropout]
+    layer = DROPOUTS[require_known("dropout=", dropout, DROPOUTS)]
     if layer is None and options:
         raise ValueError(f"dropout='none' has no noise to set {sorted(options)} of; leave them out")
     return layer
 
 
 def _activation_module(activation: str) -> nn.Module:
-    if activation not in ACTIVATION_MODULES:
-        raise ValueError(f"activation={activation!r} is unknown; choose one of {sorted(ACTIVATION_MODULES)}")
-    return ACTIVATION_MODULES[activation]()
+    return ACTIVATION_MODULES[require_known("activation=", activation, ACTIVATION_MODULES)]()

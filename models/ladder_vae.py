@@ -32,6 +32,7 @@ from pyro.distributions import Bernoulli, Normal
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from ib_pyro.choices import require_known
 from models.blocks import ImageInput
 
 __all__ = ["LadderVAE", "precision_weighted"]
@@ -67,8 +68,7 @@ class LadderVAE(nn.Module):
         inference: str = "ladder",
     ) -> None:
         super().__init__()
-        if inference not in INFERENCE:
-            raise ValueError(f"inference={inference!r} is unknown; choose one of {INFERENCE}")
+        require_known("inference=", inference, INFERENCE)
         if not units or min(*units, hidden) < 1:
             raise ValueError(f"sizes must be positive; got units={units}, hidden={hidden}")
         self.inference = inference

@@ -30,6 +30,7 @@ import torch
 from torch import Tensor, nn
 
 from ib_pyro import Bottleneck
+from ib_pyro.choices import require_known
 from ib_pyro.nn import AdditiveNormal, InformationDropout, StochasticLayer
 from models.blocks import ImageInput
 
@@ -112,8 +113,7 @@ def binarise(x: Tensor, generator: torch.Generator | None = None) -> Tensor:
 
 
 def _latent_layer(latent: str, width: int, units: int, options: dict[str, float | bool]) -> StochasticLayer:
-    if latent not in LATENTS:
-        raise ValueError(f"latent={latent!r} is unknown; choose one of {LATENTS}")
+    require_known("latent=", latent, LATENTS)
     if latent == "information":
         return InformationDropout.linear(width, units, activation="softplus", prior="log-normal", **options)
     if options:

@@ -21,11 +21,14 @@ PROGRAMS = [page for page in PAGES if page.is_file() and "```python" in page.rea
 # Pages are named after their module, but for these.
 SHARED_PAGES = {
     "bottleneck": "program",
+    "bounds": "diagnostics",
+    "choices": "checks",
     "dependence": "traces",
     "handlers": "program",
     "likelihoods": "program",
     "parameters": "program",
     "particles": "program",
+    "provenance": "files",
     "sites": "traces",
 }
 MODULES = [info.name for info in pkgutil.iter_modules(ib_pyro.__path__) if not info.name.startswith("_")]

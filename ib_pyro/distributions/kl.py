@@ -4,12 +4,15 @@ Each has the type that the parameters of both sides promote to; for the half typ
 """
 
 import math
+from collections.abc import Callable
+from functools import partial
 
 import torch
 from pyro.distributions.util import sum_rightmost
 from torch import Tensor
 from torch.distributions import Independent, LogNormal, Normal, kl_divergence, register_kl
 
+from ib_pyro.atoms import on_or_off
 from ib_pyro.distributions.factorized_log_normal import FactorizedLogNormal
 from ib_pyro.distributions.multiplicative_bernoulli import MultiplicativeBernoulli
 from ib_pyro.distributions.multiplicative_log_normal import MultiplicativeLogNormal
@@ -30,10 +33,12 @@ def _inf_beyond_bounds(rate: Tensor, q: ZeroInflatedLogUniform) -> Tensor:
     return rate if q.covers_line else rate.masked_fill((q.low > 0) | (q.high < math.inf), math.inf)
 
 
-def _on_or_off(off: Tensor, on_rate: Tensor, q: ZeroInflatedLogUniform) -> Tensor:
+def _on_or_off(choose: Callable[..., Tensor], on_rate: Tensor, q: ZeroInflatedLogUniform) -> Tensor:
     """The rate of a mixed measure: ``-log gate`` on the atom, the continuous part's rate elsewhere."""
-    gate = q.unexpanded if off.shape == q.batch_shape else q
-    return torch.where(off, -gate.log_gate, _inf_beyond_bounds(on_rate, q))
+    on_rate = _inf_beyond_bounds(on_rate, q)
+    if on_rate.shape != q.batch_shape:
+        return choose(on_rate, -q.log_gate)
+    return choose(on_rate, 0.0 if q.has_free_atom else -q.unexpanded.log_gate)
 
 
 @register_kl(MultiplicativeLogNormal, ZeroInflatedLogUniform)
@@ -41,8 +46,9 @@ def _kl_multiplicative_log_normal_log_uniform(
     p: MultiplicativeLogNormal, q: ZeroInflatedLogUniform
 ) -> Tensor:
     _require_one_sided(q)
-    rate = log_normal_log_uniform_rate(p.alpha, q.unexpanded.log_c)
-    return _on_or_off(p.is_atom, rate, q).to(_common(p.alpha, q.gate))
+    log_c = q.log_c_number if p.alpha.dtype == q.gate.dtype else None
+    rate = log_normal_log_uniform_rate(p.alpha, q.unexpanded.log_c if log_c is None else log_c)
+    return _on_or_off(p.on_or_off, rate, q).to(_common(p.alpha, q.gate))
 
 
 @register_kl(LogNormal, ZeroInflatedLogUniform)
@@ -60,7 +66,7 @@ def _kl_multiplicative_normal_log_uniform(p: MultiplicativeNormal, q: ZeroInflat
             "+inf; give the prior two_sided=True, which is log-uniform in |z|"
         )
     rate = gaussian_log_uniform_rate(p.alpha, approximation=p.approximation, log_c=q.log_c)
-    return _on_or_off(p.is_atom, rate, q).to(_common(p.alpha, q.gate))
+    return _on_or_off(partial(on_or_off, p.activation), rate, q).to(_common(p.alpha, q.gate))
 
 
 @register_kl(MultiplicativeBernoulli, ZeroInflatedLogUniform)
@@ -137,9 +143,8 @@ def _kl_multiplicative_normal_normal(p: MultiplicativeNormal, q: Normal) -> Tens
 
 def _log_normal_rate(p: MultiplicativeLogNormal, q: LogNormal | FactorizedLogNormal) -> Tensor:
     dtype = _common(p.alpha, q.loc, q.scale)
-    loc = p.finite_loc(torch.promote_types(dtype, torch.float32))
-    rate = log_normal_log_normal_rate(loc, p.alpha, q.loc, q.scale)
-    return rate.masked_fill(p.is_atom, math.inf).to(dtype)
+    loc = p.loc_in(torch.promote_types(dtype, torch.float32))
+    return log_normal_log_normal_rate(loc, p.alpha, q.loc, q.scale).to(dtype)
 
 
 def _common(first: Tensor, *others: Tensor) -> torch.dtype:

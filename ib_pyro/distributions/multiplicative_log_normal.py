@@ -8,6 +8,7 @@ from pyro.distributions.torch_distribution import TorchDistribution
 from torch import Tensor
 from torch.types import _size
 
+from ib_pyro.atoms import on_or_off
 from ib_pyro.distributions.flags import copy_flags
 from ib_pyro.distributions.log_normal import (
     log_normal_cdf,
@@ -95,6 +96,12 @@ class MultiplicativeLogNormal(TorchDistribution):
         """Where the activation is exactly zero, and z with it."""
         return self.activation == 0 if self._log_activation is None else self._log_activation == -math.inf
 
+    def on_or_off(self, on: Tensor, off: Tensor | float = 0.0) -> Tensor:
+        """Return one value where there is noise and another on the atom, see :func:`ib_pyro.atoms.on_or_off`."""
+        if self._log_activation is None:
+            return on_or_off(self.activation, on, off)
+        return on_or_off(self._log_activation, on, off, is_log=True)
+
     @property
     def shift(self) -> Tensor | float:
         """Mean m of log eps."""
@@ -103,7 +110,13 @@ class MultiplicativeLogNormal(TorchDistribution):
     @property
     def loc(self) -> Tensor:
         """Mean of log z, ``log f + m``, and -inf on the atom."""
-        return self.finite_loc().masked_fill(self.is_atom, -math.inf).to(self.alpha.dtype)
+        return self.on_or_off(self.finite_loc(), -math.inf).to(self.alpha.dtype)
+
+    def loc_in(self, dtype: torch.dtype) -> Tensor:
+        """Mean of log z in a type of one's own, and -inf on the atom, for a formula that passes no gradient there."""
+        if self._log_activation is None:
+            return self.on_or_off(self.finite_loc(dtype), -math.inf)
+        return self._log_activation.to(dtype) + self._shift_of(self.alpha.to(dtype))
 
     def finite_loc(self, dtype: torch.dtype | None = None) -> Tensor:
         """Mean of log z, and on the atom a number, so that gradients are finite too.
@@ -123,7 +136,8 @@ class MultiplicativeLogNormal(TorchDistribution):
         """Draw z, differentiable in the activation and in alpha."""
         shape = self._extended_shape(sample_shape)
         noise = torch.randn(shape, dtype=self.alpha.dtype, device=self.alpha.device)
-        log_eps = self.alpha * noise + self.shift if self.unit_mean else self.alpha * noise
+        # With m = -alpha²/2, alpha n + m is alpha (n - alpha/2).
+        log_eps = self.alpha * (noise.sub(self.alpha, alpha=0.5) if self.unit_mean else noise)
         if self._log_activation is not None:
             z = (self._log_f() + log_eps).exp().to(noise.dtype)
         elif noise.dtype != torch.float16:
@@ -131,7 +145,7 @@ class MultiplicativeLogNormal(TorchDistribution):
         else:
             z = self.activation * log_eps.exp()
         # A positive activation must not round down onto the atom, where its density is zero.
-        return z.clamp_min(_smallest(z.dtype)).masked_fill(self.is_atom, 0.0)
+        return self.on_or_off(z.clamp_min(_smallest(z.dtype)))
 
     def log_prob(self, value: Tensor) -> Tensor:
         """Log density against Lebesgue measure plus a unit mass at zero."""
@@ -190,7 +204,7 @@ class MultiplicativeLogNormal(TorchDistribution):
         # Filling before the logarithm keeps the gradient at the atom zero instead of NaN.
         if self._log_activation is None:
             return value.masked_fill(self.is_atom, 1.0).log()
-        return value.masked_fill(self.is_atom, 0.0)
+        return self.on_or_off(value)
 
     def _shift_of(self, alpha: Tensor) -> Tensor | float:
         return -0.5 * alpha.square() if self.unit_mean else 0.0

@@ -9,6 +9,7 @@ from torch import Tensor
 from torch.types import _size
 
 from ib_pyro.checks import fails
+from ib_pyro.choices import require_known
 from ib_pyro.distributions.flags import copy_flags
 from ib_pyro.distributions.supports import WithAtoms, cdf_of_zero
 from ib_pyro.precision import broadcast_floats, raised
@@ -46,8 +47,7 @@ class MultiplicativeNormal(TorchDistribution):
         approximation: str = "molchanov",
         validate_args: bool | None = None,
     ) -> None:
-        if approximation not in APPROXIMATIONS:
-            raise ValueError(f"approximation={approximation!r} is unknown; choose one of {APPROXIMATIONS}")
+        require_known("approximation=", approximation, APPROXIMATIONS)
         self.activation, self.alpha = broadcast_floats(activation, alpha)
         self.approximation = approximation
         super().__init__(self.activation.shape, validate_args=validate_args)

@@ -39,6 +39,7 @@ class ZeroInflatedLogUniform(TorchDistribution):
         high: Upper bound of the continuous part.
         log_c: Logarithm of c; only for an improper prior.
         two_sided: Put the density ``c / |z|`` on both signs (for Gaussian noise, which reaches below zero).
+        like: Tensor whose type and device the gate takes, so that it may be given as a number.
         validate_args: Check the arguments and values.
 
     Raises:
@@ -65,6 +66,7 @@ class ZeroInflatedLogUniform(TorchDistribution):
         *,
         log_c: Tensor | float | None = None,
         two_sided: bool = False,
+        like: Tensor | None = None,
         validate_args: bool | None = None,
     ) -> None:
         if log_c is not None and _is_proper(low, high):
@@ -74,6 +76,10 @@ class ZeroInflatedLogUniform(TorchDistribution):
             )
         if log_c is None:
             log_c = LOG_UNIFORM_GAUSSIAN_LOG_C if two_sided else log_uniform_log_c(DEFAULT_ALPHA_MAX)
+        # Of a number it is known, without a look at the device, what it leaves out of a formula.
+        self.has_free_atom = not isinstance(gate, Tensor) and gate == 1
+        if like is not None:
+            gate = torch.as_tensor(gate, dtype=like.dtype, device=like.device)
         # A number is not rounded to the type of the gate: in bfloat16 the rate of each unit would be off alike.
         given = (log_c,) if isinstance(log_c, Tensor) else ()
         self.gate, self.low, self.high, *constant = broadcast_floats(gate, low, high, *given)
@@ -81,6 +87,7 @@ class ZeroInflatedLogUniform(TorchDistribution):
         if not _all(low < high):
             raise ValueError(f"low must be below high; got low={low}, high={high}")
         self.is_proper = _is_proper(low, high)
+        self.log_c_number = None if self.is_proper or isinstance(log_c, Tensor) else float(log_c)
         wide_gate = single_or_wider(self.gate)
         self.log_gate = _log(wide_gate)
         if self.is_proper:
@@ -109,6 +116,7 @@ class ZeroInflatedLogUniform(TorchDistribution):
         for name in ("gate", "log_gate", "low", "high", "log_c"):
             setattr(new, name, getattr(self, name).expand(batch_shape))
         new.is_proper, new.covers_line, new.two_sided = self.is_proper, self.covers_line, self.two_sided
+        new.has_free_atom, new.log_c_number = self.has_free_atom, self.log_c_number
         new._unexpanded = self.unexpanded
         super(ZeroInflatedLogUniform, new).__init__(batch_shape, validate_args=False)
         return copy_flags(self, new)

@@ -9,6 +9,7 @@ from pyro.distributions import MaskedDistribution
 from torch import Tensor
 from torch.distributions import Distribution, kl_divergence
 
+from ib_pyro.choices import require_known
 from ib_pyro.handlers import unwrap
 from ib_pyro.sites import Site, is_point, log_prob_of
 
@@ -38,9 +39,7 @@ def check_estimator(choice: str, option: str) -> str:
     Raises:
         ValueError: If the choice is unknown.
     """
-    if choice not in ("error", "monte-carlo"):
-        raise ValueError(f"{option}={choice!r} is unknown; choose 'error' or 'monte-carlo'")
-    return choice
+    return require_known(f"{option}=", choice, ("error", "monte-carlo"))
 
 
 def site_rate(

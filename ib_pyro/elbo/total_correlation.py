@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.distributions import Distribution
 
 from ib_pyro.checks import checks_values, fails
+from ib_pyro.choices import require_known
 from ib_pyro.handlers import unwrap
 from ib_pyro.information import (
     critic_total_correlation,
@@ -47,8 +48,7 @@ class GaussianTotalCorrelation:
     """
 
     def __init__(self, *, space: str = "auto", shrinkage: float = 0.0) -> None:
-        if space not in ("auto", "identity", "log"):
-            raise ValueError(f"space={space!r} is unknown; choose 'auto', 'identity' or 'log'")
+        require_known("space=", space, ("auto", "identity", "log"))
         self.space, self.shrinkage = space, shrinkage
 
     def least_samples(self, num_units: int) -> int:
@@ -84,8 +84,7 @@ class MinibatchTotalCorrelation:
     """
 
     def __init__(self, *, method: str = "stratified", num_data: int | None = None) -> None:
-        if method not in ("stratified", "weighted"):
-            raise ValueError(f"method={method!r} is unknown; choose 'stratified' or 'weighted'")
+        require_known("method=", method, ("stratified", "weighted"))
         if num_data is not None and num_data < 1:
             raise ValueError(f"num_data must be at least 1; got {num_data}")
         self.method, self.num_data = method, num_data
@@ -179,9 +178,5 @@ def resolve_total_correlation(estimator: str | TotalCorrelationEstimator) -> Tot
     """
     if callable(estimator):
         return estimator
-    if estimator not in ESTIMATORS:
-        raise ValueError(
-            f"total_correlation={estimator!r} is unknown; choose one of {sorted(ESTIMATORS)}, or pass an estimator "
-            "such as CriticTotalCorrelation(critic)"
-        )
-    return ESTIMATORS[estimator]()
+    way_out = "pass an estimator such as CriticTotalCorrelation(critic)"
+    return ESTIMATORS[require_known("total_correlation=", estimator, ESTIMATORS, otherwise=way_out)]()

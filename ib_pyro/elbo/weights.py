@@ -2,13 +2,13 @@
 
 import math
 from collections.abc import Mapping, Set
-from difflib import get_close_matches
 from numbers import Real
 
 import torch
 from torch import Tensor
 
 from ib_pyro.checks import fails
+from ib_pyro.choices import require_known
 
 __all__ = [
     "Weight",
@@ -107,11 +107,7 @@ def require_known_sites(weight: Weight, name: str, sites: Set[str]) -> None:
         ValueError: Names the site and the nearest ones.
     """
     for site in weight if isinstance(weight, Mapping) else ():
-        if site not in sites:
-            near = get_close_matches(site, sites) or sorted(sites)
-            raise ValueError(
-                f"{name} names the site {site!r}, which the program does not have; it has {near}"
-            )
+        require_known(f"{name}: site", site, sites)
 
 
 def _but_finite(weight: float | Tensor) -> str:

@@ -14,7 +14,7 @@ from ib_pyro.export.program import Program
 from ib_pyro.sites import Site, is_observation, plates_of, sample_sites
 from ib_pyro.traces import later_latents
 
-__all__ = ["Draw", "Sampler", "Sites"]
+__all__ = ["Arguments", "Draw", "Sampler", "Sites"]
 
 Arguments = tuple[Any, ...]
 Sites = dict[str, Site]

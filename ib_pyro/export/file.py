@@ -1,35 +1,34 @@
-"""The file of an export: its format, its size, and that it is there whole or not at all."""
+"""The file of an export: its format, its arrays, its size, and whether it can be written."""
 
-import os
 import shutil
-import tempfile
 import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
+from typing import Any
 
-from ib_pyro.export.netcdf_store import NetCDFStore
-from ib_pyro.export.zarr_store import ZarrStore
+import xarray as xr
 
-__all__ = ["FileStore", "announce_size", "check_path", "store_for", "written_whole"]
+from ib_pyro.export.arrays import ArraySpec
+from ib_pyro.export.quantities import Key
 
-FileStore = type[ZarrStore] | type[NetCDFStore]
-STORES: tuple[FileStore, ...] = (ZarrStore, NetCDFStore)
+__all__ = ["announce_size", "arrays_in", "check_path", "engine_of"]
+
+ENGINES = {".zarr": "zarr", ".nc": "h5netcdf", ".netcdf": "h5netcdf"}
 ANNOUNCED_BYTES = 10**9
 
 
-def store_for(path: Path) -> FileStore:
-    """Return the store that a path's suffix stands for.
+def engine_of(path: Path) -> str:
+    """Return what reads a path, as xarray calls it.
 
     Raises:
         ValueError: If the suffix is unknown.
     """
-    stores = {suffix: store for store in STORES for suffix in store.suffixes}
-    if path.suffix not in stores:
+    if path.suffix not in ENGINES:
         raise ValueError(
             f"path={str(path)!r}: the suffix says the format; use .zarr for a Zarr store, .nc for netCDF"
         )
-    return stores[path.suffix]
+    return ENGINES[path.suffix]
 
 
 def check_path(path: Path, *, overwrite: bool) -> Path:
@@ -41,14 +40,14 @@ def check_path(path: Path, *, overwrite: bool) -> Path:
         FileNotFoundError: If its folder does not exist.
         ImportError: If a library is missing; says what to install.
     """
-    store = store_for(path)
+    engine = engine_of(path)
     if path.exists() and not overwrite:
         raise FileExistsError(f"path={str(path)!r} exists; choose another, or pass overwrite=True")
     if not path.absolute().parent.is_dir():
         raise FileNotFoundError(
             f"path={str(path)!r}: there is no folder {path.absolute().parent}; make it first"
         )
-    store.require()
+    _require_libraries(engine)
     return path
 
 
@@ -79,18 +78,83 @@ def announce_size(num_bytes: int, path: Path | None) -> None:
         warnings.warn(f"{size} of arrays will be {where}; {advice}", stacklevel=3)
 
 
-@contextmanager
-def written_whole(path: Path) -> Iterator[Path]:
-    """Give a path to write to beside ``path``, and move it there once all is written.
+def arrays_in(
+    path: Path, specs: Sequence[ArraySpec], skeleton: Mapping[str, xr.Dataset], batch_size: int
+) -> AbstractContextManager[dict[Key, Any]]:
+    """Give empty arrays in a new file, to be written by region; the file is complete once the context is left.
 
-    If writing fails nothing is left behind; if the process dies, a hidden ``.partial`` folder is.
+    What xarray itself writes in parts is Zarr alone, and by region only with Dask.
+
+    Args:
+        path: The file, which must not exist.
+        specs: The arrays.
+        skeleton: Coordinates and attributes of each group; the root's under ``"/"``.
+        batch_size: Number of rows that will be written at once.
     """
-    folder = Path(tempfile.mkdtemp(prefix=f".{path.name}.partial-", dir=path.absolute().parent))
+    make = {"zarr": _zarr_arrays, "h5netcdf": _netcdf_arrays}[engine_of(path)]
+    return make(path, specs, skeleton, batch_size)
+
+
+@contextmanager
+def _zarr_arrays(
+    path: Path, specs: Sequence[ArraySpec], skeleton: Mapping[str, xr.Dataset], batch_size: int
+) -> Iterator[dict[Key, Any]]:
+    """Write format 2, which every version of Zarr and xarray reads."""
+    import zarr
+
+    for group, dataset in skeleton.items():
+        dataset.to_zarr(path, group=group, mode="a", zarr_format=2, consolidated=False)
+    root: Any = zarr.open_group(path, mode="r+", zarr_format=2)
+    yield {
+        spec.key: root[spec.group].create_array(
+            spec.name,
+            shape=spec.shape,
+            dtype=spec.dtype,
+            chunks=spec.chunks(batch_size),
+            attributes={**spec.attrs, "_ARRAY_DIMENSIONS": list(spec.dims)},
+            # A number here would be read back as "missing" wherever it occurs.
+            fill_value=None,
+        )
+        for spec in specs
+    }
+    # Gathered metadata, with which readers open the store at once.
+    zarr.consolidate_metadata(path, zarr_format=2)
+
+
+@contextmanager
+def _netcdf_arrays(
+    path: Path, specs: Sequence[ArraySpec], skeleton: Mapping[str, xr.Dataset], batch_size: int
+) -> Iterator[dict[Key, Any]]:
+    import h5netcdf  # type: ignore[import-untyped]
+
+    for group, dataset in skeleton.items():
+        dataset.to_netcdf(path, group=group, mode="a" if path.exists() else "w", engine="h5netcdf")
+    arrays = {}
+    with h5netcdf.File(path, "a") as file:
+        for spec in specs:
+            compression = {"compression": "gzip", "compression_opts": 1, "shuffle": True} if spec.dims else {}
+            chunks = spec.chunks(batch_size) or None
+            arrays[spec.key] = file[spec.group].create_variable(
+                spec.name, spec.dims, dtype=spec.dtype, chunks=chunks, **compression
+            )
+            arrays[spec.key].attrs.update(spec.attrs)
+        yield arrays
+
+
+def _require_libraries(engine: str) -> None:
+    """Raise an ImportError that says what to install, if anything is missing."""
     try:
-        yield folder / path.name
-        if path.is_dir():
-            # A folder does not replace another; the old one goes with the temporary folder.
-            os.replace(path, folder / "replaced")
-        os.replace(folder / path.name, path)
-    finally:
-        shutil.rmtree(folder)
+        if engine == "h5netcdf":
+            import h5netcdf  # noqa: F401
+            import h5py  # type: ignore[import-untyped]  # noqa: F401
+
+            return
+        import zarr
+    except ImportError as error:
+        what = {
+            "zarr": "Zarr store needs Zarr: pip install 'ib-pyro[zarr]'",
+            "h5netcdf": "netCDF file needs h5netcdf and h5py: pip install 'ib-pyro[netcdf]'",
+        }
+        raise ImportError(f"a {what[engine]}") from error
+    if int(zarr.__version__.split(".")[0]) < 3:
+        raise ImportError(f"a Zarr store needs Zarr 3, not {zarr.__version__}: pip install 'ib-pyro[zarr]'")

@@ -9,13 +9,23 @@ from torch import Tensor
 
 from ib_pyro.buffers import buffers_kept
 from ib_pyro.elbo.weights import Weight
-from ib_pyro.export.inputs import Argument, Rows, resolve_inputs
-from ib_pyro.export.prepare import Wishes, check_wishes, prepare
-from ib_pyro.export.program import resolve_program, seeded, warn_if_batch_norm_trains
-from ib_pyro.export.provenance import beta_attributes, version_attributes
-from ib_pyro.export.types import InferenceTree, ProgramLike
+from ib_pyro.export.program import (
+    Argument,
+    ProgramLike,
+    Rows,
+    resolve_inputs,
+    resolve_program,
+    seeded,
+    warn_if_batch_norm_trains,
+)
+from ib_pyro.export.run import prepare
+from ib_pyro.export.wishes import Wishes
+from ib_pyro.provenance import beta_attributes, version_attributes
 
 __all__ = ["to_arviz"]
+
+InferenceTree = Any
+"""An ``arviz.InferenceData`` or an ``xarray.DataTree``, as the installed ArviZ has it."""
 
 
 def to_arviz(
@@ -136,17 +146,17 @@ def to_arviz(
     """
     # xarray takes a second to import: not before it is needed.
     from ib_pyro.export.file import announce_size, check_path
-    from ib_pyro.export.write import to_file, to_memory
+    from ib_pyro.export.tree import filled_tree
 
     resolved = resolve_program(program)
     inputs = resolve_inputs(x, y, one_argument=resolved.takes_one_argument)
     wishes = Wishes(num_samples, sites, groups, batch_size, constant_data or {}, dims or {}, data_dim, plate)
-    check_wishes(wishes, inputs.num_rows)
+    wishes.check(inputs.num_rows)
     target = None if path is None else check_path(Path(path), overwrite=overwrite)
     warn_if_batch_norm_trains(resolved.modules)
     with torch.no_grad(), buffers_kept(resolved.modules), seeded(seed, inputs.device):
         export, specs, batch_size = prepare(resolved, inputs, wishes)
-        announce_size(sum(spec.stored_bytes for spec in specs), target)
+        announce_size(sum(spec.held_bytes for spec in specs), target)
         facts = {"program": resolved.name, "num_draws": num_samples, "batch_size": batch_size}
         attrs = (
             version_attributes()
@@ -154,6 +164,4 @@ def to_arviz(
             | ({} if seed is None else {"seed": seed})
             | beta_attributes(beta, num_data or resolved.num_data)
         )
-        if target is None:
-            return to_memory(export, specs, batch_size, coords=coords or {}, attrs=attrs)
-        return to_file(export, specs, batch_size, path=target, coords=coords or {}, attrs=attrs)
+        return filled_tree(export, specs, batch_size, path=target, coords=coords or {}, attrs=attrs)

@@ -1,13 +1,24 @@
-"""Names that a result can hold: those that memory, netCDF and Zarr all take, each of one thing."""
+"""Names in a result: of dimensions, found or given, and what any may be that memory, netCDF and Zarr all take."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from difflib import get_close_matches
+from dataclasses import dataclass, field
+from typing import Any
 
-from ib_pyro.export.record import Record
+from torch import Tensor
 
-__all__ = ["DRAW_DIMS", "check_dimensions", "check_name", "check_unique", "check_variables", "nearest"]
+from ib_pyro.sites import Site
+
+__all__ = [
+    "DRAW_DIMS",
+    "Dimensions",
+    "check_dimensions",
+    "check_name",
+    "check_unique",
+    "find_plate",
+]
 
 DRAW_DIMS = ("chain", "draw")
+LAYER_DIMS = {1: ("unit",), 2: ("channel", "position"), 3: ("channel", "height", "width")}
 NETCDF_PREFIX = "_nc4_non_coord_"  # with which h5netcdf marks its own
 
 
@@ -69,27 +80,6 @@ def check_dimensions(
         check_unique(names, f"dims[{site!r}]")
 
 
-def check_variables(record: Record, dims: Iterable[str]) -> None:
-    """Raise if a variable has a name that cannot be held, or that is a dimension's, whose labels would replace it.
-
-    Args:
-        record: The variables.
-        dims: Names of all dimensions of the result.
-
-    Raises:
-        ValueError: Says what the name is of.
-    """
-    known = set(dims)
-    for (group, name), quantity in record.items():
-        check_name(name, f"group {group!r}: {quantity.claimant}")
-        if name in known:
-            way_out = "" if name in DRAW_DIMS else ", or the dimension: with data_dim= or dims=, or its plate"
-            raise ValueError(
-                f"group {group!r}: {quantity.claimant} would be called {name!r}, as a dimension of the result is, "
-                f"whose labels would replace it; rename it{way_out}"
-            )
-
-
 def check_unique(names: Iterable[str], argument: str) -> None:
     """Raise a ValueError if a name occurs twice."""
     seen: set[str] = set()
@@ -99,8 +89,117 @@ def check_unique(names: Iterable[str], argument: str) -> None:
         seen.add(name)
 
 
-def nearest(name: str, known: Iterable[str]) -> str:
-    """Return the known names that are most like one, or all of them, for an error."""
-    names = list(known)
-    near = get_close_matches(name, names) or names
-    return " or ".join(map(repr, near)) or "none"
+@dataclass(frozen=True)
+class Dimensions:
+    """How dimensions are called.
+
+    Attributes:
+        plate: Name of the plate over the rows of x; None if there is none.
+        data_dim: Name of the dimension that this plate becomes; other plates keep their own names.
+        given: The user's names for the dimensions of one sample of a site.
+        plates: Names of all plates.
+    """
+
+    plate: str | None
+    data_dim: str
+    given: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    plates: frozenset[str] = frozenset()
+
+    def own(self, site: str, ndim: int, *, is_layer: bool = False) -> tuple[str, ...]:
+        """Return the names of a site's own dimensions, those of one sample.
+
+        Args:
+            site: Name of the site.
+            ndim: Number of its dimensions.
+            is_layer: Whether the site is a layer's, with units or channels; images are taken for one.
+
+        Raises:
+            ValueError: If the user named another number of dimensions, or a plate has the name of one.
+        """
+        if site in self.given:
+            if len(self.given[site]) != ndim:
+                raise ValueError(
+                    f"dims[{site!r}] names {len(self.given[site])} dimensions {list(self.given[site])}, but one "
+                    f"sample of site {site!r} has {ndim}; name those right of its plates"
+                )
+            return tuple(self.given[site])
+        is_named = is_layer and ndim in LAYER_DIMS or ndim == 3
+        parts = LAYER_DIMS[ndim] if is_named else tuple(f"dim_{axis}" for axis in range(ndim))
+        names = tuple(f"{site}_{part}" for part in parts)
+        for name in {*names} & {*self.plates - {self.plate}, self.data_dim}:
+            raise ValueError(
+                f"site {site!r}: a dimension of its own would be called {name!r}, as a plate or that of the rows "
+                f"is; name those of the site with dims={{{site!r}: [...]}}"
+            )
+        return names
+
+    def place(self, values: Tensor, site: Site, own: tuple[str, ...] = ()) -> tuple[Tensor, tuple[str, ...]]:
+        """Name the dimensions of a site's values, rows of x first.
+
+        Args:
+            values: Of the site's batch shape, followed by its own dimensions.
+            site: The site's message.
+            own: Names of its own dimensions.
+
+        Returns:
+            The values, without batch dimensions of size one that are no plate's, and a name for each that is left.
+        """
+        batch_ndim = values.dim() - len(own)
+        frames = {frame.dim: frame.name for frame in site["cond_indep_stack"] if frame.vectorized}
+        names: list[str] = []
+        for axis in reversed(range(batch_ndim)):
+            plate = frames.get(axis - batch_ndim)
+            if plate is None and values.shape[axis] == 1:
+                values = values.squeeze(axis)
+            elif plate is None:
+                names.insert(0, f"{site['name']}_batch_{axis}")
+            else:
+                names.insert(0, self.data_dim if plate == self.plate else plate)
+        names += own
+        if self.data_dim in names:
+            rows = names.index(self.data_dim)
+            values = values.movedim(rows, 0)
+            names.insert(0, names.pop(rows))
+        return values, tuple(names)
+
+
+def find_plate(sites: Iterable[Site], num_rows: int, plate: str | None) -> str | None:
+    """Return the name of the plate over the rows of x, which all observed sites share, or if none does some are in.
+
+    Args:
+        sites: Observed (or predicted) sites, bare factors among them.
+        num_rows: Number of rows of x.
+        plate: Its name, if the user says so.
+
+    Returns:
+        The name, or None if no plate has the size of x.
+
+    Raises:
+        ValueError: If several plates have that size, the named one has not, or a plate subsamples x.
+    """
+    stacks = [[f for f in site["cond_indep_stack"] if f.vectorized] for site in sites]
+    frames = {frame.name: frame for stack in stacks for frame in stack}
+    fitting = sorted(name for name, frame in frames.items() if frame.size == num_rows)
+    if plate is not None:
+        if plate not in fitting:
+            sizes = {name: frames[name].size for name in sorted(frames)}
+            raise ValueError(f"plate={plate!r} is no plate over the {num_rows} rows of x; there are {sizes}")
+        return plate
+    shared = [name for name in fitting if all(name in {f.name for f in stack} for stack in stacks)]
+    fitting = shared or fitting
+    if len(fitting) > 1:
+        raise ValueError(
+            f"plates {fitting} all have the size of x, {num_rows}; name the one over x with plate="
+        )
+    if not fitting:
+        _refuse_subsampling(frames.values(), num_rows)
+    return fitting[0] if fitting else None
+
+
+def _refuse_subsampling(frames: Iterable[Any], num_rows: int) -> None:
+    for frame in frames:
+        if frame.full_size == num_rows != frame.size:
+            raise ValueError(
+                f"plate {frame.name!r} draws {frame.size} of the {num_rows} rows of x itself, so that its values "
+                "would not line up with x; export with the plate's full size, and cut x with batch_size="
+            )

@@ -1,22 +1,44 @@
-"""What is read off a draw: named tensors, by group and variable."""
+"""What is read off a draw: a record of named tensors, by group and variable, no two of one name."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from ib_pyro.elbo.attribution import attribute
 from ib_pyro.elbo.site_rate import Rate, site_rate
-from ib_pyro.export.dimensions import Dimensions
 from ib_pyro.export.draws import Draw, Sites
+from ib_pyro.export.names import Dimensions
 from ib_pyro.export.noise import noise_variables
-from ib_pyro.export.record import Key, Quantity
 from ib_pyro.handlers import unwrap
 from ib_pyro.sites import Site, log_prob_of, masked, per_plate, plates_of, scaled_sum
 
-__all__ = ["Reader"]
+__all__ = ["Key", "Quantity", "Reader", "Record", "gather"]
 
+Key = tuple[str, str]
+"""Group and name of a variable."""
+
+
+class Quantity(NamedTuple):
+    """A tensor with the names of its dimensions, and what to say of it.
+
+    Attributes:
+        values: The tensor.
+        dims: Names of its dimensions.
+        attrs: What to say of it in the result.
+        claimant: What it is, for an error: "the draws of site 'z1'".
+    """
+
+    values: Tensor
+    dims: tuple[str, ...]
+    attrs: Mapping[str, str] = MappingProxyType({})
+    claimant: str = ""
+
+
+Record = dict[Key, Quantity]
 Items = Iterator[tuple[Key, Quantity]]
 
 
@@ -131,6 +153,25 @@ class Reader:
         placed, dims = self.dimensions.place(values, site, own)
         attrs = ({"long_name": text} if text else {}) | attrs
         return Quantity(placed, dims, attrs, f"site {site['name']!r}")
+
+
+def gather(*parts: Iterable[tuple[Key, Quantity]]) -> Record:
+    """Return named tensors as a record.
+
+    Raises:
+        ValueError: If two of a group have the same name; names both.
+    """
+    record: Record = {}
+    for part in parts:
+        for (group, name), quantity in part:
+            if (group, name) in record:
+                raise ValueError(
+                    f"group {group!r}: {record[group, name].claimant} and {quantity.claimant} would both be called "
+                    f"{name!r}, and one of them be lost; rename a site, or keep the values of one of the two alone "
+                    "with sites="
+                )
+            record[group, name] = quantity
+    return record
 
 
 def _rates(draw: Draw) -> dict[str, tuple[Tensor, Site, str]]:

@@ -1,27 +1,36 @@
-"""The loop of an export: batches of rows, draws of each, and the arrays they go to."""
+"""An export: what there is to draw, found by drawing it once, and the loop over batches of rows and draws of each."""
 
+from collections.abc import Mapping, MutableMapping
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
+import torch
 
-from ib_pyro.export.draws import Sampler
-from ib_pyro.export.groups import PRIOR_GROUPS
-from ib_pyro.export.inputs import Inputs
-from ib_pyro.export.layout import ArraySpec, as_numpy, describe_arrays, require_same_variables
-from ib_pyro.export.quantities import Reader
-from ib_pyro.export.record import Key, Quantity, Record, gather
+from ib_pyro.choices import require_known
+from ib_pyro.dependence import RANDOM, ValueTracker
+from ib_pyro.export.arrays import (
+    ArraySpec,
+    as_numpy,
+    describe_arrays,
+    require_same_variables,
+    rows_per_batch,
+)
+from ib_pyro.export.draws import Arguments, Draw, Sampler
+from ib_pyro.export.names import Dimensions, check_dimensions, find_plate
+from ib_pyro.export.program import Inputs, Program
+from ib_pyro.export.quantities import Key, Quantity, Reader, Record, gather
+from ib_pyro.export.wishes import Wishes
+from ib_pyro.sites import plates_of
 
-__all__ = ["Export", "Store"]
+__all__ = ["Arrays", "Export", "prepare"]
+
+Arrays = MutableMapping[Key, Any]
+"""Arrays by group and name, of NumPy, Zarr or netCDF: all take a block by assignment to a region."""
 
 PREDICTIVE_GROUPS = frozenset({"posterior_predictive", "prior_predictive"})
-
-
-class Store(Protocol):
-    """Takes arrays in parts."""
-
-    def write(self, spec: ArraySpec, rows: slice, block: np.ndarray) -> None:
-        """Write the part of an array that belongs to some rows of x."""
+PRIOR_GROUPS = frozenset({"prior", "prior_predictive"})
+ROWS_TO_LOOK_AT = 2
 
 
 @dataclass(frozen=True)
@@ -39,34 +48,36 @@ class Export:
     sampler: Sampler
     reader: Reader
     inputs: Inputs
-    constants: dict[str, Quantity]
+    constants: Mapping[str, Quantity]
     num_draws: int
 
-    @property
-    def num_rows(self) -> int:
-        """Number of rows of x."""
-        return self.inputs.num_rows
-
     def describe(self, num_rows: int) -> list[ArraySpec]:
-        """Describe the arrays, from two draws for the first ``num_rows`` rows."""
-        first, second = (self._record(None, slice(0, num_rows)) for _ in range(2))
-        data_dim = self.reader.dimensions.data_dim
+        """Describe the arrays, from a look at the first ``num_rows`` rows."""
+        rows = slice(0, num_rows)
+        with ValueTracker() as tracker:
+            first = self._record(None, rows)
+            of_x = {key for key, q in first.items() if RANDOM not in tracker.marks_of([q.values])}
         return describe_arrays(
-            first, second, data_dim=data_dim, num_rows=self.num_rows, num_draws=self.num_draws
+            first,
+            self._record(None, rows),
+            of_x=of_x,
+            data_dim=self.reader.dimensions.data_dim,
+            num_rows=self.inputs.num_rows,
+            num_draws=self.num_draws,
         )
 
-    def fill(self, store: Store, specs: list[ArraySpec], batch_size: int) -> None:
+    def fill(self, arrays: Arrays, specs: list[ArraySpec], batch_size: int) -> None:
         """Draw everything, and write it batch by batch.
 
         Args:
-            store: Where it goes.
+            arrays: Where it goes.
             specs: The arrays, as described.
             batch_size: Number of rows of x that the program sees at once.
         """
         whole: dict[Key, np.ndarray] = {}
         keys = {spec.key for spec in specs}
-        for start in range(0, self.num_rows, batch_size):
-            rows = slice(start, min(start + batch_size, self.num_rows))
+        for start in range(0, self.inputs.num_rows, batch_size):
+            rows = slice(start, min(start + batch_size, self.inputs.num_rows))
             blocks = {spec.key: np.empty(spec.block_shape(rows.stop - start), spec.dtype) for spec in specs}
             for index in range(self.num_draws):
                 record = self._record(index, rows)
@@ -77,7 +88,7 @@ class Export:
             for spec in specs:
                 # What has no rows is the same for every batch, and is written with the first.
                 if spec.row_axis is not None or start == 0:
-                    store.write(spec, rows, blocks[spec.key])
+                    _write(arrays, spec, rows, blocks[spec.key])
                 else:
                     _require_same(spec, blocks[spec.key], whole[spec.key])
             whole = whole or {spec.key: blocks[spec.key] for spec in specs if spec.row_axis is None}
@@ -95,6 +106,74 @@ class Export:
         return gather(*parts)
 
 
+def prepare(program: Program, inputs: Inputs, wishes: Wishes) -> tuple[Export, list[ArraySpec], int]:
+    """Look at a program through the first rows of x.
+
+    Args:
+        program: The program.
+        inputs: Its arguments.
+        wishes: What is asked for.
+
+    Returns:
+        The export, its arrays, and the number of rows of a batch.
+
+    Raises:
+        ValueError: If a group, site or plate does not exist, two things would have one name, or x cannot be cut into
+            batches.
+    """
+    num_rows = inputs.num_rows
+    look = min(num_rows, wishes.batch_size or (ROWS_TO_LOOK_AT if program.is_amortised else num_rows))
+    sampler = Sampler(program)
+    rows = inputs.rows(slice(0, look))
+    draw = sampler.posterior(None, rows)
+    plate = find_plate((draw.with_density or draw.predicted).values(), look, wishes.plate)
+    if plate is None and look < num_rows:
+        raise ValueError(
+            "no plate around the observed sites has the size of a batch of x, so that x cannot be cut into batches; "
+            "leave batch_size out, or put the rows of x in a pyro.plate"
+        )
+    groups = wishes.groups_of(draw, prior_is_proper=_has_proper_prior(sampler, rows, wishes))
+    dimensions = _dimensions(draw, plate, wishes)
+    reader = Reader(groups, wishes.sites_of(draw), dimensions)
+    constants = _constants(num_rows, wishes, dimensions)
+    export = Export(sampler, reader, inputs, constants, int(wishes.num_samples))
+    specs = export.describe(look)
+    default = rows_per_batch(specs) if program.is_amortised else num_rows
+    batch_size = min(wishes.batch_size or default, num_rows)
+    if batch_size < num_rows:
+        sampler.plate = plate
+    return export, specs, batch_size
+
+
+def _dimensions(draw: Draw, plate: str | None, wishes: Wishes) -> Dimensions:
+    sites = (*draw.model.values(), *draw.guide.values())
+    plates = frozenset(name for site in sites for name in plates_of(site))
+    check_dimensions(wishes.data_dim, plate, plates, wishes.dims)
+    known = {*draw.model, *draw.latent, "index", *wishes.constant_data}
+    for site in wishes.dims:
+        require_known("dims: site", site, known)
+    return Dimensions(plate, wishes.data_dim, wishes.dims, plates)
+
+
+def _has_proper_prior(sampler: Sampler, rows: Arguments, wishes: Wishes) -> bool:
+    if not wishes.possible_groups() & PRIOR_GROUPS:
+        return False
+    try:
+        sampler.prior(None, rows)
+    except NotImplementedError:
+        return False
+    return True
+
+
+def _constants(num_rows: int, wishes: Wishes, dimensions: Dimensions) -> dict[str, Quantity]:
+    constants = {}
+    for name, given in {"index": torch.arange(num_rows), **wishes.constant_data}.items():
+        values = torch.as_tensor(given)
+        dims = (dimensions.data_dim, *dimensions.own(name, values.dim() - 1))
+        constants[name] = Quantity(values, dims, claimant=f"the given {name!r}")
+    return constants
+
+
 def _put(block: np.ndarray, target: Any, spec: ArraySpec, quantity: Quantity) -> None:  # noqa: ANN401 (an index)
     values, part = as_numpy(spec.group, quantity.values), block[target]
     if values.shape != part.shape:
@@ -103,6 +182,19 @@ def _put(block: np.ndarray, target: Any, spec: ArraySpec, quantity: Quantity) ->
             f"{part.shape}; an array needs one shape: pad what is shorter, and mask it"
         )
     block[target] = values
+
+
+def _write(arrays: Arrays, spec: ArraySpec, rows: slice, block: np.ndarray) -> None:
+    array = arrays[spec.key]
+    if array.shape != spec.shape:
+        # One draw is held for all. A program may still depend on other things in these rows than in the first, or
+        # draw without PyTorch: where draws differ, all are kept.
+        first = block[:, :1]
+        if np.array_equal(block, np.broadcast_to(first, block.shape), equal_nan=True):
+            block = first
+        else:
+            array = arrays[spec.key] = np.repeat(array, spec.shape[1], axis=1)
+    array[spec.region(rows)] = block
 
 
 def _require_same(spec: ArraySpec, block: np.ndarray, first: np.ndarray) -> None:

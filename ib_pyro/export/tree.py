@@ -1,4 +1,4 @@
-"""The object that the installed ArviZ works with."""
+"""The object that the installed ArviZ works with, filled in memory or in a file."""
 
 from collections.abc import Mapping, Sequence
 from importlib.metadata import version
@@ -8,49 +8,55 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from ib_pyro.export.layout import ArraySpec
-from ib_pyro.export.types import InferenceTree
+from ib_pyro.export.arrays import ArraySpec
+from ib_pyro.export.file import arrays_in, engine_of
+from ib_pyro.export.run import Export
+from ib_pyro.files import written_whole
 
-__all__ = ["as_arviz", "open_arviz", "skeleton"]
+__all__ = ["filled_tree"]
 
-
-def as_arviz(groups: Mapping[str, xr.Dataset], attrs: Mapping[Any, Any]) -> InferenceTree:
-    """Return groups as an ``InferenceData`` (ArviZ before 1) or an ``xarray.DataTree`` (since).
-
-    Args:
-        groups: Datasets by the name of their group.
-        attrs: Attributes of the whole.
-    """
-    if _arviz_is_old():
-        import arviz
-
-        return arviz.InferenceData(attrs=dict(attrs), **dict(groups))  # type: ignore[arg-type]
-    tree = xr.DataTree.from_dict(dict(groups))
-    tree.attrs = dict(attrs)
-    return tree
+Labels = Mapping[str, Sequence[Any]]
 
 
-def open_arviz(path: Path, engine: str) -> InferenceTree:
-    """Open a file of groups; its arrays are read when they are looked at."""
-    tree = xr.open_datatree(path, engine=engine)
-    if _arviz_is_old():
-        return as_arviz({name: child.to_dataset() for name, child in tree.children.items()}, dict(tree.attrs))
-    return tree
-
-
-def skeleton(
-    specs: Sequence[ArraySpec], coords: Mapping[str, Any], attrs: Mapping[str, Any]
-) -> dict[str, xr.Dataset]:
-    """Return each group's coordinates and attributes, and the root's attributes under ``"/"``.
+def filled_tree(
+    export: Export,
+    specs: list[ArraySpec],
+    batch_size: int,
+    *,
+    path: Path | None,
+    coords: Labels,
+    attrs: Mapping[str, Any],
+) -> Any:  # noqa: ANN401 (as the installed ArviZ has it)
+    """Carry out an export, and return it as an ``InferenceData`` (ArviZ before 1) or an ``xarray.DataTree`` (since).
 
     Args:
+        export: What to draw from.
         specs: The arrays.
+        batch_size: Number of rows of x that the program sees at once.
+        path: File to write, which the result then reads from; None for memory.
         coords: The user's labels of dimensions; others are counted from 0.
         attrs: Attributes of every group.
 
     Raises:
         ValueError: If labels are given for an unknown dimension or in the wrong number, or a dimension has two sizes.
     """
+    groups = _skeleton(specs, coords, attrs)
+    if path is not None:
+        with written_whole(path) as partial, arrays_in(partial, specs, groups, batch_size) as parts:
+            export.fill(parts, specs, batch_size)
+        return _open(path)
+    arrays = {spec.key: np.empty(spec.held_shape, spec.dtype) for spec in specs}
+    export.fill(arrays, specs, batch_size)
+    for spec in specs:
+        values = arrays[spec.key]
+        if values.shape != spec.shape:
+            values = np.broadcast_to(values, spec.shape)
+        groups[spec.group] = groups[spec.group].assign({spec.name: (spec.dims, values, spec.attrs)})
+    return _as_arviz(groups)
+
+
+def _skeleton(specs: Sequence[ArraySpec], coords: Labels, attrs: Mapping[str, Any]) -> dict[str, xr.Dataset]:
+    """Return each group's coordinates and attributes, and the root's attributes under ``"/"``."""
     sizes: dict[str, int] = {}
     groups: dict[str, dict[str, np.ndarray]] = {}
     for spec in specs:
@@ -69,6 +75,23 @@ def skeleton(
             raise ValueError(f"coords[{dim!r}]: {len(labels)} labels for {sizes[dim]} entries")
     datasets = {group: xr.Dataset(coords=c, attrs=dict(attrs)) for group, c in groups.items()}
     return {"/": xr.Dataset(attrs=dict(attrs)), **datasets}
+
+
+def _as_arviz(groups: Mapping[str, xr.Dataset]) -> Any:  # noqa: ANN401
+    if not _arviz_is_old():
+        return xr.DataTree.from_dict(groups)
+    import arviz
+
+    named = {name: group for name, group in groups.items() if name != "/"}
+    return arviz.InferenceData(attrs=groups["/"].attrs, **named)  # type: ignore[arg-type]
+
+
+def _open(path: Path) -> Any:  # noqa: ANN401
+    """Open a file of groups; its arrays are read when they are looked at."""
+    tree = xr.open_datatree(path, engine=engine_of(path))
+    if not _arviz_is_old():
+        return tree
+    return _as_arviz({name: node.to_dataset() for name, node in [("/", tree), *tree.children.items()]})
 
 
 def _arviz_is_old() -> bool:

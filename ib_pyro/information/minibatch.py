@@ -6,6 +6,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from ib_pyro.choices import require_known
 from ib_pyro.precision import single_or_wider
 
 __all__ = [
@@ -71,8 +72,7 @@ def minibatch_log_weights(
         )
     if method == "weighted":
         return like.new_full((batch, batch), -math.log(dataset_size * batch))
-    if method != "stratified":
-        raise ValueError(f"unknown method {method!r}; choose 'stratified' or 'weighted'")
+    require_known("method=", method, ("stratified", "weighted"))
     if batch == 1 and dataset_size > 1:
         raise ValueError("stratified sampling needs at least two data points in the batch; got one")
     own = torch.eye(batch, dtype=torch.bool, device=log_q_z_given_x.device)

@@ -5,6 +5,8 @@ from collections.abc import Callable
 from torch import Tensor
 from torch.nn import functional as F
 
+from ib_pyro.choices import require_known
+
 __all__ = ["ACTIVATIONS", "resolve_activation"]
 
 
@@ -27,8 +29,4 @@ def resolve_activation(activation: str | Callable[[Tensor], Tensor]) -> Callable
     """
     if callable(activation):
         return activation
-    if activation not in ACTIVATIONS:
-        raise ValueError(
-            f"activation={activation!r} is unknown; choose one of {sorted(ACTIVATIONS)} or pass a function"
-        )
-    return ACTIVATIONS[activation]
+    return ACTIVATIONS[require_known("activation=", activation, ACTIVATIONS, otherwise="pass a function")]

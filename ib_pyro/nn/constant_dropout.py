@@ -64,7 +64,6 @@ class ConstantDropout(StochasticLayer):
 
     def prior_distribution(self, event_shape: torch.Size) -> TorchDistributionMixin:
         """Return the log-uniform prior under which this noise is free."""
-        like = self._reference()
-        gate = torch.ones((), dtype=like.dtype, device=like.device)
-        prior = ZeroInflatedLogUniform(gate, log_c=log_uniform_log_c(self.alpha))
+        log_c = log_uniform_log_c(self.alpha)
+        prior = ZeroInflatedLogUniform(1.0, log_c=log_c, like=self._reference())
         return prior.expand(event_shape).to_event(len(event_shape))

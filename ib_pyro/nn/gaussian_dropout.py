@@ -8,6 +8,7 @@ import torch
 from pyro.distributions.torch_distribution import TorchDistributionMixin
 from torch import Tensor, nn
 
+from ib_pyro.choices import require_known
 from ib_pyro.distributions import MultiplicativeNormal, ZeroInflatedLogUniform
 from ib_pyro.distributions.multiplicative_normal import APPROXIMATIONS
 from ib_pyro.nn.stochastic import StochasticLayer
@@ -68,8 +69,8 @@ class GaussianDropout(StochasticLayer):
     def check_option(self, name: str, value: Any) -> None:  # noqa: ANN401  (whatever is set)
         """Keep gate and approximation in their ranges, and refuse to give ``raw_alpha`` another meaning later."""
         super().check_option(name, value)
-        if name == "approximation" and value not in APPROXIMATIONS:
-            raise ValueError(f"approximation={value!r} is unknown; choose one of {APPROXIMATIONS}")
+        if name == "approximation":
+            require_known("approximation=", value, APPROXIMATIONS)
         if name == "gate" and not 0 <= value <= 1:
             raise ValueError(f"gate is a probability; got {value}")
         if name in ("alpha", "bounded"):
@@ -105,7 +106,5 @@ class GaussianDropout(StochasticLayer):
 
     def prior_distribution(self, event_shape: torch.Size) -> TorchDistributionMixin:
         """Return the prior that is log-uniform in ``|z|``."""
-        like = self._reference()
-        gate = torch.tensor(self.gate, dtype=like.dtype, device=like.device)
-        prior = ZeroInflatedLogUniform(gate, two_sided=True)
+        prior = ZeroInflatedLogUniform(self.gate, two_sided=True, like=self._reference())
         return prior.expand(event_shape).to_event(len(event_shape))

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ib_pyro.checks import checks_values, fails
+from ib_pyro.choices import require_known
 from ib_pyro.distributions import FactorizedLogNormal, MultiplicativeLogNormal, ZeroInflatedLogUniform
 from ib_pyro.nn.stochastic import StochasticLayer
 from ib_pyro.rates import log_uniform_log_c, noise_scale
@@ -145,9 +146,8 @@ class InformationDropout(StochasticLayer):
         return cast(Callable[[torch.Size], TorchDistributionMixin], self.prior)(event_shape)
 
     def _log_uniform_prior(self, event_shape: torch.Size) -> TorchDistributionMixin:
-        like = self._reference()
-        gate = torch.tensor(self.gate, dtype=like.dtype, device=like.device)
-        prior = ZeroInflatedLogUniform(gate, log_c=log_uniform_log_c(self.alpha_max))
+        log_c = log_uniform_log_c(self.alpha_max)
+        prior = ZeroInflatedLogUniform(self.gate, log_c=log_c, like=self._reference())
         return prior.expand(event_shape).to_event(len(event_shape))
 
     def _check_not_negative(self, f: Tensor) -> None:
@@ -166,10 +166,8 @@ class InformationDropout(StochasticLayer):
             )
 
     def _check_prior(self, prior: Prior) -> None:
-        if isinstance(prior, str) and prior not in ("log-uniform", "log-normal"):
-            raise ValueError(
-                f"prior={prior!r} is unknown; choose 'log-uniform' or 'log-normal', or pass a distribution"
-            )
+        if isinstance(prior, str):
+            require_known("prior=", prior, ("log-uniform", "log-normal"), otherwise="pass a distribution")
         if isinstance(prior, TorchDistributionMixin) and prior.event_dim:
             raise ValueError(
                 f"prior has event shape {tuple(prior.event_shape)}; pass an elementwise distribution, or a function "
@@ -216,7 +214,6 @@ def _check_options(
         raise ValueError(f"need 0 < alpha_min < alpha_max; got alpha_min={alpha_min}, alpha_max={alpha_max}")
     if not 0 <= gate <= 1:
         raise ValueError(f"gate is a probability; got {gate}")
-    if atom not in ("exact", "ignore"):
-        raise ValueError(f"atom={atom!r} is unknown; choose 'exact' or 'ignore'")
+    require_known("atom=", atom, ("exact", "ignore"))
     if activation_floor < 0:
         raise ValueError(f"activation_floor must not be negative; got {activation_floor}")

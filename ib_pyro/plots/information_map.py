@@ -9,6 +9,7 @@ from matplotlib.ticker import MaxNLocator
 from numpy.typing import ArrayLike
 from torch import Tensor
 
+from ib_pyro.choices import require_known
 from ib_pyro.plots._axes import SEQUENTIAL, as_array, axes_or_new
 
 __all__ = ["plot_information_map"]
@@ -50,8 +51,7 @@ def plot_information_map(
     Raises:
         ValueError: If a shape or ``style`` is wrong, or both ``vmax`` and ``norm`` are given.
     """
-    if style not in ("over", "beside"):
-        raise ValueError(f"style: {style!r}, must be 'over' or 'beside'")
+    require_known("style:", style, ("over", "beside"))
     if vmax is not None and norm is not None:
         raise ValueError(f"vmax: {vmax} beside a norm; give the upper end to the norm instead")
     values = as_array(rate, "rate", 2)

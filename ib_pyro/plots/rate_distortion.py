@@ -8,6 +8,7 @@ from numpy.typing import ArrayLike
 from scipy.stats import t as student_t
 from torch import Tensor
 
+from ib_pyro.choices import require_known
 from ib_pyro.plots._axes import BLUE, as_array, axes_or_new
 
 __all__ = ["plot_rate_distortion"]
@@ -54,8 +55,7 @@ def plot_rate_distortion(
     b = None if beta is None else as_array(beta, "beta", 1)
     if b is not None and len(b) != len(r):
         raise ValueError(f"beta: {len(b)} values for {len(r)} points")
-    if beta_unit not in ("per-sample", "paper"):
-        raise ValueError(f"beta_unit: {beta_unit!r}, must be 'per-sample' or 'paper'")
+    require_known("beta_unit:", beta_unit, ("per-sample", "paper"))
     r, d = r.reshape(len(r), -1), d.reshape(len(d), -1)
     order = np.argsort(r.mean(1) if b is None else b)
     x, y = r.mean(1)[order], d.mean(1)[order]

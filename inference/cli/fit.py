@@ -6,8 +6,8 @@ from argparse import ArgumentTypeError, Namespace
 from pathlib import Path
 from typing import Any
 
+from ib_pyro.choices import require_known
 from inference.cli.arguments import Parser, add_settings, setting_reader
-from inference.names import require_known
 from inference.runs.settings import flag
 from inference.runs.spec import RunSpec, entries
 
@@ -40,8 +40,8 @@ def add_arguments(parser: Parser) -> None:
 def run(options: Namespace) -> int:
     """Fit, and print the result."""
     spec, out = _asked_for(options)
+    from inference.runs.result_tables import print_result
     from inference.runs.run import run as run_spec
-    from inference.runs.table import print_result
 
     result = run_spec(spec, out, resume=options.resume, progress=not options.quiet)
     print_result(result, out)

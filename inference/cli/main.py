@@ -6,8 +6,8 @@ import sys
 from collections.abc import Sequence
 from importlib import import_module
 
+from ib_pyro.choices import require_known
 from inference.cli.arguments import Parser
-from inference.names import require_known
 
 __all__ = ["COMMANDS", "main"]
 

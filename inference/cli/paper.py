@@ -7,8 +7,8 @@ from argparse import Namespace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ib_pyro.choices import require_known
 from inference.cli.arguments import Parser
-from inference.names import require_known
 from inference.studies.paper.figures import FIGURES, figures_of
 
 if TYPE_CHECKING:

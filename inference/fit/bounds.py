@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from ib_pyro.bounds import importance_log_weights
 from ib_pyro.data import batches
 from ib_pyro.information import effective_sample_size, importance_weighted_bound
+from inference.fit.placement import placed
 from inference.fit.randomness import seeded
 
 __all__ = ["Bounds", "bounds"]
@@ -58,10 +59,9 @@ def bounds(
     Returns:
         The bounds.
     """
-    device = next(program.parameters()).device
     weighted, single, counts = [], [], []
     with seeded(seed):
-        for (part,) in batches((x.to(device),), batch_size, shuffle=False):
+        for (part,) in batches((placed(x, program),), batch_size, shuffle=False):
             log_weights = importance_log_weights(
                 program.model, program.guide, part, part, num_samples=num_samples
             )

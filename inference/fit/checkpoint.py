@@ -10,7 +10,7 @@ from torch import nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
-from inference.files import write_atomically
+from ib_pyro.files import written_whole
 from inference.fit.randomness import rng_state, set_rng_state
 
 __all__ = ["Checkpoint", "load_checkpoint", "restore_program"]
@@ -62,7 +62,8 @@ class Checkpoint:
             "rng": rng_state(),
             "history": history,
         }
-        write_atomically(self.path, lambda temporary: torch.save(content, temporary))
+        with written_whole(self.path) as partial, partial.open("wb") as file:
+            torch.save(content, file)
 
     def restore(self) -> list[dict[str, Any]]:
         """Put everything back as it was at the last `save`.

@@ -16,6 +16,7 @@ from ib_pyro.elbo.weights import is_zero, weight_of
 from ib_pyro.handlers import unwrap
 from ib_pyro.sites import is_observation, sample_sites
 from ib_pyro.traces import trace_pair
+from inference.fit.placement import placed
 from inference.fit.randomness import seeded
 
 __all__ = ["check_steps"]
@@ -53,24 +54,22 @@ def check_steps(
         ValueError: If some target is not a value that its likelihood takes, or the last batch has too few samples for
             a total correlation that gamma weights; names the site, the value and the way out.
     """
-    parameter = next(program.parameters(), None)
-    device = x.device if parameter is None else parameter.device
     with seeded(0):
-        seen = _as_steps_see(x[:batch_size], y[:batch_size], transform, device)
+        seen = _as_steps_see(x[:batch_size], y[:batch_size], transform, program)
         with buffers_kept([program]):
             traces = trace_pair(program.model, program.guide, seen, {})
         _require_samples(sample_sites(traces.guide.nodes), elbo, len(x), batch_size)
         for name, site in sample_sites(traces.model.nodes).items():
             if is_observation(site) and _observes(site, seen[1]):
                 chunks = batches((x, y), _CHUNK, shuffle=False)
-                targets = (_as_steps_see(*chunk, transform, device)[1] for chunk in chunks)
+                targets = (_as_steps_see(*chunk, transform, program)[1] for chunk in chunks)
                 _require_in_support(name, site, targets)
 
 
 def _as_steps_see(
-    x: Tensor, y: Tensor, transform: Transform | None, device: torch.device
+    x: Tensor, y: Tensor, transform: Transform | None, program: nn.Module
 ) -> tuple[Tensor, Tensor]:
-    x, y = x.to(device), y.to(device)
+    x, y = placed(x, program), placed(y, program)
     return (x, y) if transform is None else transform(x, y)
 
 

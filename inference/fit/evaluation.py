@@ -11,7 +11,9 @@ from torch import Tensor, nn
 from ib_pyro import noise_off
 from ib_pyro.data import Batches, batches
 from ib_pyro.elbo import InformationBottleneckELBO
+from ib_pyro.precision import widest
 from inference.fit.batch_norm import noise_off_copy
+from inference.fit.placement import placed
 from inference.fit.randomness import seeded
 from inference.fit.samples import Dataset
 
@@ -84,7 +86,7 @@ def evaluate(
         predictive = _error(program, data, num_samples, batch_size)
         quiet = program
         if train is not None:
-            quiet = noise_off_copy(program, _inputs(program, train), batch_size=batch_size)
+            quiet = noise_off_copy(program, placed(train.x, program), batch_size=batch_size)
         deterministic = _error(quiet, data, 0, batch_size)
         with noise_off():
             quiet_distortion, _ = _terms(quiet, data, batch_size)
@@ -117,9 +119,9 @@ def _terms(program: nn.Module, data: Dataset, batch_size: int) -> tuple[float, d
     distortion, rate = 0.0, {}
     for x, y in _batches(program, data, batch_size):
         terms = elbo.terms(program.model, program.guide, x, y)
-        distortion += terms.distortion.sum().item()
+        distortion += _total(terms.distortion)
         for site, value in terms.rate.items():
-            rate[site] = rate.get(site, 0.0) + value.sum().item()
+            rate[site] = rate.get(site, 0.0) + _total(value)
     size = len(data.x)
     return distortion / size, {site: value / size for site, value in rate.items()}
 
@@ -134,10 +136,9 @@ def _error(program: nn.Module, data: Dataset, num_samples: int, batch_size: int)
 
 
 def _batches(program: nn.Module, data: Dataset, batch_size: int) -> Batches:
-    device = next(program.parameters()).device
-    return batches((_inputs(program, data), data.y.to(device)), batch_size, shuffle=False)
+    return batches((placed(data.x, program), placed(data.y, program)), batch_size, shuffle=False)
 
 
-def _inputs(program: nn.Module, data: Dataset) -> Tensor:
-    like = next(program.parameters())
-    return data.x.to(device=like.device, dtype=like.dtype)
+def _total(values: Tensor) -> float:
+    # A thousand samples are more than the half types can count.
+    return values.sum(dtype=widest(values.device)).item()

@@ -22,6 +22,7 @@ from inference.fit.evaluation import noisy_error
 from inference.fit.lagrangian import Schedule, lagrangian
 from inference.fit.loop import TrainingLoop, Transform
 from inference.fit.optimizers import build_optimizer
+from inference.fit.placement import placed
 from inference.fit.progress import FitProgress
 from inference.fit.randomness import seeded
 from inference.fit.samples import Dataset
@@ -237,9 +238,8 @@ def check_data(program: nn.Module, data: Dataset, *, batch_size: int) -> None:
 @torch.no_grad()
 def _check_labels(program: nn.Module, data: Dataset) -> None:
     training = program.training
-    like = next(program.parameters())
     with seeded(0):
-        probabilities = program.eval().predict(data.x[:2].to(like), num_samples=1)
+        probabilities = program.eval().predict(placed(data.x[:2], program), num_samples=1)
     program.train(training)
     classes, low, high = probabilities.shape[-1], int(data.y.min()), int(data.y.max())
     if low < 0 or high >= classes:

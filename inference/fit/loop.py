@@ -12,10 +12,12 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from ib_pyro.capture import CaptureError
+from ib_pyro.choices import require_known
 from ib_pyro.data import batches
 from ib_pyro.elbo import InformationBottleneckELBO
 from inference.fit.lagrangian import Schedule
 from inference.fit.objective import Objective
+from inference.fit.placement import placed
 from inference.fit.progress import Ticker
 
 __all__ = ["CAPTURE", "TrainingLoop", "Transform"]
@@ -69,8 +71,7 @@ class TrainingLoop:
         schedules: Mapping[str, Schedule] | None = None,
         capture: str = "off",
     ) -> None:
-        if capture not in CAPTURE:
-            raise ValueError(f"capture={capture!r} is unknown; choose one of {', '.join(CAPTURE)}")
+        require_known("capture", capture, CAPTURE)
         self._fabric, self._capture = fabric, capture
         self.not_captured = _why_not(fabric, program) if capture != "off" else "capture is off"
         if capture == "on" and self.not_captured:
@@ -142,10 +143,9 @@ class TrainingLoop:
         self._optimizer.step()
 
     def _replay(self, x: Tensor, y: Tensor) -> None:
-        kind = next(self._core.program.parameters()).dtype
-        x, y = (t.to(kind) if t.is_floating_point() else t for t in (x, y))
+        program = self._core.program
         try:
-            self._core.replay(x, y)
+            self._core.replay(placed(x, program), placed(y, program))
         except CaptureError as error:
             if self._capture == "on":
                 raise CaptureError(f"{error} (capture='off')") from error

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 from torch.optim import SGD, Adam, Optimizer
 
-from inference.names import require_known
+from ib_pyro.choices import require_known
 
 __all__ = ["build_optimizer"]
 

@@ -11,6 +11,7 @@ from torch import Tensor
 from ib_pyro import Bottleneck
 from ib_pyro.data import batches
 from ib_pyro.nn import StochasticLayer
+from inference.fit.placement import placed
 from inference.fit.randomness import seeded
 
 __all__ = ["read_sites", "sample_sites", "scalar_prior"]
@@ -29,7 +30,7 @@ def read_sites(
 
     Args:
         program: In evaluation mode.
-        x: Images, ``[N, C, H, W]``; each batch is moved to the program's device.
+        x: Images, ``[N, C, H, W]``; each batch is moved to the program's device and type.
         read: From a batch of images to a tensor a site, ``[batch, ...]``.
         seed: Seed of the noise.
         batch_size: Images at a time.
@@ -37,11 +38,10 @@ def read_sites(
     Returns:
         What was read of each site, ``[N, ...]``, on the device of x.
     """
-    device = next(program.parameters()).device
     found: dict[str, list[Tensor]] = {}
     with seeded(seed):
         for (part,) in batches([x], batch_size, shuffle=False):
-            for name, value in read(part.to(device)).items():
+            for name, value in read(placed(part, program)).items():
                 found.setdefault(name, []).append(value.to(x.device))
     return {name: torch.cat(parts) for name, parts in found.items()}
 
@@ -53,7 +53,7 @@ def sample_sites(
 
     Args:
         program: In evaluation mode.
-        x: Images, ``[N, C, H, W]``; each batch is moved to the program's device.
+        x: Images, ``[N, C, H, W]``; each batch is moved to the program's device and type.
         seed: Seed of the noise.
         batch_size: Images at a time.
 

@@ -5,12 +5,15 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from ib_pyro.provenance import revision, versions
 from inference.files import read_json, write_csv, write_json
 from inference.runs.older import read_spec
-from inference.runs.provenance import revision, versions
 from inference.runs.spec import RunSpec
 
 __all__ = ["RunFolder"]
+
+# What a run's numbers depend on.
+PACKAGES = ("ib-pyro", "torch", "pyro-ppl", "lightning", "numpy")
 
 
 class RunFolder:
@@ -39,7 +42,8 @@ class RunFolder:
         """
         if self.path.exists() and not self.path.is_dir():
             raise ValueError(f"--out {self.path} is a file; choose a new folder")
-        if not self.path.exists() or not any(self.path.iterdir()):
+        # Hidden files are no run's: one that was killed as it began leaves an unfinished one.
+        if not self.path.exists() or all(entry.name.startswith(".") for entry in self.path.iterdir()):
             return
         if not self.config_file.exists():
             raise ValueError(f"--out {self.path} is not empty and holds no run; choose a new folder")
@@ -63,7 +67,8 @@ class RunFolder:
         """
         self.path.mkdir(parents=True, exist_ok=True)
         if not self.config_file.exists():
-            content = {"settings": spec.settings(), **facts, "versions": versions(), "revision": revision()}
+            made_with = {"versions": versions(*PACKAGES), "revision": revision(Path(__file__).parent)}
+            content = {"settings": spec.settings(), **facts, **made_with}
             write_json(self.config_file, content)
 
     def spec(self) -> RunSpec:

@@ -100,7 +100,7 @@ def load_run(
     Args:
         path: Folder of the run.
         data_root: Where the data lie now, if not where they were.
-        cache: See `run`.
+        cache: See ``run``.
 
     Returns:
         The program in evaluation mode, on the device that its fit used, and the images, on the CPU.
@@ -123,7 +123,7 @@ def _moved(spec: RunSpec, data_root: Path | None) -> RunSpec:
 def _prepare(spec: RunSpec, out: Path, cache: Path | None = None) -> _Prepared:
     splits = spec.data.build(cache)
     train = splits.train
-    program = spec.program.build(train.image_shape, train.num_classes)
+    program = spec.program.build(train.image_shape, train.num_classes).to(spec.training.dtype)
     check_data(program, train, batch_size=spec.training.batch_size)
     elbo, schedules = spec.objective.build(len(train), program.stochastic_layers, default_beta=spec.task.beta)
     return _Prepared(spec, splits, program, elbo, schedules, spec.training.fabric(out))

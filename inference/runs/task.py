@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from inference.runs.program import NOISES
+from inference.runs.program_spec import NOISES
 from inference.runs.settings import flag, require, setting
 
 if TYPE_CHECKING:

@@ -32,10 +32,19 @@ def test_every_submodule_is_reached_and_listed():
 def test_importing_it_imports_only_what_it_needs():
     code = (
         "import sys, ib_pyro\n"
-        "print(*sorted({name.split('.')[0] for name in sys.modules} & {'arviz', 'matplotlib', 'xarray', 'sklearn'}))\n"
+        "def loaded(): return {name.split('.')[0] for name in sys.modules}\n"
+        "print(*sorted(loaded() & {'numpy', 'pyro', 'torch'}))\n"
+        "from ib_pyro import Bottleneck, InformationBottleneckELBO, noise_off, to_arviz\n"
+        "print(*sorted(loaded() & {'arviz', 'matplotlib', 'xarray', 'sklearn'}))\n"
         "print(*(name for name in ('ib_pyro.data', 'ib_pyro.plots', 'ib_pyro.oracle') if name in sys.modules))"
     )
     assert run(code) == []
+
+
+def test_its_own_names_are_those_of_their_homes():
+    assert {*ib_pyro.HOMES, "__version__"} == {*ib_pyro.__all__} <= {*dir(ib_pyro)}
+    for name, home in ib_pyro.HOMES.items():
+        assert getattr(ib_pyro, name) is getattr(getattr(ib_pyro, home, None) or ib_pyro.bottleneck, name)
 
 
 def test_an_unknown_name_is_refused_with_what_there_is():

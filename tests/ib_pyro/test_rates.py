@@ -36,9 +36,31 @@ class TestNoiseScale:
         share = (noise_scale(logits, 0.1, 0.5) - 0.1) / 0.4
         torch.testing.assert_close(share, 1 / (1 + torch.exp(-logits)))
 
-    def test_gradient(self):
+    def test_gradients(self):
         logits = torch.randn(5, dtype=torch.float64, requires_grad=True)
         assert torch.autograd.gradcheck(noise_scale, (logits,))
+        assert torch.autograd.gradgradcheck(noise_scale, (logits,))
+
+    def test_bounds_may_be_tensors(self):
+        logits, low, high = torch.randn(5, dtype=torch.float64), t(0.1, 0.2), t(0.5, 0.9)
+        together = torch.func.vmap(noise_scale, in_dims=(None, 0, 0))(logits, low, high)
+        one_by_one = [noise_scale(logits, *pair) for pair in zip(low.tolist(), high.tolist(), strict=True)]
+        torch.testing.assert_close(together, torch.stack(one_by_one))
+
+    @pytest.mark.parametrize(("dtype", "unit"), [(torch.bfloat16, 2**-8), (torch.float16, 2**-11)])
+    def test_half_types_round_three_times_at_most(self, dtype, unit):
+        """The share, the smallest scale and the result, each by at most half a unit in the last place."""
+        logits = torch.linspace(-8, 8, 500, dtype=dtype)
+        alpha = noise_scale(logits)
+        assert alpha.dtype == dtype
+        exact = noise_scale(logits.double())
+        assert ((alpha.double() - exact).abs() <= 3 * unit * exact).all()
+
+    def test_under_automatic_casting(self):
+        logits = torch.linspace(-8, 8, 500)
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            assert torch.equal(noise_scale(logits), noise_scale(logits.clone()))
+            assert noise_scale(logits).dtype == torch.float32
 
 
 class TestLogUniformRate:

@@ -9,12 +9,11 @@ import pytest
 @pytest.mark.parametrize(
     "name",
     [
-        "names",
         "fit.lagrangian",
         "runs.settings",
         "runs.spec",
-        "runs.objective",
-        "runs.training",
+        "runs.objective_spec",
+        "runs.training_spec",
         "cli.arguments",
         "studies.demo.summary",
     ],

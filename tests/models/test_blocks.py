@@ -58,7 +58,7 @@ def test_options_reach_the_layer():
             lambda: noisy_linear("informatoin", 4, 3),
             "dropout='informatoin' is unknown; did you mean 'information'",
         ),
-        (lambda: noisy_conv2d("zzz", 2, 3, 3), "did you mean 'information' or 'binary'"),
+        (lambda: noisy_conv2d("zzz", 2, 3, 3), "choose 'information', 'binary'"),
         (lambda: noisy_linear("none", 4, 3, drop_prob=0.5), r"has no noise to set \['drop_prob'\] of"),
         (lambda: noisy_linear("none", 4, 3, activation="gelu"), "activation='gelu' is unknown"),
         (lambda: noisy_linear("information", 4, 3, activation="gelu"), "activation='gelu' is unknown"),

@@ -8,8 +8,8 @@ from pyro.infer import Trace_ELBO, TraceMeanField_ELBO
 from torch.distributions import Normal, kl_divergence
 
 from ib_pyro import InformationBottleneckELBO
-from ib_pyro.bounds import importance_weighted_log_likelihood
 from ib_pyro.data import load
+from ib_pyro.diagnostics import importance_weighted_log_likelihood
 from ib_pyro.elbo import MissingKLError
 from models.ladder_vae import LadderVAE, precision_weighted
 from models.vae import binarise
@@ -204,7 +204,7 @@ def test_it_dreams_images():
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda: LadderVAE(inference="sideways"), "inference='sideways' is unknown; choose one of"),
+        (lambda: LadderVAE(inference="sideways"), "inference='sideways' is unknown; choose '"),
         (lambda: LadderVAE(units=()), r"sizes must be positive; got units=\(\)"),
         (lambda: LadderVAE(units=(3, 0)), r"sizes must be positive; got units=\(3, 0\)"),
         (lambda: program().guide(torch.zeros(5, 1, 4, 4)), r"images have shape \(1, 4, 4\)"),

@@ -9,7 +9,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from ib_pyro import InformationBottleneckELBO
-from ib_pyro.bounds import importance_weighted_log_likelihood
+from ib_pyro.diagnostics import importance_weighted_log_likelihood
 from models.objectives import beta_vae
 from models.vae import VAE, binarise
 
@@ -198,7 +198,7 @@ def test_binarised_pixels_have_the_grey_value_as_their_mean():
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda: VAE(latent="laplace"), "latent='laplace' is unknown; choose one of"),
+        (lambda: VAE(latent="laplace"), "latent='laplace' is unknown; choose '"),
         (lambda: VAE(k=0), "sizes must be positive; got k=0"),
         (lambda: VAE(latent="gaussian", alpha_max=0.5), r"'gaussian' has no options \['alpha_max'\]"),
         (lambda: binarise(torch.tensor([0.5, 1.5])), r"in \[0, 1\]; they reach from 0.5 to 1.5"),

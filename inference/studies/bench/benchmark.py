@@ -11,7 +11,7 @@ from typing import Any
 from rich.console import Console
 
 from inference.studies.bench.all_cnn_steps import all_cnn_steps
-from inference.studies.bench.comparison import Comparison
+from inference.studies.bench.taking_turns import Comparison
 from inference.studies.bench.device import Device, on
 from inference.studies.bench.growth import measure_growth
 from inference.studies.bench.machine import describe_machine
@@ -20,7 +20,7 @@ from inference.studies.bench.mlp_steps import mlp_steps
 from inference.studies.bench.not_measured import NotMeasured
 from inference.studies.bench.numpyro_vae import numpyro_epochs
 from inference.studies.bench.results import Results
-from inference.studies.bench.settings import Effort
+from inference.studies.bench.effort import Effort
 from inference.studies.bench.sheet import Sheet
 from inference.studies.bench.sheets import (
     comparison_sheet,

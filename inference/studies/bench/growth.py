@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from ib_pyro.elbo import InformationBottleneckELBO
-from inference.studies.bench.comparison import Block, take_turns
+from inference.studies.bench.taking_turns import Block, take_turns
 from inference.studies.bench.device import Device
 from inference.studies.bench.loops import fit_block, hand_block
 from inference.studies.bench.memory import peak_bytes

@@ -10,7 +10,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import NullFormatter, NullLocator, ScalarFormatter
 
-from inference.files import write_atomically
+from ib_pyro.files import written_whole
 from inference.studies.bench.growth import Curve, Growth
 
 __all__ = ["draw_growth"]
@@ -37,7 +37,8 @@ def draw_growth(growth: Sequence[Growth], path: Path) -> None:
         rows[row, 0].set_ylabel(cost)
     shown = {line.get_label(): line for axes in rows.flat for line in axes.get_lines()}
     figure.legend(shown.values(), shown.keys(), loc="outside upper center", ncols=len(shown), frameon=False)
-    write_atomically(path, lambda temporary: figure.savefig(temporary, dpi=110, format="png"))
+    with written_whole(path) as partial:
+        figure.savefig(partial, dpi=110, format="png")
 
 
 def _draw(axes: Axes, each: Growth, cost: str) -> None:

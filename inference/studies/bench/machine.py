@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import os
 import platform
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import torch
 
-from inference.runs.provenance import revision, versions
+from ib_pyro.provenance import revision, versions
 from inference.studies.bench.device import Device
 
 __all__ = ["describe_machine"]
 
-RIVALS = ("numpyro", "jax")
+PACKAGES = ("ib-pyro", "torch", "pyro-ppl", "lightning", "numpy", "numpyro", "jax")
 
 
 def describe_machine(device: Device) -> dict[str, str]:
@@ -25,22 +24,12 @@ def describe_machine(device: Device) -> dict[str, str]:
         "vector instructions": torch.backends.cpu.get_cpu_capability(),
         "memory": _memory(),
         "system": platform.platform(),
-        "versions": ", ".join(f"{name} {each}" for name, each in _versions().items()),
+        "versions": ", ".join(f"{name} {each}" for name, each in versions(*PACKAGES).items() if each),
         "commit": _commit(),
         "load": _load(),
     }
     if device.name == "cuda":
         found["GPU"] = torch.cuda.get_device_name()
-    return found
-
-
-def _versions() -> dict[str, str]:
-    found = {name: each for name, each in versions().items() if each is not None}
-    for name in RIVALS:
-        try:
-            found[name] = version(name)
-        except PackageNotFoundError:
-            continue
     return found
 
 
@@ -59,7 +48,7 @@ def _memory() -> str:
 
 
 def _commit() -> str:
-    found = revision()
+    found = revision(Path(__file__).parent)
     if found is None:
         return "not from a repository"
     return f"{found['commit'][:10]}{', with changes' if found['dirty'] else ''}"

@@ -6,7 +6,7 @@ import pyro
 import torch
 
 from ib_pyro import Bottleneck
-from inference.studies.bench.comparison import Comparison, take_turns
+from inference.studies.bench.taking_turns import Comparison, take_turns
 from inference.studies.bench.device import Device
 from inference.studies.bench.loops import fit_block, hand_block, pyro_block
 from inference.studies.bench.mlp_by_hand import MLPByHand

@@ -16,7 +16,7 @@ from collections.abc import Callable
 from importlib.util import find_spec
 from typing import Any
 
-from inference.studies.bench.comparison import Block, Comparison, Times
+from inference.studies.bench.taking_turns import Block, Comparison, Times
 from inference.studies.bench.not_measured import NotMeasured
 
 __all__ = ["NUMPYRO", "numpyro_block", "numpyro_epochs"]
@@ -121,7 +121,7 @@ def _programs() -> tuple[Callable[[Any], None], Callable[[Any], None]]:
 def _main(images: int, epochs: int, threads: int) -> None:
     import torch
 
-    from inference.studies.bench.comparison import take_turns
+    from inference.studies.bench.taking_turns import take_turns
     from inference.studies.bench.synthetic import binary_images
     from inference.studies.bench.vae_epochs import BATCH, vae_block
 

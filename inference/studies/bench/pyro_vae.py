@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 from torchvision.transforms import ToTensor
 
-from inference.studies.bench.comparison import Block
+from inference.studies.bench.taking_turns import Block
 
 __all__ = ["tutorial_block"]
 

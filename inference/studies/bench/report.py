@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 
-from inference.files import write_atomically
+from inference.files import write_text
 from inference.studies.bench.growth_figure import draw_growth
 from inference.studies.bench.results import Results
 from inference.studies.bench.sheets import (
@@ -49,7 +49,7 @@ def write_page(results: Results, folder: Path) -> Path:
     if results.growth:
         draw_growth(results.growth, folder / PICTURE)
     notes = read_notes(folder / NOTES)
-    write_atomically(folder / PAGE, lambda path: path.write_text(page(results, notes), encoding="utf-8"))
+    write_text(folder / PAGE, page(results, notes))
     return folder / PAGE
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from inference.studies.bench.comparison import Comparison, Quartiles
+from inference.studies.bench.taking_turns import Comparison, Quartiles
 from inference.studies.bench.growth import Growth, linear_range, slope
 from inference.studies.bench.memory import PeakMemory
 from inference.studies.bench.results import Results

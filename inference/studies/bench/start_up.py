@@ -8,7 +8,7 @@ import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from inference.studies.bench.comparison import Quartiles, Times, quartiles
+from inference.studies.bench.taking_turns import Quartiles, Times, quartiles
 
 __all__ = ["PACKAGES", "StartUp", "start_up"]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from inference.studies.bench.comparison import Quartiles
+from inference.studies.bench.taking_turns import Quartiles
 from inference.studies.bench.numpyro_vae import NUMPYRO
 from inference.studies.bench.results import Results
 

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from ib_pyro.elbo import InformationBottleneckELBO
-from inference.studies.bench.comparison import Block, Comparison, take_turns
+from inference.studies.bench.taking_turns import Block, Comparison, take_turns
 from inference.studies.bench.device import Device
 from inference.studies.bench.loops import fit_block, hand_block
 from inference.studies.bench.pyro_vae import tutorial_block

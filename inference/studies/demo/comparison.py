@@ -78,7 +78,7 @@ def _run(out: Path, specs: Specs, processes: int, console: Console) -> Results:
 
 def _draw(out: Path, specs: Specs, results: Results, summaries: list[Summary]) -> None:
     from inference.runs.run import load_run
-    from inference.studies.demo.figures import draw_alpha, draw_rate_distortion
+    from inference.studies.demo.pictures import draw_alpha, draw_rate_distortion
 
     draw_rate_distortion(results, summaries, out / "rate_distortion.png")
     best = next(s.setting for s in summaries if s.chosen and s.setting.dropout == "information")

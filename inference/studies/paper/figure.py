@@ -9,7 +9,7 @@ from typing import Any
 import matplotlib.figure
 import pandas as pd
 
-from inference.names import require_known
+from ib_pyro.choices import require_known
 from inference.runs.spec import RunSpec
 from inference.studies.paper.plan import PRESETS, Load, Planned, Size
 from inference.studies.paper.verdicts import Claim, Finding

@@ -8,7 +8,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from inference.names import require_known
+from ib_pyro.choices import require_known
 
 if TYPE_CHECKING:
     from inference.studies.paper.figure import Figure

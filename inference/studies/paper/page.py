@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from inference.files import write_atomically
+from inference.files import write_text
 from inference.studies.paper.evidence import NOT, REPRODUCED
 from inference.studies.paper.figure import Figure
 from inference.studies.paper.figures import FIGURES, figure
@@ -56,7 +56,7 @@ def write_results(numbers: Path) -> Path:
     rows = {name: read_rows(numbers / f"{name}.csv") for name in with_numbers(numbers)}
     text = results_page(rows, pictures=numbers.name)
     page = numbers.parent / "RESULTS.md"
-    write_atomically(page, lambda temporary: temporary.write_text(text, encoding="utf-8"))
+    write_text(page, text)
     return page
 
 

@@ -12,6 +12,7 @@ from inference.fit.batch_norm import noise_off_copy
 from inference.fit.evaluation import evaluate
 from inference.fit.fitting import fit
 from inference.fit.optimizers import build_optimizer
+from inference.fit.placement import placed
 from inference.fit.randomness import seeded
 from inference.fit.sites import read_sites
 from inference.runs.splits import Splits
@@ -52,7 +53,7 @@ def probe_errors(
     draws = [_last_site(program, train.x, seed=seed + draw) for draw in range(num_draws)]
     noisy = (torch.cat(draws), _nuisance(train).repeat(num_draws))
     noisy_test = (_last_site(program, test.x, seed=seed + num_draws), _nuisance(test))
-    quiet_program = noise_off_copy(program, splits.train.x.to(next(program.parameters())), batch_size=250)
+    quiet_program = noise_off_copy(program, placed(splits.train.x, program), batch_size=250)
     with noise_off():
         quiet = (_last_site(quiet_program, train.x), _nuisance(train))
         quiet_test = (_last_site(quiet_program, test.x), _nuisance(test))

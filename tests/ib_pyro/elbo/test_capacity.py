@@ -123,7 +123,7 @@ def test_targets_may_change_between_steps():
     [
         (lambda: CapacityELBO(-1.0), "capacity must be at least 0; got -1.0"),
         (lambda: FreeBitsELBO({"z1": -2.0}), r"free_nats\['z1'\] must be at least 0; got -2.0"),
-        (lambda: terms_of(CapacityELBO({"z9": 1.0}), program()), "capacity names the site 'z9'"),
+        (lambda: terms_of(CapacityELBO({"z9": 1.0}), program()), "capacity: site 'z9' is unknown"),
         (
             lambda: terms_of(FreeBitsELBO(1.0, beta=torch.ones(6, dtype=torch.float64)), program()),
             r"site 'z1': beta has shape \(6,\).*free_nats has one weight",

@@ -227,7 +227,7 @@ class TestDependence:
 
 
 def test_the_option_names_known_sites():
-    with pytest.raises(ValueError, match="sampled_rates names the site 'c', which the program does not have"):
+    with pytest.raises(ValueError, match="sampled_rates: site 'c' is unknown; choose 'a' or 'b'"):
         InformationBottleneckELBO(sampled_rates=["c"]).loss(independent, independent)
 
 

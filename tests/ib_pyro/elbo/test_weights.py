@@ -158,8 +158,8 @@ def test_a_beta_of_a_wrong_kind(beta):
 @pytest.mark.parametrize("weight", ["beta", "gamma"])
 def test_a_weight_for_a_site_that_does_not_exist(bottleneck, weight):
     elbo = InformationBottleneckELBO(**{weight: {"z11": 0.1}})
-    with pytest.raises(ValueError, match=rf"{weight} names the site 'z11'.*it has \['z1'"):
+    with pytest.raises(ValueError, match=rf"{weight}: site 'z11' is unknown; did you mean 'z1'"):
         elbo.loss(*bottleneck.call)
     elbo = InformationBottleneckELBO(**{weight: {"y": 0.1}})
-    with pytest.raises(ValueError, match=r"'y', which the program does not have; it has \['z1', 'z2'\]"):
+    with pytest.raises(ValueError, match=r"site 'y' is unknown; choose 'z1' or 'z2'"):
         elbo.loss(*bottleneck.call)

@@ -130,7 +130,7 @@ def test_no_variable_has_the_name_of_a_dimension(program, options, name):
         (
             pair("weight"),
             {"dims": {"wieght": ["a"]}},
-            "dims: the program has no site 'wieght'; it has 'weight'",
+            "dims: site 'wieght' is unknown; did you mean 'weight'",
         ),
         (pair("w"), {"sites": ["w", "w"]}, "sites: 'w' is named twice"),
         (pair("w"), {"groups": ["prior", "prior"]}, "groups: 'prior' is named twice"),

@@ -302,7 +302,7 @@ def test_the_user_chooses_sites_groups_and_labels(classifier, labelled):
     [
         ({"num_samples": 0}, "num_samples must be at least 1; got 0"),
         ({"batch_size": 0}, "batch_size must be at least 1; got 0"),
-        ({"sites": ["z9"]}, "no latent site 'z9'; it has 'z1' or 'z2'"),
+        ({"sites": ["z9"]}, "latent site 'z9' is unknown; choose 'z1' or 'z2'"),
         ({"groups": ["posteriour"]}, "'posteriour' is unknown; did you mean 'posterior'"),
         ({"groups": []}, "groups is empty"),
         ({"coords": {"z3_unit": [0]}}, "no dimension 'z3_unit'; there are"),

@@ -220,7 +220,7 @@ def test_any_networks_may_be_its_branches(x):
         ({"gate": -0.5}, "gate is a probability"),
         ({"atom": "both"}, "atom='both' is unknown; choose 'exact' or 'ignore'"),
         ({"activation_floor": -1.0}, "activation_floor must not be negative"),
-        ({"prior": "uniform"}, "prior='uniform' is unknown; choose 'log-uniform' or 'log-normal'"),
+        ({"prior": "uniform"}, "prior='uniform' is unknown; did you mean 'log-uniform'"),
         ({"prior": "log-normal"}, "log-normal prior has no mass at zero.*softplus.*activation_floor"),
         ({"prior": dist.LogNormal(torch.zeros(2), 1.0).to_event(1)}, r"prior has event shape \(2,\)"),
     ],

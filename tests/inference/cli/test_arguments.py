@@ -78,11 +78,11 @@ def test_the_help_of_every_setting_says_what_it_is(capsys):
     [
         ("- 1\n- 2\n", "holds list, not options by their names"),
         ("epochs: [", "is neither YAML nor JSON"),
-        ("epoch: 3\n", "unknown setting 'epoch'; nearest: epochs"),
+        ("epoch: 3\n", "setting 'epoch' is unknown; did you mean 'epochs'"),
         ("epochs: many\n", "--epochs takes int; got many"),
         (
             '{"settings": {"size": 8, "model": "mlp", "data": "mnist", "flavour": 3}}',
-            "unknown setting 'flavour'",
+            "setting 'flavour' is unknown",
         ),
     ],
 )

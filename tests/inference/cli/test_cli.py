@@ -41,7 +41,7 @@ def environment() -> dict[str, str]:
     ("words", "message"),
     [
         ([], "missing: a subcommand, one of fit, evaluate"),
-        (["fti"], "unknown subcommand 'fti'; nearest: fit"),
+        (["fti"], "subcommand 'fti' is unknown; did you mean 'fit'"),
         (["fit"], "missing: --out"),
         (["evaluate"], "missing: run"),
         (["fit", "--out", "OUT", "--beta", "-1"], "--beta must be finite and not negative; got -1.0"),
@@ -55,11 +55,11 @@ def environment() -> dict[str, str]:
         (["fit", "--out", "OUT", "--beta", "1", "--colour", "red"], "unrecognized arguments: --colour red"),
         (
             ["fit", "--out", "OUT", "--beta", "1", "--data", "mnits"],
-            "unknown data set 'mnits'; nearest: mnist",
+            "data set 'mnits' is unknown; did you mean 'mnist'",
         ),
         (
             ["fit", "--out", "OUT", "--beta", "1", "--dropout", "binari"],
-            "unknown dropout 'binari'; nearest: binary",
+            "dropout 'binari' is unknown; did you mean 'binary'",
         ),
         (["evaluate", "OUT"], "OUT holds no run"),
         (["demo", "--out", "OUT", "--seeds", "0"], "--seeds must be at least 1"),

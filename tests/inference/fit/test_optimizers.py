@@ -65,5 +65,5 @@ def test_weight_decay_is_half_the_squared_norm_added_to_the_loss(name, options):
 
 
 def test_an_unknown_name_is_refused():
-    with pytest.raises(ValueError, match="unknown optimizer 'sdg'"):
+    with pytest.raises(ValueError, match="optimizer 'sdg' is unknown"):
         build_optimizer("sdg", [parameter(0.0)], lr=0.1)

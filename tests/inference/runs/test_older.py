@@ -119,8 +119,8 @@ def test_runs_of_the_figures_are_those_that_they_ask_for_today():
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({**OF_THE_COMMAND_LINE, "colour": "red"}, "unknown setting 'colour'"),
-        ({**OF_FIGURE_4, "colour": "red"}, "unknown setting 'colour'"),
+        ({**OF_THE_COMMAND_LINE, "colour": "red"}, "setting 'colour' is unknown"),
+        ({**OF_FIGURE_4, "colour": "red"}, "setting 'colour' is unknown"),
         (None, "it has no settings"),
     ],
 )

@@ -34,6 +34,7 @@ def test_folder_tells_everything(quick: Quick) -> None:
     assert names == {"config.json", "metrics.csv", "checkpoint.pt", "result.json"}
     told = json.loads((job.out / "config.json").read_text())
     assert RunFolder(job.out).spec() == job.spec
+    assert set(told["versions"]) == {"python", "ib-pyro", "torch", "pyro-ppl", "lightning", "numpy"}
     assert told["versions"]["torch"] == torch.__version__.split("+")[0]
     assert (told["beta"], told["beta_paper"], told["num_train"]) == (1 / 200, 1.0, 200)
     assert told["lr_drops"] == [2]
@@ -116,7 +117,7 @@ def test_folder_of_something_else_is_refused(quick: Quick) -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"data": "digitz"}, "unknown data set 'digitz'; nearest: digits"),
+        ({"data": "digitz"}, "data set 'digitz' is unknown; did you mean 'digits'"),
         ({"data": "mnist", "data_root": None}, "--data-root"),
         ({"batch_size": 199}, "a batch of a single sample"),
         ({"limit": 5000}, "--limit: 5000"),

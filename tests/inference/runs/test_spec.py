@@ -7,7 +7,7 @@ import pytest
 
 from inference import RunSpec
 from inference.files import read_json, write_json
-from inference.runs.training import milestones
+from inference.runs.training_spec import milestones
 
 
 @pytest.mark.parametrize(
@@ -17,10 +17,10 @@ from inference.runs.training import milestones
         ({"beta_paper": float("nan")}, "--beta-paper must be finite"),
         ({"beta": 1.0, "beta_paper": 1.0}, "two units of one number"),
         ({}, "--dropout information needs the weight of its rate"),
-        ({"beta": 1.0, "model": "mpl"}, "unknown model 'mpl'; nearest: mlp"),
-        ({"beta": 1.0, "dropout": "binry"}, "unknown dropout 'binry'; nearest: binary"),
-        ({"beta": 1.0, "optimizer": "adm"}, "unknown optimizer 'adm'; nearest: adam"),
-        ({"beta": 1.0, "schedule": "papr"}, "unknown schedule 'papr'; nearest: paper"),
+        ({"beta": 1.0, "model": "mpl"}, "model 'mpl' is unknown; did you mean 'mlp'"),
+        ({"beta": 1.0, "dropout": "binry"}, "dropout 'binry' is unknown; did you mean 'binary'"),
+        ({"beta": 1.0, "optimizer": "adm"}, "optimizer 'adm' is unknown; did you mean 'adam'"),
+        ({"beta": 1.0, "schedule": "papr"}, "schedule 'papr' is unknown; did you mean 'paper'"),
         ({"beta": 1.0, "epochs": 0}, "--epochs must be at least 1; got 0"),
         ({"beta": 1.0, "batch_size": 0}, "--batch-size must be at least 1"),
         ({"beta": 1.0, "lr": 0.0}, "--lr must be positive"),
@@ -80,7 +80,7 @@ def test_settings_survive_a_file(tmp_path: Path) -> None:
 
 
 def test_unknown_setting_in_a_file() -> None:
-    with pytest.raises(ValueError, match="unknown setting 'batchsize'; nearest: batch_size"):
+    with pytest.raises(ValueError, match="setting 'batchsize' is unknown; did you mean 'batch_size'"):
         RunSpec.of(batchsize=3)
 
 

@@ -171,7 +171,7 @@ def _(new: Leaves):
     SECTION,
     "sequential plate, subsampled",
     nesting=None,
-    forced=r"sampled_rates names the site 'z\d', which the program does not have",
+    forced=r"sampled_rates: site 'z\d' is unknown",
 )
 def _(new: Leaves):
     loc = new(4)

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from inference.studies.bench import TARGETS, Results, verdict, write_page
-from inference.studies.bench.comparison import Comparison, Quartiles, Times
+from inference.studies.bench.taking_turns import Comparison, Quartiles, Times
 from inference.studies.bench.growth import Curve, Growth, linear_range, slope
 from inference.studies.bench.memory import PeakMemory
 from inference.studies.bench.report import page, read_notes

@@ -5,8 +5,8 @@ from types import ModuleType
 
 import pytest
 
+from ib_pyro.choices import require_known
 from inference.cli import main
-from inference.names import require_known
 from inference.studies.paper import figures, page, runner
 from inference.studies.paper.figure import Figure
 from inference.studies.paper.figures import FIGURES, figure
@@ -33,7 +33,7 @@ def test_a_figure_is_whole(name):
 def test_names_are_those_of_the_papers_order():
     assert FIGURES == ["fig1", "fig2", "fig3a", "fig3b", "fig4", "fig5", "fig6", "panel1", "table1"]
     assert [figure(name).heading for name in ("fig3a", "table1")] == ["Figure 3a", "Table 1"]
-    with pytest.raises(ValueError, match="unknown figure 'fig33'; nearest: fig3"):
+    with pytest.raises(ValueError, match="figure 'fig33' is unknown; did you mean 'fig3a', 'fig3b'"):
         figure("fig33")
 
 
