@@ -5,10 +5,10 @@ from __future__ import annotations
 import torch
 
 from inference.studies.bench.all_cnn_by_hand import AllCNNByHand
-from inference.studies.bench.taking_turns import Comparison, take_turns
 from inference.studies.bench.device import Device
 from inference.studies.bench.loops import fit_block, hand_block
 from inference.studies.bench.synthetic import labelled_images
+from inference.studies.bench.taking_turns import Comparison, take_turns
 from models.all_cnn import AllCNN32
 
 __all__ = ["all_cnn_steps"]

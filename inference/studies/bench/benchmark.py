@@ -11,8 +11,8 @@ from typing import Any
 from rich.console import Console
 
 from inference.studies.bench.all_cnn_steps import all_cnn_steps
-from inference.studies.bench.taking_turns import Comparison
 from inference.studies.bench.device import Device, on
+from inference.studies.bench.effort import Effort
 from inference.studies.bench.growth import measure_growth
 from inference.studies.bench.machine import describe_machine
 from inference.studies.bench.memory import all_cnn_memory, mlp_memory, vae_memory
@@ -20,7 +20,6 @@ from inference.studies.bench.mlp_steps import mlp_steps
 from inference.studies.bench.not_measured import NotMeasured
 from inference.studies.bench.numpyro_vae import numpyro_epochs
 from inference.studies.bench.results import Results
-from inference.studies.bench.effort import Effort
 from inference.studies.bench.sheet import Sheet
 from inference.studies.bench.sheets import (
     comparison_sheet,
@@ -31,6 +30,7 @@ from inference.studies.bench.sheets import (
 )
 from inference.studies.bench.side_by_side import side_by_side
 from inference.studies.bench.start_up import start_up
+from inference.studies.bench.taking_turns import Comparison
 from inference.studies.bench.vae_epochs import vae_epochs
 
 __all__ = ["run_benchmark"]

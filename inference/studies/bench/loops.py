@@ -16,8 +16,8 @@ from ib_pyro.elbo import InformationBottleneckELBO
 from inference.fit.loop import TrainingLoop
 from inference.fit.optimizers import build_optimizer
 from inference.studies.bench.all_cnn_by_hand import AllCNNByHand
-from inference.studies.bench.taking_turns import Block
 from inference.studies.bench.mlp_by_hand import MLPByHand
+from inference.studies.bench.taking_turns import Block
 from inference.studies.bench.vae_by_hand import VAEByHand
 
 __all__ = ["ByHand", "epoch_by_hand", "fit_block", "hand_block", "pyro_block"]

@@ -15,11 +15,11 @@ from torch.profiler import ProfilerActivity, profile
 
 from ib_pyro import Bottleneck
 from inference.studies.bench.all_cnn_by_hand import AllCNNByHand
-from inference.studies.bench.taking_turns import Block
 from inference.studies.bench.device import Device
 from inference.studies.bench.loops import ByHand, fit_block, hand_block
 from inference.studies.bench.mlp_by_hand import MLPByHand
 from inference.studies.bench.synthetic import binary_images, labelled_images
+from inference.studies.bench.taking_turns import Block
 from inference.studies.bench.vae_by_hand import VAEByHand
 from inference.studies.bench.vae_epochs import BATCH as VAE_BATCH
 from inference.studies.bench.vae_epochs import vae_block

@@ -6,11 +6,11 @@ import pyro
 import torch
 
 from ib_pyro import Bottleneck
-from inference.studies.bench.taking_turns import Comparison, take_turns
 from inference.studies.bench.device import Device
 from inference.studies.bench.loops import fit_block, hand_block, pyro_block
 from inference.studies.bench.mlp_by_hand import MLPByHand
 from inference.studies.bench.synthetic import labelled_images
+from inference.studies.bench.taking_turns import Comparison, take_turns
 from models.mlp import MLP
 
 __all__ = ["mlp_steps"]

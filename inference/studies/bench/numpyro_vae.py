@@ -16,8 +16,8 @@ from collections.abc import Callable
 from importlib.util import find_spec
 from typing import Any
 
-from inference.studies.bench.taking_turns import Block, Comparison, Times
 from inference.studies.bench.not_measured import NotMeasured
+from inference.studies.bench.taking_turns import Block, Comparison, Times
 
 __all__ = ["NUMPYRO", "numpyro_block", "numpyro_epochs"]
 
@@ -121,8 +121,8 @@ def _programs() -> tuple[Callable[[Any], None], Callable[[Any], None]]:
 def _main(images: int, epochs: int, threads: int) -> None:
     import torch
 
-    from inference.studies.bench.taking_turns import take_turns
     from inference.studies.bench.synthetic import binary_images
+    from inference.studies.bench.taking_turns import take_turns
     from inference.studies.bench.vae_epochs import BATCH, vae_block
 
     torch.set_num_threads(threads)

@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from inference.files import read_json, write_json
-from inference.studies.bench.taking_turns import Comparison, Times
 from inference.studies.bench.growth import Curve, Growth
 from inference.studies.bench.memory import PeakMemory
 from inference.studies.bench.start_up import StartUp
+from inference.studies.bench.taking_turns import Comparison, Times
 
 __all__ = ["Results"]
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from inference.studies.bench.taking_turns import Comparison, Quartiles
 from inference.studies.bench.growth import Growth, linear_range, slope
 from inference.studies.bench.memory import PeakMemory
 from inference.studies.bench.results import Results
 from inference.studies.bench.sheet import Sheet
 from inference.studies.bench.start_up import PACKAGES, StartUp
+from inference.studies.bench.taking_turns import Comparison, Quartiles
 from inference.studies.bench.targets import TARGETS, Target, verdict
 
 __all__ = [

@@ -10,11 +10,11 @@ import torch
 from torch import Tensor
 
 from ib_pyro.elbo import InformationBottleneckELBO
-from inference.studies.bench.taking_turns import Block, Comparison, take_turns
 from inference.studies.bench.device import Device
 from inference.studies.bench.loops import fit_block
 from inference.studies.bench.not_measured import NotMeasured
 from inference.studies.bench.synthetic import labelled_images
+from inference.studies.bench.taking_turns import Block, Comparison, take_turns
 from models.mlp import MLP
 
 __all__ = ["betas_of", "side_by_side", "side_by_side_block"]

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from inference.studies.bench.taking_turns import Quartiles
 from inference.studies.bench.numpyro_vae import NUMPYRO
 from inference.studies.bench.results import Results
+from inference.studies.bench.taking_turns import Quartiles
 
 __all__ = ["TARGETS", "Target", "verdict"]
 

@@ -7,11 +7,11 @@ import torch
 from torch import Tensor
 
 from ib_pyro.elbo import InformationBottleneckELBO
-from inference.studies.bench.taking_turns import Block, Comparison, take_turns
 from inference.studies.bench.device import Device
 from inference.studies.bench.loops import fit_block, hand_block
 from inference.studies.bench.pyro_vae import tutorial_block
 from inference.studies.bench.synthetic import binary_images
+from inference.studies.bench.taking_turns import Block, Comparison, take_turns
 from inference.studies.bench.vae_by_hand import VAEByHand
 from models.vae import VAE
 

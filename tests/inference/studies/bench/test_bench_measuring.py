@@ -5,15 +5,15 @@ import torch
 from torch import Tensor
 
 from inference.cli import main
-from inference.studies.bench.taking_turns import Comparison, take_turns
 from inference.studies.bench.device import Device, on
+from inference.studies.bench.effort import QUICK, WHOLE
 from inference.studies.bench.growth import AXES, measure_growth
 from inference.studies.bench.memory import mlp_memory, peak_bytes
 from inference.studies.bench.mlp_steps import mlp_steps
 from inference.studies.bench.not_measured import NotMeasured
 from inference.studies.bench.numpyro_vae import numpyro_epochs
-from inference.studies.bench.effort import QUICK, WHOLE
 from inference.studies.bench.side_by_side import betas_of
+from inference.studies.bench.taking_turns import Comparison, take_turns
 
 
 def test_ways_take_turns() -> None:

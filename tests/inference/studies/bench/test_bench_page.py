@@ -5,12 +5,12 @@ from pathlib import Path
 import pytest
 
 from inference.studies.bench import TARGETS, Results, verdict, write_page
-from inference.studies.bench.taking_turns import Comparison, Quartiles, Times
 from inference.studies.bench.growth import Curve, Growth, linear_range, slope
 from inference.studies.bench.memory import PeakMemory
 from inference.studies.bench.report import page, read_notes
 from inference.studies.bench.sheets import comparison_sheet, spread
 from inference.studies.bench.start_up import StartUp
+from inference.studies.bench.taking_turns import Comparison, Quartiles, Times
 
 
 def times(*seconds: float) -> tuple[Times, ...]:
