@@ -84,7 +84,7 @@ def _compare(effort: Effort, device: Device, results: Results, console: Console)
         add(mlp_steps, width, device, steps=steps, blocks=effort.blocks)
     add(all_cnn_steps, effort.fraction, device, steps=effort.cnn_steps, blocks=effort.cnn_blocks)
     add(vae_epochs, effort.images, device, epochs=effort.epochs)
-    if device.name == "cpu":
+    if device.name == "cpu" and effort.beside_numpyro:
         add(numpyro_epochs, effort.images, effort.epochs, device.threads)
 
 

@@ -21,6 +21,7 @@ class Effort:
         cnn_blocks: Blocks of each of its ways.
         images: Images of the autoencoder's epoch.
         epochs: Epochs of each of its ways.
+        beside_numpyro: Whether NumPyro's epoch is measured: compiling it takes a while.
         memory: Widths and batch sizes whose peak memory is compared.
         growth: Values on each axis along which a step grows.
         growth_blocks: Blocks for each of these values.
@@ -37,6 +38,7 @@ class Effort:
     cnn_blocks: int
     images: int
     epochs: int
+    beside_numpyro: bool
     memory: tuple[tuple[int, int], ...]
     growth: dict[str, tuple[int, ...]]
     growth_blocks: int
@@ -54,6 +56,7 @@ WHOLE = Effort(
     cnn_blocks=11,
     images=60_000,
     epochs=5,
+    beside_numpyro=True,
     memory=((512, 2000),),
     growth={
         "width": (32, 64, 128, 256, 512, 1024),
@@ -78,6 +81,7 @@ QUICK = Effort(
     cnn_blocks=2,
     images=512,
     epochs=2,
+    beside_numpyro=False,
     memory=((16, 100),),
     growth={"width": (8, 16), "batch": (10, 20), "sites": (1, 2), "betas, vectorised": (1, 2)},
     growth_blocks=1,

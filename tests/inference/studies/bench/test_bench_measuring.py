@@ -92,6 +92,14 @@ def test_clock_of_several_threads_and_of_gpus_is_the_walls() -> None:
 
 
 @pytest.mark.slow
+def test_an_epoch_of_numpyro_is_measured_beside_ours() -> None:
+    pytest.importorskip("numpyro", reason="needs the extra bench")
+    found = numpyro_epochs(512, 2, 1)
+    assert {way: len(blocks) for way, blocks in found.times.items()} == {"captured": 2, "NumPyro, jitted": 2}
+    assert min(each.processor for blocks in found.times.values() for each in blocks) > 0
+
+
+@pytest.mark.slow
 def test_all_of_it_runs_quickly(tmp_path, capsys) -> None:
     assert main(["bench", "--quick", "--out", str(tmp_path)]) == 0
     text = (tmp_path / "RESULTS.md").read_text()
