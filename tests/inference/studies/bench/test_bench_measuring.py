@@ -26,8 +26,8 @@ def test_ways_take_turns() -> None:
 def test_times_are_a_step() -> None:
     spent = take_turns({"a": lambda: sum(range(200_000))}, blocks=1, parts=1)["a"][0]
     shared = take_turns({"a": lambda: sum(range(200_000))}, blocks=1, parts=1000)["a"][0]
-    assert shared.processor < spent.processor
-    assert shared.wall < spent.wall
+    assert shared.processor < 0.1 * spent.processor
+    assert shared.wall < 0.1 * spent.wall
 
 
 def test_steps_are_measured_in_five_ways_and_leave_no_trace() -> None:
