@@ -10,16 +10,6 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 ROOMS = ("ib_pyro", "models", "inference")
-# Rooms in which functions may lack `Args`, and names stand in single backticks.
-LATER = (
-    "ib_pyro/distributions/",
-    "ib_pyro/elbo/",
-    "ib_pyro/export/",
-    "ib_pyro/nn/",
-    "ib_pyro/sites.py",
-    "inference/fit/",
-    "inference/studies/paper/",
-)
 SECTION = re.compile(r"^(Args|Attributes|Returns|Yields|Raises|Example):$", flags=re.MULTILINE)
 # Sphinx's fields, NumPy's underlined titles, and names that others give to the same sections.
 FOREIGN = re.compile(
@@ -106,10 +96,8 @@ def faults(doc: Docstring) -> Iterator[str]:
         yield f"describes other arguments than there are: {', '.join(sorted(described ^ doc.arguments))}"
 
 
-def faults_for_now(doc: Docstring) -> Iterator[str]:
-    """What is wrong but for the rooms of `LATER`."""
-    if doc.place.startswith(LATER):
-        return
+def faults_of_arguments(doc: Docstring) -> Iterator[str]:
+    """What is wrong with its arguments and its code."""
     single = re.search(r"`[^`]*`", ROLE_OR_CODE.sub("", doc.text))
     if single:
         yield f"has single backticks: {single.group()}"
@@ -124,7 +112,7 @@ def test_every_docstring_speaks_one_dialect(room: str) -> None:
         f"{doc.place} {fault}"
         for path in sorted((ROOT / room).rglob("*.py"))
         for doc in docstrings(path.read_text(), path.relative_to(ROOT).as_posix())
-        for fault in (*faults(doc), *faults_for_now(doc))
+        for fault in (*faults(doc), *faults_of_arguments(doc))
     ]
     assert not found
 
@@ -163,7 +151,9 @@ class Means:
 
 
 def found_in(source: str) -> list[str]:
-    return [fault for doc in docstrings(source, "module") for fault in (*faults(doc), *faults_for_now(doc))]
+    return [
+        fault for doc in docstrings(source, "module") for fault in (*faults(doc), *faults_of_arguments(doc))
+    ]
 
 
 def test_the_dialect_is_no_fault() -> None:

@@ -14,7 +14,7 @@ FLOORS = ("ground", "fit", "runs", "studies", "cli")
 # What the estimators of information may know: types and refusals, and neither Pyro nor a program.
 OF_INFORMATION = ("ib_pyro.information", "ib_pyro.precision", "ib_pyro.checks", "ib_pyro.choices")
 # Names of files that stand for two of them until one is renamed.
-TWICE = {"bounds", "evaluation", "files", "run", "samples", "sites"}
+TWICE: set[str] = set()
 # What PyTorch itself defines, and a module of ours assigns too.
 OF_PYTORCH = {"_buffers", "_modules", "_parameters", "_validate_args"}
 

@@ -15,8 +15,8 @@ from torch.utils._pytree import tree_unflatten
 
 from ib_pyro.buffers import modules_behind
 from ib_pyro.capture.call import Call, as_recorded, flattened, key_of, without_casts
-from ib_pyro.capture.evaluation import Evaluated, agree, evaluate
 from ib_pyro.capture.hooks import require_no_hooks
+from ib_pyro.capture.loss_and_gradient import Evaluated, agree, evaluate
 from ib_pyro.capture.program_state import ProgramState, modules_within
 from ib_pyro.capture.recording import CaptureError, record
 from ib_pyro.capture.simplification import simplify, written_constants

@@ -29,6 +29,13 @@ def require_no_hooks(modules: Iterable[nn.Module], parameters: Iterable[Tensor])
     """Raise if there is a hook that may do what a graph of tensor operations does not.
 
     Those of :mod:`torch.nn.utils`, as of spectral norm, are tensor operations.
+
+    Args:
+        modules: The modules of a program.
+        parameters: Its parameters.
+
+    Raises:
+        CaptureError: If there is one; names it and its owner.
     """
     for owner, hooks in _hooks(modules, parameters):
         for hook in hooks.values():

@@ -14,7 +14,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from ib_pyro.buffers import buffers_kept
-from ib_pyro.capture.evaluation import agree
+from ib_pyro.capture.loss_and_gradient import agree
 from ib_pyro.capture.recording import CaptureError
 
 __all__ = ["Trial", "trial"]

@@ -50,6 +50,9 @@ def watched_in(items: Iterable[object]) -> list[Watched]:
 
     Lists, mappings, sets and objects of the user's are followed, and functions into their closures and the global
     variables that they name. What libraries hold is not.
+
+    Args:
+        items: The values.
     """
     found: list[Watched] = []
     seen: dict[int, object] = {}

@@ -67,7 +67,10 @@ class Batches:
         order = self._permutation()
         for start in starts:
             index = order[start : start + self.batch_size]
-            yield tuple(tensor.index_select(0, index) for tensor in self.tensors)
+            # Of inputs that are their own targets there is one batch too.
+            parts = {id(tensor): tensor for tensor in self.tensors}
+            parts = {key: tensor.index_select(0, index) for key, tensor in parts.items()}
+            yield tuple(parts[id(tensor)] for tensor in self.tensors)
 
     def _permutation(self) -> Tensor:
         # Drawn where the generator lives, so that one seed gives one order on every device.

@@ -72,6 +72,10 @@ class CapturedLoss:
         """Return distortion, rates and loss without their graphs, and accumulate the loss's gradients.
 
         What the observed sites' laws are is not among them.
+
+        Args:
+            *args: Arguments of the model and the guide.
+            **kwargs: Their keyword arguments.
         """
         replay = self._gradient.accumulate(*args, **kwargs)
         return Terms(loss=replay.loss, **replay.outputs, **self._described)

@@ -1,4 +1,4 @@
-"""One pass over the training set, over `lightning.fabric`."""
+"""One pass over the training set, over ``lightning.fabric``."""
 
 from __future__ import annotations
 

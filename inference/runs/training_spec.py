@@ -129,8 +129,8 @@ class TrainingSpec:
         """
         from torch.optim.lr_scheduler import MultiStepLR
 
+        from inference.fit.noisy_sites import sample_sites
         from inference.fit.optimizers import build_optimizer
-        from inference.fit.sites import sample_sites
 
         shared = {
             name: p for name, p in program.named_parameters() if name.rsplit(".", 1)[-1].startswith("prior_")

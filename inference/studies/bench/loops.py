@@ -1,4 +1,4 @@
-"""Epochs to be timed: of `fit`, of a loop written by hand, and of Pyro's own inference."""
+"""Epochs to be timed: of ``fit``, of a loop written by hand, and of Pyro's own inference."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def fit_block(
     elbo: InformationBottleneckELBO | None = None,
     optimizer: str = "sgd",
 ) -> Block:
-    """Return an epoch of `fit`.
+    """Return an epoch of ``fit``.
 
     Args:
         program: The program, on the device of the data.
@@ -104,6 +104,12 @@ def pyro_block(program: Bottleneck, x: Tensor, y: Tensor, batch_size: int) -> Bl
     """Return an epoch of Pyro's own inference on a program, over tensors in memory and with Pyro's defaults.
 
     Its rate has the weight 1: Pyro's ELBO has no other.
+
+    Args:
+        program: The program.
+        x: Inputs, ``[N, ...]``.
+        y: What is observed, ``[N, ...]``.
+        batch_size: Samples in a step.
     """
     optimizer = pyro.optim.SGD({"lr": 1e-6, "momentum": 0.9})
     inference = SVI(program.model, program.guide, optimizer, loss=TraceMeanField_ELBO())

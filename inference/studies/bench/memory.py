@@ -100,6 +100,10 @@ def peak_bytes(block: Block, device: Device) -> int:
 
     PyTorch's allocator is asked, on a CPU by way of the profiler: the number is the same at every run, but for a few
     scalars. What libraries allocate for themselves within an operation is not in it.
+
+    Args:
+        block: What is run.
+        device: Where it runs.
     """
     gc.collect()
     if device.name == "cuda":

@@ -1,4 +1,4 @@
-"""The autoencoder in NumPyro, an epoch in one compiled call; run as a module, beside an epoch of `fit`.
+"""The autoencoder in NumPyro, an epoch in one compiled call; run as a module, beside an epoch of ``fit``.
 
     python -m inference.studies.bench.numpyro_vae IMAGES EPOCHS THREADS
 
@@ -27,7 +27,7 @@ ONE_THREAD = "--xla_cpu_multi_thread_eigen=false"
 
 
 def numpyro_epochs(images: int, epochs: int, threads: int) -> Comparison:
-    """Time epochs of `fit`, captured, and of NumPyro, in turn in a process of their own.
+    """Time epochs of ``fit``, captured, and of NumPyro, in turn in a process of their own.
 
     Args:
         images: Images in an epoch.

@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 
-from inference.files import write_text
+from inference.json_and_csv import write_text
 from inference.studies.bench.growth_figure import draw_growth
 from inference.studies.bench.results import Results
 from inference.studies.bench.sheets import (

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from inference.files import read_json, write_json
+from inference.json_and_csv import read_json, write_json
 from inference.studies.bench.growth import Curve, Growth
 from inference.studies.bench.memory import PeakMemory
 from inference.studies.bench.start_up import StartUp

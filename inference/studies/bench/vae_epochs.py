@@ -42,7 +42,7 @@ def vae_epochs(images: int, device: Device, *, epochs: int) -> Comparison:
 
 
 def vae_block(x: Tensor, *, capture: str) -> Block:
-    """Return an epoch of `fit` with Gaussian latents and a beta of 1.
+    """Return an epoch of ``fit`` with Gaussian latents and a beta of 1.
 
     Args:
         x: Images ``[N, 1, 28, 28]`` of zeros and ones.

@@ -9,7 +9,7 @@ from typing import Any
 import rich.progress
 from rich.console import Console
 
-from inference.files import write_csv
+from inference.json_and_csv import write_csv
 from inference.runs.pool import run_all
 from inference.runs.spec import RunSpec
 from inference.studies.demo.grid import Setting, grid_specs
