@@ -1,0 +1,117 @@
+"""What training asks of a stochastic layer: gradients at each step, a prior of today, and particles side by side."""
+
+import pyro
+import torch
+from torch import Tensor
+
+from ib_pyro.elbo import InformationBottleneckELBO
+from ib_pyro.nn import StochasticLayer
+from ib_pyro.testing.requirements import require, says
+from ib_pyro.testing.subject import Subject, guide_and_model
+
+__all__ = ["check_gradients_after_no_grad", "check_particles", "check_prior_follows", "check_steps"]
+
+PARTICLES = 64
+
+
+def check_steps(subject: Subject, layer: StochasticLayer) -> None:
+    """Two steps, in which each parameter has a gradient."""
+    program = subject.program(layer)
+    optimiser = torch.optim.SGD(program.parameters(), 1e-3)
+    for step in ("first", "second"):
+        optimiser.zero_grad()
+        with says(
+            f"the {step} step of training fails"
+            + (
+                " (has_fixed_prior = True is a promise that no parameter is in the prior)"
+                if step == "second"
+                else ""
+            )
+        ):
+            loss = subject.loss(program)
+            loss.backward()
+            optimiser.step()
+        require(loss.isfinite(), f"the loss of the {step} step is {loss.item()}")
+    for parameter_name, parameter in layer.named_parameters():
+        if not parameter.requires_grad:
+            continue
+        require(
+            parameter.grad is not None,
+            f"no gradient reaches its parameter {parameter_name}; a law that uses it is detached (a posterior that "
+            "cannot rsample, a prior that is kept, or built from numbers), or nothing uses it: requires_grad_(False)",
+        )
+        require(
+            parameter.grad.isfinite().all(),
+            f"the gradient of its parameter {parameter_name} is not finite",
+        )
+
+
+def check_gradients_after_no_grad(subject: Subject, layer: StochasticLayer) -> None:
+    """What is made under no_grad has no graph, and training afterwards has one."""
+    program = subject.program(layer)
+    with torch.no_grad():
+        loss = subject.loss(program)
+    require(
+        not loss.requires_grad,
+        "under no_grad the loss has a graph; posterior or prior switches it on",
+    )
+    subject.loss(program).backward()
+    without = [k for k, p in layer.named_parameters() if p.requires_grad and p.grad is None]
+    require(
+        not without,
+        f"after a pass under no_grad no gradient reaches {without}; has_fixed_prior = True keeps the prior of that "
+        "pass",
+    )
+
+
+def check_prior_follows(subject: Subject, layer: StochasticLayer) -> None:
+    """After parameters and buffers changed in place, the model's law is what prior_distribution returns."""
+    program = subject.program(layer)
+    if not layer.is_charged:
+        return
+    subject.loss(program)
+    with torch.no_grad():
+        for parameter in layer.parameters():
+            parameter.mul_(1.01).add_(0.01)
+        for buffer in layer.buffers():
+            if buffer.is_floating_point():
+                buffer.mul_(0.99)
+    _, model = guide_and_model(program, subject.x, subject.y)
+    (site,) = program.stochastic_layers
+    z: Tensor = model.nodes[site]["value"]
+    used = model.nodes[site]["fn"].log_prob(z)
+    expected = layer.prior_distribution(z.shape[1:]).log_prob(z)
+    require(
+        torch.allclose(used, expected, rtol=1e-4, atol=1e-5),
+        "its prior does not follow its parameters and buffers; has_fixed_prior = True is a promise that it is a "
+        "function of other attributes alone",
+    )
+
+
+def check_particles(subject: Subject, layer: StochasticLayer) -> None:
+    """Particles side by side have draws of their own, and the expectation of particles in turn."""
+    program, x = subject.program(layer), subject.x
+    with pyro.plate("particles", PARTICLES, dim=-2), pyro.plate("data", len(x), dim=-1):
+        z = layer(x)
+    shape = (PARTICLES, *layer(x).shape)
+    require(z.shape == shape, f"{PARTICLES} particles have z of shape {tuple(z.shape)}, not {shape}")
+    require(
+        (z != z[0]).any(),
+        "vectorised particles are copies of one draw; look at the posterior's expand and rsample",
+    )
+    together = InformationBottleneckELBO(
+        on_no_closed_form="error" if subject.closed_form else "monte-carlo",
+        num_particles=PARTICLES,
+        vectorize_particles=True,
+        max_plate_nesting=1,
+    )
+    with torch.no_grad():
+        serial = torch.stack([subject.loss(program) for _ in range(PARTICLES)]).double()
+        vectorised = together.differentiable_loss(program.model, program.guide, x, subject.y).double()
+    error = serial.std() * (2 / PARTICLES) ** 0.5 + 1e-5 * (1 + serial.mean().abs())
+    require(
+        (vectorised - serial.mean()).abs() < 6 * error,
+        f"with {PARTICLES} particles side by side the loss is {vectorised.item():.6g}, in turn "
+        f"{serial.mean().item():.6g} +- {error.item():.2g}; posterior and prior must not count dimensions from the "
+        "left",
+    )
