@@ -1,6 +1,7 @@
 """What a distribution owes to Pyro and to the layers: its draws follow its density, and a plate leaves it as it is."""
 
 import copy
+from typing import Any, cast
 
 import torch
 from pyro.distributions.torch_distribution import TorchDistributionMixin
@@ -130,7 +131,8 @@ def _check_expand(name: str, fn: TorchDistributionMixin, draws: Tensor) -> None:
     keeps_detached = fn.has_rsample and not type(unwrap(fn)).__module__.startswith("pyro.")
     flagged._validate_args = True
     if keeps_detached:
-        unwrap(flagged).has_rsample_(False)
+        base: Any = unwrap(flagged)
+        base.has_rsample_(False)
     with says(f"{name}: expand fails"):
         wide = flagged.expand(torch.Size([50, *fn.batch_shape]))
     require(
@@ -170,17 +172,18 @@ def _check_copy(name: str, fn: TorchDistributionMixin, draws: Tensor) -> None:
 
 
 def _check_noise(name: str, fn: TorchDistributionMixin, draws: Tensor) -> None:
-    value = value_without_noise(fn)
+    value, base = value_without_noise(fn), cast(TorchDistributionMixin, unwrap(fn))
     if value is None:
         return
     require(
-        value.shape == unwrap(fn).shape() and value.isfinite().all(),
+        value.shape == base.shape() and value.isfinite().all(),
         f"{name}: noise_free has shape {tuple(value.shape)} (finite: {bool(value.isfinite().all())}) instead of a "
-        f"finite value for each element, {tuple(unwrap(fn).shape())}",
+        f"finite value for each element, {tuple(base.shape())}",
     )
-    variables = getattr(unwrap(fn), "noise_variables", lambda z: {})
+    if not hasattr(base, "noise_variables"):
+        return
     with says(f"{name}: noise_variables fails"):
-        shapes = {suffix: values.shape for suffix, (values, _) in variables(draws[0]).items()}
+        shapes = {suffix: values.shape for suffix, (values, _) in base.noise_variables(draws[0]).items()}
     for suffix, shape in shapes.items():
         require(
             shape == draws[0].shape,

@@ -2,10 +2,13 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from pyro import poutine
+from pyro.distributions.torch_distribution import TorchDistributionMixin
 from pyro.poutine.trace_struct import Trace
+from pyro.poutine.util import site_is_subsample
 from torch import Tensor, nn
 
 from ib_pyro.bottleneck import Bottleneck
@@ -13,7 +16,9 @@ from ib_pyro.elbo import InformationBottleneckELBO
 from ib_pyro.nn import StochasticLayer
 from ib_pyro.testing.requirements import require, says
 
-__all__ = ["Readout", "Subject", "guide_and_model"]
+__all__ = ["Readout", "Subject", "guide_and_model", "sites_of"]
+
+Sites = dict[str, tuple[Tensor, TorchDistributionMixin]]
 
 
 class Readout(nn.Module):
@@ -74,6 +79,11 @@ class Subject:
         )
         return layer.to(self.x) if self.x.is_floating_point() else layer.to(self.x.device)
 
+    def has_noise(self, layer: StochasticLayer) -> bool:
+        """Whether two draws of the layer differ; those of a ReLU that is off for all of x do not."""
+        with torch.no_grad():
+            return not torch.equal(layer(self.x), layer(self.x))
+
     def program(self, layer: StochasticLayer, encoder: nn.Module | None = None) -> Bottleneck:
         """Return a classifier of two classes around the layer, or around an encoder that holds it."""
         with torch.no_grad():
@@ -86,8 +96,15 @@ class Subject:
         return loss
 
 
-def guide_and_model(program: Bottleneck, x: Tensor, y: Tensor) -> tuple[Trace, Trace]:
-    """Run a program once, and return the traces of its guide and of the model under the guide's draw."""
+def guide_and_model(program: Bottleneck, x: Tensor, y: Tensor) -> tuple[Sites, Sites]:
+    """Run a program once, and return value and law of each site of its guide, and of the model under the same draw."""
     guide = poutine.trace(program.guide).get_trace(x, y)
     model = poutine.trace(poutine.replay(program.model, trace=guide)).get_trace(x, y)
-    return guide, model
+    return sites_of(guide), sites_of(model)
+
+
+def sites_of(trace: Trace) -> Sites:
+    """Return value and law of each sample site of a trace but for its plates, by name."""
+    nodes: dict[str, Any] = trace.nodes
+    is_site = {k: n["type"] == "sample" and not site_is_subsample(n) for k, n in nodes.items()}
+    return {name: (node["value"], node["fn"]) for name, node in nodes.items() if is_site[name]}
