@@ -97,7 +97,7 @@ def check_its_site(subject: Subject, layer: StochasticLayer) -> None:
     require(
         posterior.shape() == z.shape and len(posterior.batch_shape) > 0,
         f"posterior(x) has batch shape {tuple(posterior.batch_shape)} and event shape "
-        f"{tuple(posterior.event_shape)}, z {tuple(z.shape)}",
+        f"{tuple(posterior.event_shape)}, z {tuple(z.shape)}; posterior(x) must have a row for each sample",
     )
 
 
@@ -196,10 +196,11 @@ def check_use_in_two_programs_at_once(subject: Subject, layer: StochasticLayer) 
     second = subject.program(layer, nn.Sequential(OrderedDict(another=layer)))
     for program in (first, second, first):
         subject.loss(program).backward()
-    guide, _ = guide_and_model(first, subject.x, subject.y)
+    wanted = names, [subject.build().name or "another"]
+    found = [*first.stochastic_layers], [*second.stochastic_layers]
     require(
-        [*first.stochastic_layers] == names and names[0] in guide,
-        f"in a second program its site {names} of the first is renamed to {[*first.stochastic_layers]}; leave "
+        found == wanted,
+        f"its site in two programs is {found[0]} and {found[1]} instead of {wanted[0]} and {wanted[1]}; leave "
         "self.name alone, and ask self.site_name",
     )
 
@@ -237,10 +238,10 @@ CHECKS: tuple[Callable[[Subject, StochasticLayer], None], ...] = (
     check_its_site,
     check_its_prior,
     check_its_noise,
+    check_its_rate,
     check_steps,
     check_gradients_after_no_grad,
     check_prior_follows,
-    check_its_rate,
     check_particles,
     check_float64,
     check_its_copies,

@@ -44,7 +44,9 @@ def check_rate(
         with says(f"{name}: log p - log q cannot be computed at draws of p"), torch.no_grad():
             z = posterior.sample(torch.Size([num_draws]))
             sampled = posterior.log_prob(z).double() - prior.log_prob(z).double()
-        _compare(name, closed.detach().double(), sampled, tolerance * posterior.event_shape.numel())
+        # At an atom of p the ratio to a density is no ratio of one measure, and finite where the divergence is not.
+        on_atom = (z[0] == z[1]).reshape(*posterior.batch_shape, -1).any(-1)
+        _compare(name, closed.detach().double(), sampled, on_atom, tolerance * posterior.event_shape.numel())
         _check_expansion(name, posterior, prior, closed)
 
 
@@ -75,11 +77,11 @@ def _closed_form(
     return closed
 
 
-def _compare(name: str, closed: Tensor, sampled: Tensor, tolerance: float) -> None:
+def _compare(name: str, closed: Tensor, sampled: Tensor, on_atom: Tensor, tolerance: float) -> None:
     mean, error = sampled.mean(0), sampled.std(0) / len(sampled) ** 0.5
     infinite = closed.isinf()
     require(
-        not (infinite ^ mean.isinf()).any(),
+        not ((infinite ^ mean.isinf()) & ~(infinite & on_atom)).any(),
         f"{name} is infinite where the mean of log p - log q over {len(sampled)} draws is not, or the other way round "
         f"({closed.flatten()[:5].tolist()} and {mean.flatten()[:5].tolist()}, first elements)",
     )
