@@ -54,7 +54,7 @@ def check_gradients_after_no_grad(subject: Subject, layer: StochasticLayer) -> N
     program = subject.program(layer)
     with torch.no_grad():
         loss = subject.loss(program)
-        laws = [law for side in guide_and_model(program, subject.x, subject.y) for _, law in side.values()]
+        laws = layer.posterior(subject.x), layer.prior_distribution(layer(subject.x).shape[1:])
     graphs = [t for law in laws for t in parameter_tensors(unwrap(law)).values() if t.grad_fn is not None]
     require(
         not loss.requires_grad and not graphs,
