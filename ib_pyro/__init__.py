@@ -40,6 +40,7 @@ SUBMODULES = frozenset(
         "provenance",
         "rates",
         "sites",
+        "testing",
         "traces",
     }
 )

@@ -23,6 +23,7 @@ __all__ = [
     "particles_are_vectorised",
     "plate_sizes",
     "unwrap",
+    "value_without_noise",
 ]
 
 Handler = TypeVar("Handler", bound=Messenger)
@@ -36,11 +37,16 @@ def unwrap(fn: Distribution) -> Distribution:
     return fn
 
 
+def value_without_noise(fn: Distribution) -> Tensor | None:
+    """Return what a noisy site's draw is without its noise, its ``noise_free``; None if a law has no such value."""
+    return getattr(unwrap(fn), "noise_free", None)
+
+
 class noise_off(Messenger):  # noqa: N801  (handlers read as verbs, as Pyro's do)
     """Replace the noise of every noisy site by eps = 1, so that ``z = f(x)``.
 
     Works on any sample site whose distribution has an attribute ``noise_free``, the value of z without noise:
-    all distributions of :mod:`ib_pyro.distributions` that multiply an activation. Other sites, and priors, are
+    each :class:`~ib_pyro.distributions.NoisyActivation`, and whatever else has one. Other sites, and priors, are
     left alone. It is a switch of the noise only: batch norm has its own, ``program.train()`` and ``.eval()``.
 
     >>> import torch
@@ -54,7 +60,7 @@ class noise_off(Messenger):  # noqa: N801  (handlers read as verbs, as Pyro's do
     def _pyro_sample(self, msg: dict[str, Any]) -> None:
         if msg["done"] or msg["is_observed"]:
             return
-        value = getattr(unwrap(msg["fn"]), "noise_free", None)
+        value = value_without_noise(msg["fn"])
         if value is not None:
             # The site's own shape: a wrapper may have expanded the distribution beyond the activation.
             msg["value"] = value.expand(msg["fn"].shape())

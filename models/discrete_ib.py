@@ -21,6 +21,7 @@ from pyro.distributions import Categorical, OneHotCategorical, OneHotCategorical
 from pyro.distributions.torch_distribution import TorchDistributionMixin
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.types import _size
 
 from ib_pyro import Bottleneck
 from ib_pyro.nn import StochasticLayer
@@ -43,11 +44,19 @@ class CategoricalCode(StochasticLayer):
 
     def posterior(self, x: Tensor) -> OneHotCategoricalStraightThrough:
         """Return ``p(z|x)``, whose event is the one-hot vector."""
-        return OneHotCategoricalStraightThrough(logits=self.activation_of(x))
+        return _OneHotCode(logits=self.activation_of(x))
 
     def prior_distribution(self, event_shape: torch.Size) -> TorchDistributionMixin:
         """Return the learned categorical prior."""
         return OneHotCategorical(logits=self.prior_logits)
+
+
+class _OneHotCode(OneHotCategoricalStraightThrough):
+    """The law whose draws PyTorch makes with a look at their values, which no graph can be captured with; the same."""
+
+    def sample(self, sample_shape: _size = torch.Size()) -> Tensor:  # noqa: B008
+        index = Categorical(logits=self.logits, validate_args=False).sample(sample_shape)
+        return torch.zeros_like(self.logits.expand(*index.shape, -1)).scatter(-1, index.unsqueeze(-1), 1.0)
 
 
 class _Table(nn.Module):

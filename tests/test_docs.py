@@ -6,6 +6,7 @@ import pkgutil
 import re
 import subprocess
 import sys
+import types
 from pathlib import Path
 
 import pyro
@@ -88,10 +89,26 @@ def test_links_to_files_lead_somewhere(page):
         assert links
 
 
+def blocks_of(page):
+    return re.findall(r"^```python\n(.*?)^```", page.read_text(), flags=re.DOTALL | re.MULTILINE)
+
+
 @pytest.mark.parametrize("page", PROGRAMS, ids=name_of)
-def test_programs_run_as_printed(page):
-    for block in re.findall(r"^```python\n(.*?)^```", page.read_text(), flags=re.DOTALL | re.MULTILINE):
-        exec(compile(block, str(page), "exec"), {})
+def test_programs_run_as_printed(page, monkeypatch):
+    # A module, so that what a page defines can be pickled; its blocks go on from one another.
+    module = types.ModuleType(f"page_{page.stem}")
+    monkeypatch.setitem(sys.modules, module.__name__, module)
+    for block in blocks_of(page):
+        exec(compile(block, str(page), "exec"), vars(module))
+
+
+def test_a_noise_of_ones_own_is_short():
+    distribution, divergence, layer, contracts, *_ = blocks_of(DOCS / "own_noise.md")
+    lines = [
+        line for block in (distribution, divergence, layer) for line in block.splitlines() if line.strip()
+    ]
+    assert len(lines) < 60
+    assert all(f"check_{what}(" in contracts for what in ("distribution", "rate", "layer"))
 
 
 @pytest.mark.slow

@@ -5,6 +5,7 @@ from ib_pyro.distributions.factorized_log_normal import FactorizedLogNormal
 from ib_pyro.distributions.multiplicative_bernoulli import MultiplicativeBernoulli
 from ib_pyro.distributions.multiplicative_log_normal import MultiplicativeLogNormal
 from ib_pyro.distributions.multiplicative_normal import MultiplicativeNormal
+from ib_pyro.distributions.noisy_activation import NoiseVariable, NoisyActivation
 from ib_pyro.distributions.zero_inflated_log_uniform import ZeroInflatedLogUniform
 
 __all__ = [
@@ -12,5 +13,7 @@ __all__ = [
     "MultiplicativeBernoulli",
     "MultiplicativeLogNormal",
     "MultiplicativeNormal",
+    "NoiseVariable",
+    "NoisyActivation",
     "ZeroInflatedLogUniform",
 ]

@@ -4,18 +4,17 @@ import math
 
 import torch
 from pyro.distributions import constraints
-from pyro.distributions.torch_distribution import TorchDistribution
 from torch import Tensor
 from torch.types import _size
 
-from ib_pyro.distributions.flags import copy_flags
+from ib_pyro.distributions.noisy_activation import NoisyActivation
 from ib_pyro.distributions.supports import Atoms
 from ib_pyro.precision import broadcast_floats, promoted, raised
 
 __all__ = ["MultiplicativeBernoulli"]
 
 
-class MultiplicativeBernoulli(TorchDistribution):
+class MultiplicativeBernoulli(NoisyActivation):
     r"""The noisy activation ``z = f * eps`` with ``eps = 0`` or ``1 / (1 - p)``: dropout.
 
     z lives on two atoms, 0 with mass p and f / (1 - p) with mass 1 - p (one atom where f = 0); densities are
@@ -30,6 +29,7 @@ class MultiplicativeBernoulli(TorchDistribution):
     """
 
     arg_constraints = {"activation": constraints.real, "drop_prob": constraints.half_open_interval(0.0, 1.0)}
+    parameter_names = {"drop_prob": "probability that a unit is dropped"}
 
     def __init__(
         self,
@@ -55,22 +55,6 @@ class MultiplicativeBernoulli(TorchDistribution):
     @has_rsample.setter
     def has_rsample(self, value: bool) -> None:
         self.__dict__["has_rsample"] = value
-
-    def expand(self, batch_shape: _size, _instance: object = None) -> "MultiplicativeBernoulli":
-        """Return the distribution with its parameters expanded to ``batch_shape``."""
-        batch_shape = torch.Size(batch_shape)
-        if _instance is None and batch_shape == self.batch_shape:
-            return self
-        new = self._get_checked_instance(MultiplicativeBernoulli, _instance)
-        new.activation = self.activation.expand(batch_shape)
-        new.drop_prob = self.drop_prob.expand(batch_shape)
-        super(MultiplicativeBernoulli, new).__init__(batch_shape, validate_args=False)
-        return copy_flags(self, new)
-
-    @property
-    def noise_free(self) -> Tensor:
-        """The activation itself, which is z with eps = 1."""
-        return self.activation
 
     def rsample(self, sample_shape: _size = torch.Size()) -> Tensor:  # noqa: B008
         """Draw z, differentiable in the activation."""

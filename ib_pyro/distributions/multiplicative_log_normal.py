@@ -4,25 +4,24 @@ import math
 
 import torch
 from pyro.distributions import constraints
-from pyro.distributions.torch_distribution import TorchDistribution
 from torch import Tensor
 from torch.types import _size
 
 from ib_pyro.atoms import on_or_off
-from ib_pyro.distributions.flags import copy_flags
 from ib_pyro.distributions.log_normal import (
     log_normal_cdf,
     log_normal_density,
     log_normal_icdf,
     relative_spread,
 )
+from ib_pyro.distributions.noisy_activation import NoiseVariable, NoisyActivation
 from ib_pyro.distributions.supports import WithAtoms, cdf_of_zero
 from ib_pyro.precision import broadcast_floats, raised, single_or_wider
 
 __all__ = ["MultiplicativeLogNormal"]
 
 
-class MultiplicativeLogNormal(TorchDistribution):
+class MultiplicativeLogNormal(NoisyActivation):
     r"""The noisy activation ``z = f * eps`` of Information Dropout.
 
     ``log eps ~ N(m, alpha²)``, with m = 0 (median 1, as in the authors' code) or m = -alpha²/2
@@ -41,6 +40,7 @@ class MultiplicativeLogNormal(TorchDistribution):
     """
 
     arg_constraints = {"activation": constraints.nonnegative, "alpha": constraints.positive}
+    parameter_names = {"alpha": "standard deviation of log eps"}
     has_rsample = True
 
     def __init__(
@@ -70,20 +70,6 @@ class MultiplicativeLogNormal(TorchDistribution):
         new = cls(log_activation.exp(), alpha, unit_mean=unit_mean, validate_args=validate_args)
         new._log_activation = log_activation
         return new
-
-    def expand(self, batch_shape: _size, _instance: object = None) -> "MultiplicativeLogNormal":
-        """Return the distribution with its parameters expanded to ``batch_shape``."""
-        batch_shape = torch.Size(batch_shape)
-        if _instance is None and batch_shape == self.batch_shape:
-            return self
-        new = self._get_checked_instance(MultiplicativeLogNormal, _instance)
-        new.activation = self.activation.expand(batch_shape)
-        new.alpha = self.alpha.expand(batch_shape)
-        log_f = self._log_activation
-        new._log_activation = None if log_f is None else log_f.expand(batch_shape)
-        new.unit_mean = self.unit_mean
-        super(MultiplicativeLogNormal, new).__init__(batch_shape, validate_args=False)
-        return copy_flags(self, new)
 
     @constraints.dependent_property(is_discrete=False, event_dim=0)
     def support(self) -> constraints.Constraint:
@@ -127,10 +113,15 @@ class MultiplicativeLogNormal(TorchDistribution):
         log_f = self._log_f(dtype)
         return log_f + self._shift_of(self.alpha.to(log_f.dtype)) if self.unit_mean else log_f
 
-    @property
-    def noise_free(self) -> Tensor:
-        """The activation itself, which is z with eps = 1."""
-        return self.activation
+    def noise_variables(self, z: Tensor) -> dict[str, NoiseVariable]:
+        """Return ``log_eps``, ``activation`` f and ``alpha`` of one draw, of the shape of z.
+
+        0, the logarithm of no noise, would be a value like others on the atom, and would pull every mean towards it.
+        """
+        # log f is loc without its shift, and -inf on the atom: -inf - (-inf) is the NaN that belongs there.
+        log_eps = z.log() - (self.loc - self.shift)
+        noise = NoiseVariable(log_eps, "log of the noise eps, NaN where activation is 0")
+        return {"log_eps": noise, **self.parameter_variables(z)}
 
     def rsample(self, sample_shape: _size = torch.Size()) -> Tensor:  # noqa: B008
         """Draw z, differentiable in the activation and in alpha."""

@@ -4,13 +4,12 @@ import math
 
 import torch
 from pyro.distributions import constraints
-from pyro.distributions.torch_distribution import TorchDistribution
 from torch import Tensor
 from torch.types import _size
 
 from ib_pyro.checks import fails
 from ib_pyro.choices import require_known
-from ib_pyro.distributions.flags import copy_flags
+from ib_pyro.distributions.noisy_activation import NoisyActivation
 from ib_pyro.distributions.supports import WithAtoms, cdf_of_zero
 from ib_pyro.precision import broadcast_floats, raised
 
@@ -19,7 +18,7 @@ __all__ = ["MultiplicativeNormal"]
 APPROXIMATIONS = ("molchanov", "kingma")
 
 
-class MultiplicativeNormal(TorchDistribution):
+class MultiplicativeNormal(NoisyActivation):
     r"""The noisy activation ``z = f * eps`` with ``eps ~ N(1, alpha)``; alpha is the *variance*.
 
     The noise of Gaussian and of variational dropout (Kingma, Salimans & Welling 2015). Where f = 0, z is an
@@ -37,6 +36,7 @@ class MultiplicativeNormal(TorchDistribution):
     """
 
     arg_constraints = {"activation": constraints.real, "alpha": constraints.positive}
+    parameter_names = {"alpha": "variance of eps"}
     has_rsample = True
 
     def __init__(
@@ -57,18 +57,6 @@ class MultiplicativeNormal(TorchDistribution):
                 "bound alpha, or use approximation='molchanov'"
             )
 
-    def expand(self, batch_shape: _size, _instance: object = None) -> "MultiplicativeNormal":
-        """Return the distribution with its parameters expanded to ``batch_shape``."""
-        batch_shape = torch.Size(batch_shape)
-        if _instance is None and batch_shape == self.batch_shape:
-            return self
-        new = self._get_checked_instance(MultiplicativeNormal, _instance)
-        new.activation = self.activation.expand(batch_shape)
-        new.alpha = self.alpha.expand(batch_shape)
-        new.approximation = self.approximation
-        super(MultiplicativeNormal, new).__init__(batch_shape, validate_args=False)
-        return copy_flags(self, new)
-
     @constraints.dependent_property(is_discrete=False, event_dim=0)
     def support(self) -> constraints.Constraint:
         """The real line; it has no smooth transform to itself where some activation is an atom."""
@@ -78,11 +66,6 @@ class MultiplicativeNormal(TorchDistribution):
     def is_atom(self) -> Tensor:
         """Where the activation is exactly zero, and z with it."""
         return self.activation == 0
-
-    @property
-    def noise_free(self) -> Tensor:
-        """The activation itself, which is z with eps = 1."""
-        return self.activation
 
     def rsample(self, sample_shape: _size = torch.Size()) -> Tensor:  # noqa: B008
         """Draw z, differentiable in the activation and in alpha."""

@@ -13,7 +13,7 @@ from ib_pyro.elbo.site_rate import Rate, site_rate
 from ib_pyro.export.draws import Draw, Sites
 from ib_pyro.export.names import Dimensions
 from ib_pyro.export.noise import noise_variables
-from ib_pyro.handlers import unwrap
+from ib_pyro.handlers import value_without_noise
 from ib_pyro.sites import Site, log_prob_of, masked, per_plate, plates_of, scaled_sum
 
 __all__ = ["Key", "Quantity", "Reader", "Record", "gather"]
@@ -81,7 +81,7 @@ class Reader:
         """Return a draw from the prior, and from the prior predictive."""
         for name in draw.latent:
             if name in self.sites and name in sites and "prior" in self.groups:
-                is_layer = hasattr(unwrap(draw.guide[name]["fn"]), "noise_free")
+                is_layer = value_without_noise(draw.guide[name]["fn"]) is not None
                 yield ("prior", name), self._value(sites[name]["value"], sites[name], is_layer=is_layer)
         for name in [*draw.observed, *draw.predicted]:
             if name in sites and "prior_predictive" in self.groups:
@@ -93,7 +93,7 @@ class Reader:
                 continue
             # The model's site knows the plates by their names there.
             site, fn = draw.model[name], draw.guide[name]["fn"]
-            is_layer = hasattr(unwrap(fn), "noise_free")
+            is_layer = value_without_noise(fn) is not None
             z = site["value"]
             yield ("posterior", name), self._value(z, site, is_layer=is_layer, text="z")
             own = self.dimensions.own(name, fn.event_dim, is_layer=is_layer)

@@ -12,8 +12,10 @@ from pyro.infer.autoguide.initialization import InitMessenger
 from pyro.infer.util import is_validation_enabled
 from pyro.nn import PyroModule
 from torch import Tensor, nn
+from torch.distributions import Distribution
 
 from ib_pyro.checks import checks_values
+from ib_pyro.distributions.placement import moved
 from ib_pyro.handlers import any_value_will_do, name_in_running_program, plate_sizes, unwrap
 from ib_pyro.nn.activations import resolve_activation
 from ib_pyro.nn.maps import conv2d_map, linear_map
@@ -56,6 +58,9 @@ class StochasticLayer(PyroModule):
       anything else that may change in place; only then is it kept between calls. A subclass that defines
       :meth:`prior_distribution` starts from False again.
     * :meth:`check_option`: what an attribute may be set to.
+
+    A distribution that is an attribute of the layer goes where the layer goes, ``.to(device)`` or ``.double()``: the
+    layer takes a copy, and leaves the given one as it is.
 
     A posterior's value is checked against its support, if that is a set of reals: a value outside, infinite or NaN is
     an error that names the site.
@@ -155,8 +160,35 @@ class StochasticLayer(PyroModule):
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
         self._prior_cache.clear()
+        before = self._own_tensors()
+        # Asked first: nothing is moved if something cannot be.
+        self._moved_distributions(fn, {id(tensor): tensor for tensor in before.values()})
         self._placement = fn(self._placement)
-        return super()._apply(fn, recurse)
+        super()._apply(fn, recurse)
+        after = self._own_tensors()
+        known = {id(tensor): after[name] for name, tensor in before.items()}
+        self.__dict__.update(self._moved_distributions(fn, known))
+        return self
+
+    def _own_tensors(self) -> dict[str, Tensor]:
+        parameters = self.named_parameters(remove_duplicate=False)
+        return {**dict(parameters), **dict(self.named_buffers(remove_duplicate=False))}
+
+    def _moved_distributions(
+        self, fn: Callable[[Tensor], Tensor], known: dict[int, Tensor]
+    ) -> dict[str, Distribution]:
+        held = {name: value for name, value in self.__dict__.items() if isinstance(value, Distribution)}
+        for name, distribution in held.items():
+            try:
+                held[name] = moved(distribution, fn, known)
+            except ValueError as error:
+                kind = type(distribution).__name__
+                raise ValueError(
+                    f"site {self.site_name!r}: {name}, a {kind}, cannot go where the layer goes: {error}. Make "
+                    "it a parameter of a layer of your own, and the law in prior_distribution from it; "
+                    "or move the tensor first, and set the attribute anew"
+                ) from error
+        return held
 
     @property
     def site_name(self) -> str:

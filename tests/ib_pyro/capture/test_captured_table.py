@@ -18,7 +18,6 @@ REFUSED = {
     "AutoReparam under AutoMultivariateNormal": "parameter store",
     "CircularReparam and ProjectedNormalReparam under AutoNormal": "reads a value",
     "NeuTraReparam over AutoIAFNormal": "parameter store",
-    "models.discrete_ib.DiscreteBottleneck": "reads a value",
     "VAE with networks that pyro.module registers": "parameter store",
     "deep Markov model, sequences of several lengths": "reads a value",
     "deep Markov model in pyro.markov": "reads a value",

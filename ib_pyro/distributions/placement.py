@@ -1,0 +1,88 @@
+"""A distribution with its tensors elsewhere: of another type, or on another device."""
+
+import copy
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any
+
+from torch import Tensor, nn
+from torch.distributions import Distribution, Transform
+from torch.distributions.constraints import Constraint
+
+__all__ = ["moved"]
+
+Place = Callable[[Tensor], Tensor]
+
+
+def moved(distribution: Distribution, place: Place, known: Mapping[int, Tensor]) -> Distribution:
+    """Return a distribution whose tensors are where a function puts them; the same one if all are there already.
+
+    The one that is given is left alone, since others may use it too. What is inside of it is moved with it:
+    distributions, transforms, modules and constraints, also in lists, tuples and dictionaries.
+
+    Args:
+        distribution: The distribution.
+        place: What ``nn.Module._apply`` is given. It says where a tensor is to be and of which type; the numbers stay.
+        known: Tensors that are moved already, by the ``id`` of what they were.
+
+    Raises:
+        ValueError: If a tensor that requires a gradient would be replaced by another: who learns it would not know.
+    """
+    tensors = {id(tensor): tensor for tensor in _tensors_in(distribution, set())}
+    places = {key: known[key] if key in known else _moved(tensor, place) for key, tensor in tensors.items()}
+    if all(places[key] is tensor for key, tensor in tensors.items()):
+        return distribution
+    copied: Distribution = _rebuilt(distribution, dict(places))
+    return copied
+
+
+def _moved(tensor: Tensor, place: Place) -> Tensor:
+    like = place(tensor)
+    if like is tensor:
+        return tensor
+    if tensor.requires_grad:
+        raise ValueError(
+            f"a tensor of shape {tuple(tensor.shape)} requires a gradient, and would be replaced by one of type "
+            f"{like.dtype} on {like.device}"
+        )
+    # Not what was made of it: `to_empty` makes tensors without its numbers, and nobody would load them again.
+    there = like if tensor.is_meta else tensor.to(device=like.device, dtype=like.dtype)
+    return nn.Parameter(there, requires_grad=False) if isinstance(tensor, nn.Parameter) else there
+
+
+def _parts(value: object) -> Iterable[Any]:
+    if isinstance(value, nn.Module):
+        return [*value.parameters(), *value.buffers()]
+    if isinstance(value, Distribution | Transform | Constraint):
+        # What a transform has last computed is where the tensors were.
+        return [part for name, part in vars(value).items() if name != "_cached_x_y"]
+    if isinstance(value, list | tuple):
+        return value
+    return value.values() if isinstance(value, dict) else ()
+
+
+def _tensors_in(value: object, seen: set[int]) -> Iterator[Tensor]:
+    # A transform and its inverse refer to each other.
+    if id(value) in seen:
+        return
+    seen.add(id(value))
+    if isinstance(value, Tensor):
+        yield value
+    for part in _parts(value):
+        yield from _tensors_in(part, seen)
+
+
+def _rebuilt(value: Any, memo: dict[int, Any]) -> Any:  # noqa: ANN401  (whatever a distribution holds)
+    if id(value) in memo:
+        return memo[id(value)]
+    if isinstance(value, nn.Module):
+        memo[id(value)] = copy.deepcopy(value, memo)
+    elif isinstance(value, Distribution | Transform | Constraint):
+        # Not by copy.copy, which lets an inverse transform forget of what.
+        memo[id(value)] = new = object.__new__(type(value))
+        for name, part in vars(value).items():
+            vars(new)[name] = (None, None) if name == "_cached_x_y" else _rebuilt(part, memo)
+    elif type(value) in (list, tuple):
+        return type(value)([_rebuilt(part, memo) for part in value])
+    elif type(value) is dict:
+        return {key: _rebuilt(part, memo) for key, part in value.items()}
+    return memo.get(id(value), value)

@@ -1,0 +1,52 @@
+"""What the contracts share: a sentence for each failure, and a state of the process that they leave as it was."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pyro
+import torch
+from torch import Tensor
+from torch.distributions import Distribution
+
+__all__ = ["parameter_tensors", "prefixed", "require", "says", "undisturbed"]
+
+
+def require(condition: bool | Tensor, sentence: str) -> None:
+    """Raise an AssertionError with this sentence unless the condition holds; ``python -O`` does not leave it out."""
+    if not bool(condition):
+        raise AssertionError(sentence)
+
+
+@contextmanager
+def says(what: str) -> Iterator[None]:
+    """Make whatever error is raised inside an AssertionError that begins with what was asked for."""
+    try:
+        yield
+    except AssertionError:
+        raise
+    except Exception as error:
+        raise AssertionError(f"{what}: {type(error).__name__}: {error}") from error
+
+
+@contextmanager
+def undisturbed(seed: int) -> Iterator[None]:
+    """Seed PyTorch, validate, keep Pyro's store empty and gradients on, and put all of it back afterwards."""
+    with torch.random.fork_rng(), pyro.validation_enabled(True), pyro.get_param_store().scope():  # noqa: FBT003
+        torch.manual_seed(seed)
+        with torch.enable_grad():
+            yield
+
+
+@contextmanager
+def prefixed(name: str) -> Iterator[None]:
+    """Let each AssertionError begin with the name of what it is about."""
+    try:
+        yield
+    except AssertionError as error:
+        raise AssertionError(f"{name}: {error}") from error
+
+
+def parameter_tensors(fn: Distribution) -> dict[str, Tensor]:
+    """Return the floating tensors among a distribution's parameters, by name."""
+    known = {name: getattr(fn, name, None) for name in fn.arg_constraints if name in dir(fn)}
+    return {name: v for name, v in known.items() if isinstance(v, Tensor) and v.is_floating_point()}
