@@ -13,8 +13,8 @@ from ib_pyro.data import Batches, batches
 from ib_pyro.elbo import InformationBottleneckELBO
 from ib_pyro.precision import widest
 from inference.fit.batch_norm import noise_off_copy
+from inference.fit.data_placement import placed
 from inference.fit.dataset import Dataset
-from inference.fit.placement import placed
 from inference.fit.randomness import seeded
 
 __all__ = ["Evaluation", "evaluate", "noisy_error"]

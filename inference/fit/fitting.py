@@ -18,12 +18,12 @@ from ib_pyro.elbo.weights import Weight
 from inference.fit.batch_norm import has_batch_norm
 from inference.fit.checkpoint import Checkpoint
 from inference.fit.data_checks import check_steps
+from inference.fit.data_placement import placed
 from inference.fit.dataset import Dataset
 from inference.fit.evaluation import noisy_error
 from inference.fit.lagrangian import Schedule, lagrangian
 from inference.fit.loop import TrainingLoop, Transform
 from inference.fit.optimizers import build_optimizer
-from inference.fit.placement import placed
 from inference.fit.progress import FitProgress
 from inference.fit.randomness import seeded
 

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from ib_pyro.data import batches
 from ib_pyro.diagnostics import importance_log_weights
 from ib_pyro.information import effective_sample_size, importance_weighted_bound
-from inference.fit.placement import placed
+from inference.fit.data_placement import placed
 from inference.fit.randomness import seeded
 
 __all__ = ["Bounds", "bounds"]

@@ -11,7 +11,7 @@ from torch import Tensor
 from ib_pyro import Bottleneck
 from ib_pyro.data import batches
 from ib_pyro.nn import StochasticLayer
-from inference.fit.placement import placed
+from inference.fit.data_placement import placed
 from inference.fit.randomness import seeded
 
 __all__ = ["read_sites", "sample_sites", "scalar_prior"]
