@@ -13,7 +13,7 @@ from pyro.infer.util import is_validation_enabled
 from pyro.nn import PyroModule
 from torch import Tensor, nn
 
-from ib_pyro.checks import checks_values
+from ib_pyro.checks import checks_values, is_traced
 from ib_pyro.handlers import any_value_will_do, name_in_running_program, plate_sizes, unwrap
 from ib_pyro.nn.activations import resolve_activation
 from ib_pyro.nn.maps import conv2d_map, linear_map
@@ -282,7 +282,7 @@ class StochasticLayer(PyroModule):
 
     def _expanded_prior(self, event_shape: torch.Size, batch_shape: torch.Size) -> TorchDistributionMixin:
         # A prior that was set on the object itself made no promise.
-        if not self.has_fixed_prior or "prior_distribution" in self.__dict__ or _is_traced():
+        if not self.has_fixed_prior or "prior_distribution" in self.__dict__ or is_traced():
             return self._as_charged(self.prior_distribution(event_shape)).expand(batch_shape)
         key = event_shape, batch_shape
         if key not in self._prior_cache:
@@ -397,15 +397,6 @@ class StochasticLayer(PyroModule):
         if cls.has_noise_branch:
             branches.append(conv2d_map(*size, **conv))
         return build(*branches, **options)
-
-
-def _is_traced() -> bool:
-    """Whether tensors made here and now are those of a tracer or a transform, which must not be kept."""
-    return (
-        torch.compiler.is_compiling()
-        or torch.jit.is_tracing()
-        or torch._C._functorch.peek_interpreter_stack() is not None
-    )
 
 
 def _last_event_dim(features: nn.Module) -> int | None:
