@@ -41,6 +41,7 @@ SUBMODULES = frozenset(
         "rates",
         "sites",
         "traces",
+        "training",
     }
 )
 

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.distributions import Categorical
 from torch.func import functional_call, vmap
 
+from ib_pyro.capture.evaluation import laid_out_as
 from ib_pyro.capture.recording import CaptureError, record
 from ib_pyro.capture.simplification import simplify
 from ib_pyro.elbo import Terms
@@ -182,7 +183,7 @@ class Lagrangians:
         if leaves and loss.requires_grad:
             ones = torch.ones_like(loss)
             found = torch.autograd.grad(loss, leaves, ones, allow_unused=True)
-            gradients = [g if g is None else _laid_out_as(p, g) for p, g in zip(leaves, found, strict=True)]
+            gradients = [g if g is None else laid_out_as(p, g) for p, g in zip(leaves, found, strict=True)]
         self._labels, self._has_gradient = list(sums), [gradient is not None for gradient in gradients]
         sums_found = [value.detach() for value in sums.values()]
         return [loss.detach(), *sums_found, *(g for g in gradients if g is not None)]
@@ -232,16 +233,6 @@ def sums_of(terms: Terms, scores: Tensor | None, y: Tensor) -> dict[str, Tensor]
     if scores is not None:
         sums["error"] = (scores.argmax(-1) != y).sum().to(wide)
     return sums
-
-
-def _laid_out_as(parameter: Tensor, gradient: Tensor) -> Tensor:
-    """Return a gradient in its parameter's layout, which fused optimisers take for granted."""
-    if gradient.stride() == parameter.stride():
-        return gradient
-    laid_out = torch.empty_strided(
-        parameter.shape, parameter.stride(), dtype=gradient.dtype, device=gradient.device
-    )
-    return laid_out.copy_(gradient)
 
 
 def _describe(error: Exception) -> str:

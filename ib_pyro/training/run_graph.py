@@ -242,7 +242,9 @@ def _draw_of(graph: GraphModule, node: Node) -> Draw:
     if target in STANDARD:
         fill = STANDARD[target]
         return Draw(lambda out, generator: fill(out, generator=generator), like)
-    args, kwargs = map_arg((node.args[1:] if in_place else node.args, dict(node.kwargs)), lambda n: _value(graph, n))
+    args, kwargs = map_arg(
+        (node.args[1:] if in_place else node.args, dict(node.kwargs)), lambda n: _value(graph, n)
+    )
     kwargs = {key: value for key, value in kwargs.items() if key != "generator"}
     if in_place:
         return Draw(lambda out, generator: target(out, *args, generator=generator, **kwargs), like)

@@ -60,7 +60,9 @@ class StackedOptimizer:
         for group in self._optimizer.param_groups:
             group["lr"] = self._rates[0] * factor if self._common else 1.0
         self._factors = [
-            torch.tensor([r * factor for r in self._rates], dtype=p.dtype, device=p.device).view(-1, *[1] * (p.dim() - 1))
+            torch.tensor([r * factor for r in self._rates], dtype=p.dtype, device=p.device).view(
+                -1, *[1] * (p.dim() - 1)
+            )
             for p in self._parameters
         ]
 
@@ -84,5 +86,8 @@ class StackedOptimizer:
 
 
 def _can_fuse(parameters: Sequence[Tensor]) -> bool | None:
-    fits = all(p.device.type in ("cpu", "cuda") and p.is_floating_point() and p.dtype != torch.float16 for p in parameters)
+    fits = all(
+        p.device.type in ("cpu", "cuda") and p.is_floating_point() and p.dtype != torch.float16
+        for p in parameters
+    )
     return True if fits and parameters else None

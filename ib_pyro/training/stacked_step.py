@@ -30,6 +30,7 @@ class StackedStep:
         programs: Each run's program.
         names: Names of the runs.
         inputs: Stacked weights, inputs and labels, ``[K, ...]``.
+        alike: For each run the first one whose program is made of the same options; only those are recorded.
         shared: Whether all runs share the inputs and labels (the last two), which are then not stacked.
         with_gradients: Whether gradients are among the results.
         capture: Whether the stacked operations are recorded in turn and replayed.
@@ -46,20 +47,25 @@ class StackedStep:
         names: Sequence[str],
         inputs: Sequence[Tensor],
         *,
+        alike: Sequence[int],
         shared: bool,
         with_gradients: bool,
         capture: bool,
     ) -> None:
         dims = [0] * (len(inputs) - 2) + [None if shared else 0] * 2
-        graphs: list[RunGraph] = []
-        for k, (step, program) in enumerate(zip(steps, programs, strict=True)):
+        recorded: dict[int, RunGraph] = {}
+        for k in sorted(set(alike)):
             own = [x if dim is None else x[k] for x, dim in zip(inputs, dims, strict=True)]
-            graphs.append(record_run(step, program, own, with_gradients=with_gradients))
+            recorded[k] = record_run(steps[k], programs[k], own, with_gradients=with_gradients)
+        graphs = [recorded[k] for k in alike]
         # The first draw of a graph comes after the other inputs, and what differs after that.
         differing = lift_differences([run.graph for run in graphs], names)
         self._differing = [value.to(inputs[0].device) for value in differing]
         self._draws = [_Stack(list(draws)) for draws in zip(*(run.draws for run in graphs), strict=True)]
         self.expected = graphs[0].expected
+        #: Names of the results after the loss that are no gradients.
+        self.names = [name.removeprefix("output['").removesuffix("']") for name in self.expected.names[1:]]
+        self.names = self.names[: len(self.expected.outputs)]
         self._run = _vmapped(graphs[0], len(steps), dims, programs[0], self._draws, self._differing)
         if capture:
             parameters, buffers = stack_programs(programs)
@@ -67,7 +73,9 @@ class StackedStep:
             example = [*parameters.values(), *buffers.values(), *inputs]
             self._run = _recorded(self._run, [*example, *self._values()])
 
-    def __call__(self, own: Sequence[Tensor], inputs: Sequence[Tensor], streams: Sequence[torch.Generator]) -> list[Tensor]:
+    def __call__(
+        self, own: Sequence[Tensor], inputs: Sequence[Tensor], streams: Sequence[torch.Generator]
+    ) -> list[Tensor]:
         """Return the results, ``[K, ...]`` each; buffers are updated in place.
 
         Args:
@@ -104,7 +112,8 @@ def stack_programs(programs: Sequence[nn.Module]) -> tuple[dict[str, Tensor], di
     """Return stacked parameters and buffers by name, ``[K, ...]``, without graph."""
     parts = [tensors_of(program) for program in programs]
     stacked = [
-        {name: torch.stack([part[kind][name].detach() for part in parts]) for name in parts[0][kind]} for kind in (0, 1)
+        {name: torch.stack([part[kind][name].detach() for part in parts]) for name in parts[0][kind]}
+        for kind in (0, 1)
     ]
     return stacked[0], stacked[1]
 
@@ -142,7 +151,9 @@ def _vmapped(
     return stacked
 
 
-def _recorded(function: Callable[..., Sequence[Tensor]], inputs: Sequence[Tensor]) -> Callable[..., Sequence[Tensor]]:
+def _recorded(
+    function: Callable[..., Sequence[Tensor]], inputs: Sequence[Tensor]
+) -> Callable[..., Sequence[Tensor]]:
     with torch.no_grad():
         graph = record(lambda *given: tuple(function(*given)), inputs)
     simplify(graph)
