@@ -6,7 +6,6 @@ from collections.abc import Callable, Mapping, Sequence
 from copy import copy
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 from torch.distributions import Categorical
 

@@ -50,6 +50,8 @@ WITH_TENSORS = {
     aten.sub.Scalar: aten.sub.Tensor,
 }
 """Operations with a number, and the same with a tensor in its place."""
+FILLED = frozenset({aten.full.default, aten.full_like.default})
+WITH_ALPHA = frozenset({aten.add.Tensor, aten.sub.Tensor, aten.rsub.Scalar, aten.rsub.Tensor})
 
 
 class SideBySideError(CaptureError):
@@ -145,7 +147,12 @@ def lift_differences(graphs: Sequence[GraphModule], names: Sequence[str]) -> lis
         if row[0].op == "get_attr":
             values = [getattr(g, n.target) for g, n in zip(graphs, row, strict=True)]
             if any(not _same(value, values[0]) for value in values):
-                row[0].replace_all_uses_with(_new_input(first, lifted, _stacked(values, names)))
+                node = _new_input(first, lifted, _stacked(values, names))
+                for user in row[0].users:
+                    # What copies a constant of the text is for constants alone.
+                    if user.target is aten.lift_fresh_copy.default:
+                        user.target = aten.clone.default
+                row[0].replace_all_uses_with(node)
         else:
             _lift_numbers(first, row, positions, lifted, names)
     first.graph.lint()
@@ -161,26 +168,92 @@ def _lift_numbers(
     names: Sequence[str],
 ) -> None:
     """Make inputs of the numbers in which one operation of several graphs differs."""
-    flat = [tree_flatten((node.args, node.kwargs), is_leaf=lambda a: isinstance(a, Node)) for node in row]
-    leaves, structure = [list(part[0]) for part in flat], flat[0][1]
-    changed = False
-    for i, values in enumerate(zip(*leaves, strict=True)):
-        keys = [at[v] if isinstance(v, Node) else v for at, v in zip(positions, values, strict=True)]
-        is_node = [isinstance(value, Node) for value in values]
-        if len(set(is_node)) == 1 and all(key == keys[0] or key is keys[0] for key in keys):
-            continue
-        target = WITH_TENSORS.get(row[0].target, row[0].target)  # type: ignore[arg-type]
-        takes = [str(a.type) for a in target._schema.arguments] if hasattr(target, "_schema") else []
-        if not all(isinstance(v, float | int) for v in values) or i >= len(takes) or takes[i] != "Tensor":
-            raise SideBySideError(
-                f"run {names[0]!r} and those beside it differ in {row[0].target}, {keys}, which cannot be another "
-                "number for each; train runs that differ in this setting one by one"
-            )
-        stack = torch.tensor(values, dtype=row[0].meta["tensor_meta"].dtype)
-        leaves[0][i] = _new_input(first, lifted, stack)
-        row[0].target, changed = target, True
-    if changed:
-        row[0].args, row[0].kwargs = tree_unflatten(leaves[0], structure)
+    flat = [tree_flatten((node.args, node.kwargs), is_leaf=_is_node) for node in row]
+    columns = list(zip(*(leaves for leaves, _ in flat), strict=True))
+    if len({str(structure) for _, structure in flat}) > 1 or not all(
+        _fit_together(values, positions) for values in columns
+    ):
+        raise SideBySideError(
+            f"run {names[0]!r} and those beside it use other operands in {row[0].target}; runs side by side compute the "
+            "same; let their programs differ in numbers alone, or train them one by one"
+        )
+    leaves = [
+        values[0]
+        if _is_node(values[0]) or _all_same(values)
+        else _new_input(first, lifted, _numbers(values, row, names))
+        for values in columns
+    ]
+    if leaves != list(flat[0][0]):
+        args, kwargs = tree_unflatten(leaves, flat[0][1])
+        _put_tensors(first, row[0], args, kwargs, names)
+
+
+def _fit_together(values: Sequence[Any], positions: Sequence[dict[Node, int]]) -> bool:
+    """Whether operands are the same node in each graph, or no nodes at all."""
+    if not any(map(_is_node, values)):
+        return True
+    if not all(map(_is_node, values)):
+        return False
+    # An operand of the first graph that is new there was a constant at one place in all.
+    found = {at[value] for at, value in zip(positions, values, strict=True) if value in at}
+    return len(found) == 1
+
+
+def _numbers(values: Sequence[Any], row: Sequence[Node], names: Sequence[str]) -> Tensor:
+    if not all(isinstance(value, float | int) and not isinstance(value, bool) for value in values):
+        raise SideBySideError(_cannot_differ(row[0], names, values))
+    return torch.tensor(values, dtype=row[0].meta["tensor_meta"].dtype)
+
+
+def _put_tensors(
+    graph: GraphModule, node: Node, args: tuple[Any, ...], kwargs: dict[str, Any], names: Sequence[str]
+) -> None:
+    """Give an operation tensors for some of its numbers."""
+    alpha = (
+        kwargs.pop("alpha", None)
+        if "alpha" in kwargs
+        else args[2]
+        if node.target in WITH_ALPHA and len(args) > 2
+        else None
+    )
+    target = WITH_TENSORS.get(node.target, node.target)  # type: ignore[arg-type]
+    if alpha is not None:
+        # PyTorch takes no tensor for the factor, so that it has to be an operation of its own.
+        scaled, other = (1, 0) if target is not aten.rsub.Tensor else (0, 1)
+        with graph.graph.inserting_before(node):
+            product = graph.graph.call_function(aten.mul.Tensor, (args[scaled], alpha))
+        args = (args[other], product) if scaled else (product, args[other])
+    if target in FILLED and _is_node(args[1]):
+        with graph.graph.inserting_before(node):
+            ones = graph.graph.call_function(target, (args[0], 1.0), kwargs)
+        target, args, kwargs = aten.mul.Tensor, (ones, args[1]), {}
+    types = [str(argument.type) for argument in target._schema.arguments]  # type: ignore[union-attr]
+    if (
+        any(
+            _is_node(a) and kind in ("number", "Scalar", "float")
+            for a, kind in zip(args, types, strict=False)
+        )
+        or kwargs
+    ):
+        raise SideBySideError(_cannot_differ(node, names, []))
+    if not _is_node(args[1]) and target is aten.rsub.Tensor:
+        target = aten.rsub.Scalar
+    node.target, node.args, node.kwargs = target, args, kwargs
+
+
+def _cannot_differ(node: Node, names: Sequence[str], values: Sequence[Any]) -> str:
+    return (
+        f"run {names[0]!r} and those beside it differ in a number of {node.target} {list(values) or ''}, which is one for "
+        "all; train runs that differ in this setting one by one"
+    )
+
+
+def _all_same(values: Sequence[Any]) -> bool:
+    return all(value is values[0] or value == values[0] for value in values)
+
+
+def _is_node(value: object) -> bool:
+    return isinstance(value, Node)
 
 
 def _new_input(graph: GraphModule, lifted: list[Tensor], stack: Tensor) -> Node:

@@ -19,7 +19,7 @@ from ib_pyro.training.stacked_step import StackedStep, stack_programs, unstack_i
 from ib_pyro.training.verification import require_own_numbers
 
 if TYPE_CHECKING:
-    import pandas as pd
+    pass
 
 __all__ = ["train_side_by_side"]
 
