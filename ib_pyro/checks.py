@@ -18,8 +18,8 @@ def checks_values() -> bool:
 def is_traced() -> bool:
     """Whether tensors made here and now are those of a tracer or a transform.
 
-    ``torch.compile``, ``torch.export`` and ``torch.jit.trace`` have no values, and ``torch.func.vmap`` has those of all
-    its runs at once; what is made under either must not be kept.
+    ``torch.compile``, ``torch.export`` and ``torch.jit.trace`` have no values, and ``torch.func.vmap`` has those of
+    all its runs at once; what is made under either must not be kept.
 
     >>> is_traced(), torch.func.vmap(lambda x: x * is_traced())(torch.ones(2))
     (False, tensor([1., 1.]))

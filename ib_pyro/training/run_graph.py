@@ -174,8 +174,8 @@ def _lift_numbers(
         _fit_together(values, positions) for values in columns
     ):
         raise SideBySideError(
-            f"run {names[0]!r} and those beside it use other operands in {row[0].target}; runs side by side compute the "
-            "same; let their programs differ in numbers alone, or train them one by one"
+            f"run {names[0]!r} and those beside it use other operands in {row[0].target}; runs side by side compute "
+            "the same; let their programs differ in numbers alone, or train them one by one"
         )
     leaves = [
         values[0]
@@ -216,7 +216,8 @@ def _put_tensors(
         if node.target in WITH_ALPHA and len(args) > 2
         else None
     )
-    target = WITH_TENSORS.get(node.target, node.target)  # type: ignore[arg-type]
+    operation: Any = node.target
+    target = WITH_TENSORS.get(operation, operation)
     if alpha is not None:
         # PyTorch takes no tensor for the factor, so that it has to be an operation of its own.
         scaled, other = (1, 0) if target is not aten.rsub.Tensor else (0, 1)
@@ -227,7 +228,7 @@ def _put_tensors(
         with graph.graph.inserting_before(node):
             ones = graph.graph.call_function(target, (args[0], 1.0), kwargs)
         target, args, kwargs = aten.mul.Tensor, (ones, args[1]), {}
-    types = [str(argument.type) for argument in target._schema.arguments]  # type: ignore[union-attr]
+    types = [str(argument.type) for argument in target._schema.arguments]
     if (
         any(
             _is_node(a) and kind in ("number", "Scalar", "float")
@@ -243,8 +244,8 @@ def _put_tensors(
 
 def _cannot_differ(node: Node, names: Sequence[str], values: Sequence[Any]) -> str:
     return (
-        f"run {names[0]!r} and those beside it differ in a number of {node.target} {list(values) or ''}, which is one for "
-        "all; train runs that differ in this setting one by one"
+        f"run {names[0]!r} and those beside it differ in a number of {node.target} {list(values) or ''}, which is one "
+        "for all; train runs that differ in this setting one by one"
     )
 
 
@@ -302,11 +303,12 @@ def _lift_draws(graph: GraphModule) -> list[Draw]:
 
 def _draw_of(graph: GraphModule, node: Node) -> Draw:
     target: Any = node.target
-    meta = node.meta["tensor_meta"] if "tensor_meta" in node.meta else None
+    meta: Any = node.meta.get("tensor_meta")
     takes_generator = any(a.name == "generator" for a in target._schema.arguments)
     in_place = target._schema.is_mutable
-    known = target in STANDARD or (takes_generator and (not in_place or node.args[0].target in NEW))  # type: ignore[union-attr]
-    if meta is None or not isinstance(meta, tuple) or not hasattr(meta, "stride") or not known:
+    base: Any = node.args[0] if node.args else None
+    known = target in STANDARD or (takes_generator and (not in_place or base.target in NEW))
+    if not hasattr(meta, "stride") or not known:
         raise SideBySideError(
             f"a program draws by {target}, for which no run can be given its own numbers; draw by torch.randn, "
             "torch.rand or torch.bernoulli, or train the runs one by one"

@@ -11,7 +11,7 @@ from torch import nn
 from ib_pyro.elbo.weights import check_scalar_weight
 
 if TYPE_CHECKING:
-    import pandas as pd
+    import pandas as pd  # type: ignore[import-untyped]
 
 __all__ = ["Run", "SideBySide", "require_alike"]
 
@@ -89,7 +89,7 @@ def require_alike(runs: Sequence[Run]) -> None:
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
         raise ValueError(
-            f"run {twice[0]!r} is there more than once; give each a name of its own, or leave one out"
+            f"run {twice[0]!r} is there more than once; name each, or leave one out"
         )
     for run in runs[1:]:
         if run.betas.keys() != runs[0].betas.keys():
@@ -99,6 +99,6 @@ def require_alike(runs: Sequence[Run]) -> None:
             )
         if (run.gamma == 0) != (runs[0].gamma == 0):
             raise ValueError(
-                f"run {run.name!r} has gamma={run.gamma}, run {runs[0].name!r} gamma={runs[0].gamma}: without gamma no "
-                "total correlation is estimated; train the runs with gamma=0 in a call of their own"
+                f"run {run.name!r} has gamma={run.gamma}, run {runs[0].name!r} gamma={runs[0].gamma}: with gamma=0 no "
+                "total correlation is estimated; train those with gamma=0 in another call"
             )

@@ -292,9 +292,9 @@ def _require_same_tensors(programs: Sequence[nn.Module], runs: Sequence[Run]) ->
         if different:
             name = different[0]
             raise SideBySideError(
-                f"run {run.name!r}: {name} is {own.get(name)}, but {first.get(name)} in run {runs[0].name!r}; runs side "
-                "by side have parameters and buffers of the same names, shapes and types. Train networks of other sizes "
-                "in a call of their own"
+                f"run {run.name!r}: {name} is {own.get(name)}, but {first.get(name)} in run {runs[0].name!r}; runs "
+                "side by side have parameters and buffers of the same names, shapes and types. Train other "
+                "networks in a call of their own"
             )
 
 
@@ -330,7 +330,7 @@ def _result(
     history: list[Row],
     tested: Mapping[str, list[float]] | None,
 ) -> SideBySide:
-    import pandas as pd
+    import pandas as pd  # type: ignore[import-untyped]
 
     table = []
     last = {row["run"]: row for row in history}

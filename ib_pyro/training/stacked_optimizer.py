@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 from torch.optim import SGD, Adam, Optimizer
 
+from ib_pyro.capture.evaluation import laid_out_as
 from ib_pyro.choices import require_known
 
 __all__ = ["StackedOptimizer"]
@@ -67,16 +68,17 @@ class StackedOptimizer:
         ]
 
     @torch.no_grad()
-    def step(self, gradients: Sequence[Tensor]) -> None:
+    def step(self, gradients: Sequence[Tensor | None]) -> None:
         """Update the parameters.
 
         Args:
-            gradients: Of each, ``[K, ...]``.
+            gradients: Of each, ``[K, ...]``; None where the loss does not depend on it, which is left alone.
         """
-        if not self._common and self._decay:
-            gradients = torch._foreach_add(gradients, self._parameters, alpha=self._decay)
-        for moved, gradient in zip(self._moved, gradients, strict=True):
-            moved.grad = gradient
+        rows = zip(self._parameters, self._moved, gradients, self._factors, strict=True)
+        for parameter, moved, gradient, _ in rows:
+            if gradient is not None and not self._common and self._decay:
+                gradient = gradient.add(parameter, alpha=self._decay)  # noqa: PLW2901
+            moved.grad = None if gradient is None else laid_out_as(moved, gradient)
         if not self._common:
             torch._foreach_zero_(self._moved)
         self._optimizer.step()

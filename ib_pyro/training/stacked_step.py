@@ -144,7 +144,7 @@ def _vmapped(
             return function(*given)
         except (NotImplementedError, RuntimeError) as error:
             raise SideBySideError(
-                f"the programs of {size} runs cannot be evaluated as one ({str(error).splitlines()[0]}); train the runs "
+                f"the programs of {size} runs cannot be evaluated as one ({str(error).splitlines()[0]}); train them "
                 "one by one"
             ) from error
 
