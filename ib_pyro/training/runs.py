@@ -88,9 +88,7 @@ def require_alike(runs: Sequence[Run]) -> None:
     names = [run.name for run in runs]
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
-        raise ValueError(
-            f"run {twice[0]!r} is there more than once; name each, or leave one out"
-        )
+        raise ValueError(f"run {twice[0]!r} is there more than once; name each, or leave one out")
     for run in runs[1:]:
         if run.betas.keys() != runs[0].betas.keys():
             raise ValueError(
