@@ -9,7 +9,13 @@ from pyro.distributions import constraints
 from torch import nn
 
 from ib_pyro import Bottleneck, noise_off, to_arviz
-from ib_pyro.distributions import MultiplicativeLogNormal, NoiseVariable, NoisyActivation
+from ib_pyro.distributions import (
+    MultiplicativeBernoulli,
+    MultiplicativeLogNormal,
+    MultiplicativeNormal,
+    NoiseVariable,
+    NoisyActivation,
+)
 from ib_pyro.handlers import value_without_noise
 from ib_pyro.nn import StochasticLayer
 
@@ -50,7 +56,7 @@ class Layer(StochasticLayer):
 
 @pytest.fixture
 def law():
-    return Uniform(torch.ones(3), torch.full((3,), 0.5), validate_args=True)
+    return Uniform(torch.tensor([0.5, 1.0, 3.0]), torch.full((3,), 0.5), validate_args=True)
 
 
 def test_an_expansion_has_the_class_the_options_and_the_flags(law):
@@ -95,6 +101,38 @@ def test_its_noise_is_known(law):
     torch.testing.assert_close(variables["eps"].values * variables["activation"].values, z)
     assert {v.values.shape for v in variables.values()} == {z.shape}
     assert variables["width"].long_name == "half the range of eps"
+
+
+F, SPREAD = torch.tensor([0.0, 0.5, 2.0]), torch.full((3,), 0.4)
+KNOWN = {
+    "log-normal": (MultiplicativeLogNormal(F, SPREAD), ("alpha", "standard deviation of log eps")),
+    "unit mean": (
+        MultiplicativeLogNormal(F, SPREAD, unit_mean=True),
+        ("alpha", "standard deviation of log eps"),
+    ),
+    "normal": (MultiplicativeNormal(F, SPREAD), ("alpha", "variance of eps")),
+    "Bernoulli": (MultiplicativeBernoulli(F, SPREAD), ("drop_prob", "probability that a unit is dropped")),
+}
+
+
+@pytest.mark.parametrize("kind", KNOWN)
+def test_the_noise_of_this_package_is_known(kind):
+    ours, (parameter, text) = KNOWN[kind]
+    z = ours.sample((5,))
+    variables = ours.noise_variables(z)
+    noise = (
+        variables.pop("log_eps").values.exp()
+        if kind in ("log-normal", "unit mean")
+        else variables.pop("eps").values
+    )
+    assert noise[:, 0].isnan().all()
+    torch.testing.assert_close(F[1:] * noise[:, 1:], z[:, 1:])
+    assert [(name, v.long_name) for name, v in variables.items()] == [
+        ("activation", "activation f(x)"),
+        (parameter, text),
+    ]
+    assert torch.equal(variables["activation"].values, F.expand(5, 3))
+    assert torch.equal(variables[parameter].values, SPREAD.expand(5, 3))
 
 
 def test_a_handler_and_the_export_know_it():

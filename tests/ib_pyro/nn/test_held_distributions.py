@@ -78,6 +78,15 @@ def test_to_another_device(kind):
     assert {t.device.type for t in tensors(ours.prior)} == {"meta"}
 
 
+def test_what_a_transform_remembers_does_not_go_along():
+    ours = layer(LAWS["inverse"]())
+    ours.prior.sample()
+    assert any(t is not None for t in ours.prior.transforms[0].inv._cached_x_y)
+    moved = ours.double().prior.transforms[0]
+    assert moved.inv._cached_x_y == (None, None)
+    assert moved.inv.inv is moved
+
+
 def test_a_rate_is_of_the_layers_type():
     program = Bottleneck(layer(dist.LogNormal(0.1, 1.0)), nn.Linear(3, 2))
     x, y = torch.randn(5, 4), torch.zeros(5).long()
