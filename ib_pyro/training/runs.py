@@ -52,7 +52,7 @@ class Run:
 
     @property
     def betas(self) -> dict[str, float]:
-        """Beta as numbers by name: ``beta``, or ``beta/<site>`` of each site that has its own."""
+        """Return beta as numbers by name, ``beta``, or ``beta/<site>`` of each site that has its own."""
         if isinstance(self.beta, Mapping):
             return {f"beta/{site}": float(value) for site, value in self.beta.items()}
         return {"beta": float(self.beta)}

@@ -73,7 +73,7 @@ def train_side_by_side(
         lr_milestones: Numbers of finished epochs after which the learning rate drops.
         lr_factor: What a drop multiplies it by.
         schedule: Beta's course, from the number of finished epochs, a fraction, and ``target=`` to the beta of a step,
-            as those of :mod:`ib_pyro.elbo.schedules` are with their options bound.
+            as those of ``ib_pyro.elbo.schedules`` are with their options bound.
         order: Seed of one order of the samples for all runs; by default each has its own.
         transform: What a step sees of a batch x, y, such as images binarised anew; it may draw from the ambient
             generator, which is the run's own then.
