@@ -69,6 +69,10 @@ def laid_out_as(parameter: Tensor, gradient: Tensor) -> Tensor:
     """Return a gradient in the memory layout of its parameter, as ``loss.backward()`` leaves it.
 
     Fused optimisers go over both as they lie in memory, and give wrong steps silently where they lie differently.
+
+    Args:
+        parameter: The parameter.
+        gradient: A gradient of its shape.
     """
     if gradient.layout != torch.strided or gradient.stride() == parameter.stride():
         return gradient

@@ -51,7 +51,7 @@ def run(options: Namespace) -> int:
     from inference.runs.result_tables import comparison_table
 
     if options.vectorize:
-        from inference.runs.side_by_side import run_side_by_side
+        from inference.runs.vectorized_sweep import run_side_by_side
 
         found = dict(run_side_by_side(jobs))
     else:

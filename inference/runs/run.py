@@ -128,7 +128,7 @@ def prepare(spec: RunSpec, out: Path, cache: Path | None = None, *, splits: Spli
     Args:
         spec: The run.
         out: Its folder.
-        cache: See `run`.
+        cache: See ``run``.
         splits: Its images, if they are at hand.
     """
     splits = splits or spec.data.build(cache)

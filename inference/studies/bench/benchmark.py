@@ -20,6 +20,7 @@ from inference.studies.bench.mlp_steps import mlp_steps
 from inference.studies.bench.not_measured import NotMeasured
 from inference.studies.bench.numpyro_vae import numpyro_epochs
 from inference.studies.bench.results import Results
+from inference.studies.bench.runs_together import side_by_side
 from inference.studies.bench.sheet import Sheet
 from inference.studies.bench.sheets import (
     comparison_sheet,
@@ -28,7 +29,6 @@ from inference.studies.bench.sheets import (
     start_up_sheet,
     target_sheet,
 )
-from inference.studies.bench.side_by_side import side_by_side
 from inference.studies.bench.start_up import start_up
 from inference.studies.bench.taking_turns import Comparison
 from inference.studies.bench.vae_epochs import vae_epochs

@@ -15,7 +15,7 @@ from inference.studies.bench.device import Device
 from inference.studies.bench.loops import fit_block, hand_block
 from inference.studies.bench.memory import peak_bytes
 from inference.studies.bench.mlp_by_hand import MLPByHand
-from inference.studies.bench.side_by_side import betas_of, side_by_side_block
+from inference.studies.bench.runs_together import betas_of, side_by_side_block
 from inference.studies.bench.synthetic import labelled_images
 from inference.studies.bench.taking_turns import Block, take_turns
 from models.mlp import MLP

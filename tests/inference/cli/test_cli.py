@@ -40,7 +40,7 @@ def environment() -> dict[str, str]:
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        ([], "missing: a subcommand, one of fit, evaluate"),
+        ([], "missing: a subcommand, one of fit, sweep, evaluate"),
         (["fti"], "subcommand 'fti' is unknown; did you mean 'fit'"),
         (["fit"], "missing: --out"),
         (["evaluate"], "missing: run"),

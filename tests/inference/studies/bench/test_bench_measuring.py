@@ -12,7 +12,7 @@ from inference.studies.bench.memory import mlp_memory, peak_bytes
 from inference.studies.bench.mlp_steps import mlp_steps
 from inference.studies.bench.not_measured import NotMeasured
 from inference.studies.bench.numpyro_vae import numpyro_epochs
-from inference.studies.bench.side_by_side import betas_of
+from inference.studies.bench.runs_together import betas_of
 from inference.studies.bench.taking_turns import Comparison, take_turns
 
 

@@ -99,7 +99,7 @@ def _fit(jobs: Sequence[Job]) -> None:
 def _keep(
     spec: RunSpec, out: Path, program: nn.Module, splits: Splits, history: list[dict[str, Any]]
 ) -> None:
-    """Write a fitted run as `inference.runs.run.run` does."""
+    """Write a fitted run as ``inference.runs.run.run`` does."""
     folder, training = RunFolder(out), spec.training
     with training.ambience():
         own = prepare(spec, out, splits=splits)
