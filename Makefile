@@ -15,6 +15,10 @@ PY := $(VENV)/bin/python
 PIP := $(VENV)/bin/pip
 DEV := $(VENV)/.installed-dev
 DOCS := $(VENV)/.installed-docs
+BENCH := $(VENV)/.installed-bench
+QUICK :=
+DEVICE := cpu
+RESULTS := benchmarks$(if $(filter cuda,$(DEVICE)),/cuda)
 # One thread a worker: two workers on two cores would otherwise wait for each other.
 PYTEST := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 $(PY) -m pytest -n 2 --dist loadfile
 
@@ -58,8 +62,9 @@ lint-format: $(DEV)
 lint-types: $(DEV)
 	$(VENV)/bin/mypy
 
-bench: $(DEV) ## the cost of a step beside a hand-written PyTorch loop
-	$(PY) -m inference bench
+# QUICK=1 only sees that it runs; DEVICE=cuda measures on a GPU.
+bench: $(BENCH) ## steps, epochs, memory and imports beside by hand, Pyro and NumPyro, into benchmarks/
+	$(PY) -m inference bench --device $(DEVICE) $(if $(QUICK),--quick,--out $(RESULTS))
 
 notebooks: $(DEV) ## run every notebook, small
 	@if [ -d notebooks ]; then $(PY) notebooks/run.py --smoke $(NOTEBOOKS); \
@@ -91,4 +96,8 @@ $(DEV): pyproject.toml | $(PIP)
 
 $(DOCS): $(DEV)
 	$(PIP) install --disable-pip-version-check --editable '.[docs]'
+	@touch $@
+
+$(BENCH): $(DEV)
+	$(PIP) install --disable-pip-version-check --editable '.[bench]'
 	@touch $@

@@ -25,11 +25,15 @@ def buffers_kept(modules: Iterable[nn.Module]) -> Iterator[None]:
     The buffers themselves are not written to, so that a graph that has saved them can still be differentiated. A lazy
     module's, which are not there yet, are made and stay.
 
-    >>> norm = nn.BatchNorm1d(1)
-    >>> with buffers_kept([norm]):
-    ...     _ = norm(Tensor([[0.0], [2.0]]))
-    >>> norm.running_mean
-    tensor([0.])
+    Args:
+        modules: Modules whose buffers, and those of all modules within them, are kept.
+
+    Example:
+        >>> norm = nn.BatchNorm1d(1)
+        >>> with buffers_kept([norm]):
+        ...     _ = norm(Tensor([[0.0], [2.0]]))
+        >>> norm.running_mean
+        tensor([0.])
     """
     owners = {owner for module in modules for owner in module.modules()}
     own = [
@@ -55,9 +59,13 @@ def modules_behind(*programs: Callable[..., Any]) -> tuple[nn.Module, ...]:
     That is a module itself, the object of a bound method, what ``functools.partial`` binds, and what a function finds
     in its closure, its defaults and, by name, among its globals; through attributes, lists and mappings.
 
-    >>> network = nn.Linear(1, 1)
-    >>> modules_behind(lambda x: network(x)) == (network,)
-    True
+    Args:
+        *programs: Modules, methods or functions, such as a model and its guide.
+
+    Example:
+        >>> network = nn.Linear(1, 1)
+        >>> modules_behind(lambda x: network(x)) == (network,)
+        True
     """
     found: list[nn.Module] = []
     seen: dict[int, object] = {}

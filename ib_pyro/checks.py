@@ -21,10 +21,14 @@ def fails(condition: Tensor) -> bool:
     Under ``torch.func.vmap``, in a fake mode and on the meta device no element can be looked at, and nothing is known.
     It waits for the device: ask :func:`checks_values` first.
 
-    >>> fails(torch.tensor([True, False])), fails(torch.tensor([True, True]))
-    (True, False)
-    >>> fails(torch.zeros(2, device="meta") == 0)
-    False
+    Args:
+        condition: What is to hold of every element, of any shape.
+
+    Example:
+        >>> fails(torch.tensor([True, False])), fails(torch.tensor([True, True]))
+        (True, False)
+        >>> fails(torch.zeros(2, device="meta") == 0)
+        False
     """
     try:
         return not bool(condition.all())

@@ -20,10 +20,14 @@ def promoted(*values: Tensor | float) -> torch.dtype:
     Numbers take no part, nor do tensors without dimensions beside those with some; without floating tensors it is the
     default type.
 
-    >>> promoted(torch.zeros(2, dtype=torch.float16), torch.zeros(2, dtype=torch.float64), 1.0)
-    torch.float64
-    >>> promoted(torch.zeros(2), torch.zeros((), dtype=torch.float64))
-    torch.float32
+    Args:
+        *values: Tensors, and numbers beside them.
+
+    Example:
+        >>> promoted(torch.zeros(2, dtype=torch.float16), torch.zeros(2, dtype=torch.float64), 1.0)
+        torch.float64
+        >>> promoted(torch.zeros(2), torch.zeros((), dtype=torch.float64))
+        torch.float32
     """
     floats = [value for value in values if isinstance(value, Tensor) and value.is_floating_point()]
     return _widest_of([value.dtype for value in floats if value.dim()] or [value.dtype for value in floats])
@@ -33,6 +37,9 @@ def raised(*values: Tensor) -> tuple[torch.dtype, tuple[Tensor, ...]]:
     """Return the type that tensors promote to, and the tensors in that type, or in float32 if it is a half type.
 
     What is computed from the latter is meant to be cast to the former at the end, once.
+
+    Args:
+        *values: Tensors of any shapes, at least one.
     """
     dtype = values[0].dtype
     # The usual case is told first: a training step asks a few times for each of its layers.
@@ -66,9 +73,13 @@ def broadcast_floats(*values: Tensor | float) -> tuple[Tensor, ...]:
     Numbers take the type of the tensors, and the default type without any. A number beside a tensor of integers is not
     rounded to one, as ``torch.distributions.utils.broadcast_all`` does.
 
-    >>> activation, drop_prob = broadcast_floats(torch.tensor([1, 2]), 0.5)
-    >>> drop_prob
-    tensor([0.5000, 0.5000])
+    Args:
+        *values: Parameters of one distribution, of shapes that broadcast.
+
+    Example:
+        >>> activation, drop_prob = broadcast_floats(torch.tensor([1, 2]), 0.5)
+        >>> drop_prob
+        tensor([0.5000, 0.5000])
     """
     tensors = [value for value in values if isinstance(value, Tensor)]
     if len(tensors) == len(values) and tensors[0].dtype in FULL:

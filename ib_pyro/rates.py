@@ -55,6 +55,12 @@ def log_uniform_log_c(alpha_max: float) -> float:
     """The constant of the improper log-uniform prior under which noise of scale ``alpha_max`` is free.
 
     ``log c = -log(alpha_max) - ½ log(2 pi e)``, so that the rate is ``log(alpha_max / alpha) >= 0``.
+
+    Args:
+        alpha_max: Largest standard deviation of log eps.
+
+    Returns:
+        log c, in nats.
     """
     return -math.log(alpha_max) - HALF_LOG_2PIE
 

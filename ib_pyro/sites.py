@@ -42,6 +42,9 @@ def is_point(fn: Distribution) -> bool:
     """Whether a law is a ``Delta``, however wrapped: by ``to_event``, ``mask``, ``expand`` or transforms.
 
     Its value is known, and its ``log_density`` is all that it says: no rule for a KL divergence reads that.
+
+    Args:
+        fn: The law of a site.
     """
     while hasattr(fn, "base_dist"):
         fn = fn.base_dist

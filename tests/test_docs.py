@@ -22,6 +22,7 @@ PROGRAMS = [page for page in PAGES if page.is_file() and "```python" in page.rea
 # Pages are named after their module, but for these.
 SHARED_PAGES = {
     "bottleneck": "program",
+    "bounds": "diagnostics",
     "choices": "checks",
     "dependence": "traces",
     "handlers": "program",

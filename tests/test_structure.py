@@ -1,6 +1,7 @@
-"""Who imports whom: no circle among all files, the floors of `inference`, and private names that stay private."""
+"""Who imports whom, floors and private names that are kept, and files that are told apart by their names."""
 
 import ast
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,6 +11,10 @@ ROOT = Path(__file__).parents[1]
 ROOMS = ("ib_pyro", "models", "inference")
 # The floors of `inference`, each importing itself and those before it; what lies beside them is below them all.
 FLOORS = ("ground", "fit", "runs", "studies", "cli")
+# What the estimators of information may know: types and refusals, and neither Pyro nor a program.
+OF_INFORMATION = ("ib_pyro.information", "ib_pyro.precision", "ib_pyro.checks", "ib_pyro.choices")
+# Names of files that stand for two of them until one is renamed.
+TWICE: set[str] = set()
 # What PyTorch itself defines, and a module of ours assigns too.
 OF_PYTORCH = {"_buffers", "_modules", "_parameters", "_validate_args"}
 
@@ -147,3 +152,21 @@ def test_every_floor_is_there(floor_name: str) -> None:
 
 def test_no_private_name_of_one_module_is_used_in_another() -> None:
     assert sorted({*private_uses(), *private_reads()}) == []
+
+
+def test_information_knows_tensors_only() -> None:
+    for name, path in modules().items():
+        if name.startswith("ib_pyro.information"):
+            tree = ast.parse(path.read_text())
+            of_others = {
+                target for target, _ in imports(tree, modules()) if target.split(".")[0] in (*ROOMS, "pyro")
+            }
+            assert all(target.startswith(OF_INFORMATION) for target in of_others), (name, of_others)
+            arguments = {node.arg for node in ast.walk(tree) if isinstance(node, ast.arg)}
+            assert not arguments & {"guide", "layer", "model", "program"}, name
+
+
+def test_no_two_files_have_the_same_name() -> None:
+    files = [path for room in ROOMS for path in (ROOT / room).rglob("*.py")]
+    counts = Counter(path.stem for path in files if not path.stem.startswith("__"))
+    assert {stem for stem, count in counts.items() if count > 1} <= TWICE

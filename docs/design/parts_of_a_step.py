@@ -14,7 +14,7 @@ from torch.nn import functional as F
 
 from ib_pyro import InformationBottleneckELBO
 from ib_pyro.traces import trace_pair
-from inference.studies.bench import HandWritten
+from inference.studies.bench.mlp_by_hand import MLPByHand
 from models.mlp import MLP
 
 BATCH, STEPS, BLOCKS, BETA = 100, 50, 11, 1e-4
@@ -23,7 +23,7 @@ BATCH, STEPS, BLOCKS, BETA = 100, 50, 11, 1e-4
 def programs(hidden: int) -> dict[str, Callable[[], object]]:
     """Build what is timed; each entry of ours holds all of the one before it."""
     x, y = torch.rand(BATCH, 1, 28, 28), torch.randint(10, (BATCH,))
-    network, program = HandWritten(hidden), MLP(hidden=hidden)
+    network, program = MLPByHand(hidden), MLP(hidden=hidden)
     elbo = InformationBottleneckELBO(beta=BETA)
 
     def by_hand() -> torch.Tensor:

@@ -1,27 +1,33 @@
 """A function of modules and tensors with its gradient, recorded as one graph and replayed."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+import threading
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, NoReturn
 
 import pyro
 import torch
 from torch import Tensor, nn
 from torch.fx import GraphModule
-from torch.utils._pytree import TreeSpec, tree_flatten, tree_unflatten
+from torch.nn.parameter import is_lazy
+from torch.utils._pytree import tree_unflatten
 
-from ib_pyro.buffers import buffers_kept
-from ib_pyro.capture.evaluation import Evaluated, agree, evaluate
+from ib_pyro.buffers import modules_behind
+from ib_pyro.capture.call import Call, as_recorded, flattened, key_of, without_casts
+from ib_pyro.capture.hooks import require_no_hooks
+from ib_pyro.capture.loss_and_gradient import Evaluated, agree, evaluate
 from ib_pyro.capture.program_state import ProgramState, modules_within
 from ib_pyro.capture.recording import CaptureError, record
-from ib_pyro.capture.simplification import simplify
-from ib_pyro.precision import without_autocast
+from ib_pyro.capture.simplification import simplify, written_constants
+from ib_pyro.capture.trial import Trial, trial
 
 __all__ = ["CapturedGradient", "Identity", "Replay", "Settings"]
 
 MOST_RECORDINGS = 8
 """Recordings for arguments of one shape, after which something is taken to change at every step."""
+
+RECORDING = threading.RLock()
 
 Function = Callable[..., tuple[Tensor, Any]]
 
@@ -67,30 +73,6 @@ class Replay(NamedTuple):
     gradients: list[Tensor | None]
 
 
-class _Call(NamedTuple):
-    """The arguments of a call, in the order in which a graph takes them."""
-
-    leaves: list[Any]
-    structure: TreeSpec
-    kind: object
-    numbers: tuple[float, ...]
-    lifts: bool
-
-    @property
-    def tensors(self) -> list[Tensor]:
-        """The tensors among the arguments, after the numbers if these are handed over too."""
-        numbers = [torch.tensor(number, dtype=torch.float64) for number in self.numbers] if self.lifts else []
-        return [*numbers, *(leaf for leaf in self.leaves if isinstance(leaf, Tensor))]
-
-    def rebuilt(self, tensors: Sequence[Tensor]) -> tuple[tuple[Any, ...], dict[str, Any]]:
-        """Return the function's arguments, numbers first, with these tensors in the place of those of the call."""
-        remaining = iter(tensors)
-        numbers = tuple(next(remaining) for _ in self.numbers) if self.lifts else self.numbers
-        leaves = [next(remaining) if isinstance(leaf, Tensor) else leaf for leaf in self.leaves]
-        args, kwargs = tree_unflatten(leaves, self.structure)
-        return (numbers, *args), kwargs
-
-
 @dataclass(frozen=True)
 class _Recording:
     run: Callable[..., Sequence[Tensor]]
@@ -109,15 +91,15 @@ class CapturedGradient:
 
     A replay draws from PyTorch's generators what the function would draw, in the same order, and updates buffers as it
     would, without a line of its Python: the results are those of the function under the same seed, to rounding, and a
-    recording that does not show that is refused. What it takes for granted is looked at before each replay: shapes,
-    types and devices of the arguments, and the attributes of the modules. For others, the function is recorded anew.
-    What a list, a mapping or another object among the attributes holds is not looked at.
+    recording that does not show that is refused, with everything put back. What it takes for granted is looked at
+    before each replay: kinds of the arguments, attributes of the modules and objects, what lists and mappings among
+    them hold, and the variables that functions use. For others, the function is recorded anew. Not looked at are the
+    contents of arrays, of objects of libraries, and of lists of more than a few hundred entries.
 
     Args:
         function: From numbers (a tuple, see below) and the call's arguments to a scalar loss and anything else made of
             tensors.
-        roots: The modules whose parameters, buffers and attributes the function uses, with all that is in them.
-        objects: Other objects whose attributes the function uses.
+        roots: What the function uses: modules with all that is in them, other functions, objects.
         settings: Returns numbers that may change between calls, such as weights. As long as they do not, they are
             part of the recording; once they have, the function gets tensors for them.
         but_not: Names of attributes of the objects that do not matter, such as those of the numbers.
@@ -126,15 +108,15 @@ class CapturedGradient:
     def __init__(
         self,
         function: Function,
-        roots: Iterable[nn.Module],
-        objects: Iterable[object] = (),
+        roots: Iterable[object],
         *,
         settings: Callable[[], Settings] = Settings,
         but_not: Iterable[str] = (),
     ) -> None:
         self._function, self._roots, self._settings = function, tuple(roots), settings
-        self._objects, self._but_not = tuple(objects), set[str | tuple[int, str]](but_not)
+        self._but_not = set[str | tuple[int, str]](but_not)
         self._recordings: dict[object, list[_Recording]] = {}
+        self._tries: dict[object, list[str]] = {}
         self._lifts = False
 
     def __call__(self, *args: Any, **kwargs: Any) -> Replay:
@@ -143,10 +125,10 @@ class CapturedGradient:
         Raises:
             CaptureError: If the function cannot be replayed; says why.
         """
-        leaves, structure = tree_flatten((args, kwargs))
-        call = _Call(leaves, structure, *self._settings(), self._lifts)
-        recording = self._find(call) or self._remember(call)
-        call = call._replace(lifts=self._lifts)
+        call = Call(*flattened(args, kwargs), *self._settings(), self._lifts)
+        recording = self._find(call) or self._found_or_made(call)
+        if recording.numbers is None and not call.lifts:
+            call = call._replace(lifts=True)
         results = _run(recording.run, [*recording.inputs, *call.tensors])
         expected, last = recording.expected, 1 + len(recording.expected.outputs)
         found = iter(results[last:])
@@ -158,44 +140,99 @@ class CapturedGradient:
         """Replay the function, and add the gradients to those of the parameters, as ``loss.backward()`` does."""
         replay = self(*args, **kwargs)
         for parameter, gradient in zip(replay.parameters, replay.gradients, strict=True):
-            if gradient is not None:
-                parameter.grad = gradient if parameter.grad is None else parameter.grad + gradient
+            if gradient is None:
+                continue
+            if parameter.grad is None:
+                parameter.grad = gradient
+            else:
+                with torch.no_grad():
+                    parameter.grad += gradient
         return replay
 
-    def _find(self, call: _Call) -> _Recording | None:
-        for recording in self._recordings.get(_key_of(call), ()):
+    def __reduce__(self) -> NoReturn:
+        raise TypeError(
+            "a captured function cannot be copied or pickled: its recordings are of one program; make another"
+        )
+
+    def _find(self, call: Call) -> _Recording | None:
+        for recording in self._recordings.get(key_of(call), ()):
             if recording.fits(call.numbers):
                 return recording
         return None
 
-    def _remember(self, call: _Call) -> _Recording:
-        known = self._recordings.setdefault(_key_of(call), [])
+    def _found_or_made(self, call: Call) -> _Recording:
+        with RECORDING:  # it moves generators and buffers, and another thread may have just made it
+            return self._find(call) or self._remember(call)
+
+    def _remember(self, call: Call) -> _Recording:
+        known = self._recordings.setdefault(key_of(call), [])
         if not self._lifts and any(recording.numbers != call.numbers for recording in known):
             # They move: from now on they are arguments.
             self._lifts = True
             self._recordings.clear()
             return self._remember(call._replace(lifts=True))
         if len(known) == MOST_RECORDINGS:
-            changes = ", ".join(map(str, known[-1].state.changes()))
+            changes = ", ".join(map(str, known[-1].state.changes())) or "a parameter's kind"
             raise CaptureError(
                 f"the program was captured {MOST_RECORDINGS} times for arguments of one kind, and has changed again: "
                 f"{changes}; what changes at every step cannot be replayed. Make it an argument of the program, or do "
                 "without capture"
             )
+        self._require_few(call, known)
         known.append(self._record(call))
         return known[-1]
 
-    def _record(self, call: _Call) -> _Recording:
-        if any(tensor.requires_grad for tensor in call.tensors):
-            raise CaptureError(
-                "an argument requires a gradient, and a captured program has those of its parameters alone; detach it"
-            )
+    def _require_few(self, call: Call, known: list[_Recording]) -> None:
+        """Raise if arguments that are numbers or strings, each recorded for itself, take too many values."""
+        tries = self._tries.setdefault(call.of_any_values(), [])
+        if not known and call.describe_values() not in tries:
+            if len(tries) == MOST_RECORDINGS:
+                raise CaptureError(
+                    f"the program was captured for {MOST_RECORDINGS} values of its arguments that are no tensors "
+                    f"({'; '.join(tries[-2:])}), and is called with others ({call.describe_values()}); hand numbers "
+                    "that change over as tensors, or do without capture"
+                )
+            tries.append(call.describe_values())
+
+    def _record(self, call: Call) -> _Recording:
+        _require_ready(call, [*self._tensors("_parameters"), *self._tensors("_buffers")])
+        before = self._state()
+        try:
+            return self._recorded(call)
+        except BaseException:
+            before.put_back()
+            raise
+
+    def _recorded(self, call: Call) -> _Recording:
+        modules = self._modules()
         parameters = [p for p in self._tensors("_parameters") if p.requires_grad]
+        require_no_hooks(modules, parameters)
         args, kwargs = call._replace(lifts=False).rebuilt([x for x in call.leaves if isinstance(x, Tensor)])
-        with self._nothing_moved():
+        with self._trial(call) as first:
             expected = evaluate(self._function, parameters, args, kwargs)
+        _require_dense(expected)
         state = self._state()
-        graph = self._graph(call, parameters)
+        try:
+            graph = self._graph(call, parameters)
+            self._require_no_changes(state)
+            _require_no_strangers(graph, self._tensors("_parameters"))
+            simplify(graph)
+            self._require_same(graph, call, expected, first)
+        except CaptureError:
+            raise
+        except Exception as error:
+            reason = str(error).strip().split("\n")[0]
+            raise CaptureError(
+                f"the program cannot be captured: it runs, but cannot be recorded ({type(error).__name__}: {reason}); "
+                "do without capture"
+            ) from error
+        inputs = self._tensors("_parameters") + self._tensors("_buffers")
+        numbers = None if call.lifts else call.numbers
+        return _Recording(
+            graph.forward, self._state(), inputs, parameters, _without_values(expected), numbers
+        )
+
+    def _require_no_changes(self, state: ProgramState) -> None:
         for change in state.changes():
             if not change.is_harmless:
                 raise CaptureError(
@@ -203,17 +240,9 @@ class CapturedGradient:
                     "outside of the program, or do without capture"
                 )
             self._but_not.add((id(change.owner), change.name))
-        _require_no_strangers(graph, self._tensors("_parameters"))
-        simplify(graph)
-        self._require_same(graph, call, expected)
-        inputs = self._tensors("_parameters") + self._tensors("_buffers")
-        numbers = None if call.lifts else call.numbers
-        return _Recording(
-            graph.forward, self._state(), inputs, parameters, _without_values(expected), numbers
-        )
 
-    def _graph(self, call: _Call, parameters: Sequence[Tensor]) -> GraphModule:
-        with self._nothing_moved():
+    def _graph(self, call: Call, parameters: Sequence[Tensor]) -> GraphModule:
+        with self._trial(call):
             # The modules' buffers are copies here; a replay is given the buffers themselves in their place.
             own = self._tensors("_parameters") + self._tensors("_buffers")
 
@@ -221,79 +250,76 @@ class CapturedGradient:
                 args, kwargs = call.rebuilt(given[len(own) :])
                 return tuple(evaluate(self._function, parameters, args, kwargs).results)
 
-            return record(flat, [*own, *call.tensors])
+            return record(flat, [*own, *as_recorded(call.tensors)])
 
-    def _require_same(self, graph: GraphModule, call: _Call, expected: Evaluated) -> None:
-        """Raise unless a replay gives what the function itself gives under the same seed."""
-        with self._nothing_moved():
+    def _require_same(self, graph: GraphModule, call: Call, expected: Evaluated, first: Trial) -> None:
+        """Raise unless a replay gives, and leaves, what the function itself does under the same seed."""
+        with self._trial(call) as second:
             own = self._tensors("_parameters") + self._tensors("_buffers")
             results = _run(graph.forward, [*own, *call.tensors])
-        for name, one, other in zip(expected.names, expected.results, results, strict=True):
-            if not agree(one, other):
-                raise CaptureError(
-                    f"the program cannot be captured: under the same seed a second run gives another {name}; it draws "
-                    "from a generator that is not PyTorch's, or keeps something between its runs. Draw by PyTorch and "
-                    "keep state in buffers, or do without capture"
-                )
+        pairs = zip(expected.names, expected.results, results, strict=True)
+        other = next((name for name, a, b in pairs if not agree(a, b)), None) or first.difference(second)
+        if other:
+            raise CaptureError(
+                f"the program cannot be captured: under the same seed a replay gives another {other}; "
+                "it draws from a generator of its own, sets the seed or puts the generator back, or keeps something "
+                "between its runs. Draw by PyTorch's own generator and keep state in buffers, or do without capture"
+            )
 
-    @contextmanager
-    def _nothing_moved(self) -> Iterator[None]:
-        """Put generators and buffers back afterwards."""
-        devices = {tensor.device for tensor in self._tensors("_parameters") if tensor.device.type == "cuda"}
-        torch.clear_autocast_cache()
-        with torch.random.fork_rng(devices), buffers_kept(modules_within(self._roots)):
-            yield
-        torch.clear_autocast_cache()
+    def _trial(self, call: Call) -> AbstractContextManager[Trial]:
+        return trial(self._modules(), self._tensors("_parameters"), call.tensors)
+
+    def _modules(self) -> list[nn.Module]:
+        return modules_within(modules_behind(*self._roots))  # type: ignore[arg-type]
 
     def _state(self) -> ProgramState:
-        return ProgramState(modules_within(self._roots), self._objects, self._but_not)
+        others = [root for root in self._roots if not isinstance(root, nn.Module)]
+        return ProgramState(self._modules(), others, self._but_not)
 
     def _tensors(self, kind: str) -> list[Tensor]:
-        modules = modules_within(self._roots)
-        found = [
-            tensor for module in modules for tensor in getattr(module, kind).values() if tensor is not None
-        ]
+        found = [t for module in self._modules() for t in getattr(module, kind).values() if t is not None]
         return list({id(tensor): tensor for tensor in found}.values())
 
 
 def _run(graph: Callable[..., Sequence[Tensor]], inputs: list[Tensor]) -> Sequence[Tensor]:
     """Run a graph, below autograd and automatic casting, whose work is part of it."""
-    device = inputs[-1].device if inputs else torch.device("cpu")
     with torch._C._AutoDispatchBelowAutograd():
-        if torch.is_autocast_enabled(device.type):
-            with without_autocast(device):
+        if torch.is_autocast_enabled("cpu") or torch.is_autocast_enabled("cuda"):
+            with without_casts():
                 return graph(*inputs)
         return graph(*inputs)
 
 
-def _key_of(call: _Call) -> tuple[object, ...]:
-    kinds = [
-        (leaf.shape, leaf.dtype, leaf.device, leaf.stride()) if isinstance(leaf, Tensor) else _plain(leaf)
-        for leaf in call.leaves
-    ]
-    return (*kinds, call.structure, call.kind, *_modes(call))
+def _require_ready(call: Call, own: Sequence[Tensor]) -> None:
+    """Raise if what is there from the start rules a recording out."""
+    why = None
+    if any(tensor.requires_grad for tensor in call.tensors):
+        why = "an argument requires a gradient, and a captured program has those of its parameters alone; detach it"
+    if torch.is_inference_mode_enabled():
+        why = "there are no gradients to record in inference mode; use torch.no_grad"
+    if any(map(is_lazy, own)):
+        why = "a lazy module does not know its shapes yet; run the program once before"
+    if why:
+        raise CaptureError(why)
 
 
-def _modes(call: _Call) -> tuple[object, ...]:
-    """Return what a graph depends on beside the arguments: the default type, and automatic casting."""
-    devices = {leaf.device.type for leaf in call.leaves if isinstance(leaf, Tensor)}
-    casts = [torch.get_autocast_dtype(kind) for kind in devices if torch.is_autocast_enabled(kind)]
-    return torch.get_default_dtype(), *casts
-
-
-def _plain(leaf: object) -> object:
-    try:
-        hash(leaf)
-    except TypeError as error:
-        raise CaptureError(
-            f"an argument is a {type(leaf).__name__}, of which a captured program cannot tell whether it is the same "
-            "at the next call; pass tensors, numbers and strings"
-        ) from error
-    return type(leaf), leaf
+def _require_dense(expected: Evaluated) -> None:
+    for name, value in zip(expected.names, expected.results, strict=True):
+        if value.layout is not torch.strided:
+            raise CaptureError(
+                f"the program cannot be captured: its {name} has layout {value.layout}; use dense ones, such "
+                "as of an embedding with sparse=False, or do without capture"
+            )
 
 
 def _require_no_strangers(graph: GraphModule, known: Sequence[Tensor]) -> None:
-    """Raise if a graph has a constant that is a parameter, but none of the modules'."""
+    """Raise if a graph has a constant that is a parameter, but none of the modules', or that it writes to."""
+    for node in written_constants(graph):
+        shape = tuple(getattr(graph, str(node.target)).shape)
+        raise CaptureError(
+            f"the program cannot be captured: it writes to a tensor of shape {shape} that is neither its own "
+            "nor a buffer of its modules; make it a buffer, or do without capture"
+        )
     for node in graph.graph.nodes:
         value = getattr(graph, node.target) if node.op == "get_attr" else None
         if isinstance(value, Tensor) and value.requires_grad and not any(value is tensor for tensor in known):

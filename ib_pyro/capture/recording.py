@@ -9,10 +9,15 @@ from pyro.poutine.messenger import Messenger
 from torch import Tensor
 from torch.fx import GraphModule, Node
 from torch.overrides import TorchFunctionMode
+from torch.utils._pytree import tree_leaves
 
 __all__ = ["CaptureError", "record"]
 
-READS_VALUES = frozenset({"numpy", "__array__", "tolist", "data_ptr", "__dlpack__"})
+READS_VALUES = frozenset(
+    {"numpy", "__array__", "tolist", "data_ptr", "__dlpack__", "__repr__", "__deepcopy__"}
+)
+READS_VALUES |= {"__reduce_ex__", "untyped_storage", "storage", "_typed_storage"}
+MAKES_TENSORS = frozenset({"tensor", "as_tensor", "asarray", "new_tensor"})
 
 
 class CaptureError(RuntimeError):
@@ -72,7 +77,15 @@ class _NoValues(TorchFunctionMode):
         name = getattr(func, "__name__", "")
         if name in READS_VALUES:
             raise CaptureError(_describe_reading(self._site.name, f"values of tensors by .{name}()"))
+        if name in MAKES_TENSORS and _are_listed((*args, *(kwargs or {}).values())):
+            raise CaptureError(_describe_reading(self._site.name, f"values of tensors by {name}([...])"))
         return func(*args, **(kwargs or {}))
+
+
+def _are_listed(arguments: tuple[object, ...]) -> bool:
+    """Whether there are tensors in a list or tuple, of which a new tensor takes the values alone."""
+    lists = [value for value in arguments if isinstance(value, list | tuple)]
+    return any(isinstance(leaf, Tensor) for leaf in tree_leaves(lists))
 
 
 def _describe_reading(site: str | None, what: str) -> str:

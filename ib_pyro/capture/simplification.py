@@ -1,5 +1,6 @@
 """A recorded graph without what a replay need not do again: constants, copies of nothing, results nobody takes."""
 
+import operator
 import types
 from collections.abc import Callable
 from typing import Any
@@ -9,7 +10,7 @@ from torch import Tensor
 from torch.fx import GraphModule, Node
 from torch.fx.node import map_arg
 
-__all__ = ["simplify"]
+__all__ = ["simplify", "written_constants"]
 
 aten = torch.ops.aten
 
@@ -62,12 +63,12 @@ def _is_pure(node: Node) -> bool:
 
 def _drop_repetitions(graph: GraphModule) -> None:
     seen: dict[object, Node] = {}
-    written = _written(graph)
+    changed = _written(graph)
     for node in graph.graph.nodes:
         if not _is_operation(node):
             continue
         original = _what_it_repeats(node)
-        if original is None and _is_pure(node) and not _touches(node, written):
+        if original is None and _is_pure(node) and not _touches(node, changed):
             key = node.target, _hashable(node.args), _hashable(node.kwargs)
             original = seen.setdefault(key, node)
         if original is not None and original is not node:
@@ -104,35 +105,55 @@ def _hashable(value: Any) -> object:  # noqa: ANN401  (fx's arguments)
     return type(value), str(value) if isinstance(value, float) else value
 
 
-def _base_of(node: Node) -> Node:
+def base_of(node: Node) -> Node:
     """Return the node whose memory a node may be a view of."""
-    while _is_operation(node) and node.args and isinstance(node.args[0], Node):
-        returns = node.target._schema.returns  # type: ignore[union-attr]
-        if not any(value.alias_info is not None for value in returns):
-            break
-        node = node.args[0]
-    return node
+    while True:
+        maker = (
+            node.args[0] if node.target is operator.getitem else node
+        )  # one of the parts that a split gives
+        if not isinstance(maker, Node) or not _is_operation(maker) or not maker.args:
+            return node
+        returns = maker.target._schema.returns  # type: ignore[union-attr]
+        if not isinstance(maker.args[0], Node) or all(value.alias_info is None for value in returns):
+            return node
+        node = maker.args[0]
 
 
 def _written(graph: GraphModule) -> set[Node]:
     """Return the nodes whose memory is written to later on."""
-    written = set()
+    found = set()
     for node in graph.graph.nodes:
         if _is_operation(node) and _writes(node):
-            written |= {_base_of(operand) for operand in node.all_input_nodes}
-    return written
+            found |= {base_of(operand) for operand in node.all_input_nodes}
+    return found
 
 
-def _touches(node: Node, written: set[Node]) -> bool:
+def written_constants(graph: GraphModule) -> list[Node]:
+    """Return the constants that are written to."""
+    found = []
+    for node in graph.graph.nodes:
+        if _is_operation(node) and _writes(node):
+            given = zip(node.target._schema.arguments, node.args, strict=False)
+            kept = "running_mean", "running_var"
+            changed = [
+                value
+                for argument, value in given
+                if argument.name in kept or (argument.alias_info is not None and argument.alias_info.is_write)
+            ]
+            found += [base_of(value) for value in changed if isinstance(value, Node)]
+    return [node for node in found if node.op == "get_attr"]
+
+
+def _touches(node: Node, changed: set[Node]) -> bool:
     """Whether a node reads, or is, memory that is written to: then it matters when it runs."""
-    return _base_of(node) in written or any(_base_of(operand) in written for operand in node.all_input_nodes)
+    return base_of(node) in changed or any(base_of(operand) in changed for operand in node.all_input_nodes)
 
 
 def _fold_constants(graph: GraphModule) -> None:
-    written = _written(graph)
+    changed = _written(graph)
     values: dict[Node, Tensor] = {}
     for node in graph.graph.nodes:
-        if not _is_operation(node) or not _is_pure(node) or _touches(node, written):
+        if not _is_operation(node) or not _is_pure(node) or _touches(node, changed):
             continue
         value = _constant(graph, node, values)
         if isinstance(value, Tensor) and value.numel() <= LARGEST_CONSTANT:
@@ -173,18 +194,31 @@ def _drop_unused(graph: GraphModule) -> None:
 
 
 def _set_results_apart(graph: GraphModule) -> None:
-    """Copy results that share memory with another, with a constant or with an input: who gets one may write to it."""
+    """Copy results that share memory, with another, a constant, an input or in themselves: they may be written to."""
     output = graph.graph.output_node()
     seen: set[Node] = set()
     results = []
     for node in output.args[0]:  # type: ignore[union-attr]
-        base = _base_of(node)  # type: ignore[arg-type]
-        if base in seen or base.op in ("placeholder", "get_attr"):
+        base = base_of(node)  # type: ignore[arg-type]
+        if base in seen or base.op in ("placeholder", "get_attr") or not _is_dense(node):  # type: ignore[arg-type]
             with graph.graph.inserting_before(output):
                 node = graph.graph.call_function(aten.clone.default, (node,))  # noqa: PLW2901
         seen.add(base)
         results.append(node)
     output.args = (tuple(results),)
+
+
+def _is_dense(node: Node) -> bool:
+    """Whether a tensor has a place of its own for each element and no gaps."""
+    meta = node.meta.get("tensor_meta")
+    if meta is None or 0 in meta.shape:
+        return True
+    expected = 1
+    for stride, size in sorted(zip(meta.stride, meta.shape, strict=True)):
+        if size > 1 and stride != expected:
+            return False
+        expected *= size
+    return True
 
 
 def _call_directly(node: Node) -> None:

@@ -17,15 +17,15 @@ class Batches:
     """An iterable over batches that knows its length and draws a new order each time it is iterated.
 
     Args:
-        tensors: tensors of the same length N, indexed together.
-        batch_size: images in a batch; the last batch holds the rest.
-        shuffle: whether to draw a permutation each time.
-        generator: source of the permutations; torch's ambient one when absent.
-        drop_last: whether to leave out a last batch smaller than `batch_size`.
+        tensors: Tensors of the same length N, indexed together.
+        batch_size: Images in a batch; the last batch holds the rest.
+        shuffle: Whether to draw a permutation each time.
+        generator: Source of the permutations; torch's ambient one when absent.
+        drop_last: Whether to leave out a last batch smaller than ``batch_size``.
 
     Raises:
-        ValueError: no tensors, tensors of different length or of length 0, a batch size below 1, or nothing
-            left after `drop_last`.
+        ValueError: If there are no tensors, their lengths differ or are 0, the batch size is below 1, or ``drop_last``
+            leaves nothing.
     """
 
     def __init__(
@@ -67,7 +67,10 @@ class Batches:
         order = self._permutation()
         for start in starts:
             index = order[start : start + self.batch_size]
-            yield tuple(tensor.index_select(0, index) for tensor in self.tensors)
+            # Of inputs that are their own targets there is one batch too.
+            parts = {id(tensor): tensor for tensor in self.tensors}
+            parts = {key: tensor.index_select(0, index) for key, tensor in parts.items()}
+            yield tuple(parts[id(tensor)] for tensor in self.tensors)
 
     def _permutation(self) -> Tensor:
         # Drawn where the generator lives, so that one seed gives one order on every device.
@@ -85,26 +88,26 @@ def batches(
     generator: torch.Generator | None = None,
     drop_last: bool = False,
 ) -> Batches:
-    """Iterate over `data` in batches, each made by one index operation per tensor.
+    """Iterate over ``data`` in batches, each made by one index operation per tensor.
 
-    Without `shuffle` a batch is a view. Partial batches are kept unless `drop_last` says otherwise.
+    Without ``shuffle`` a batch is a view. Partial batches are kept unless ``drop_last`` says otherwise.
 
     Args:
-        data: a set, or any object with tensors `x` and `y`; tensors of one length N that are indexed together, such as
-            `(x, y)`; a `torch.utils.data.TensorDataset`, or a `Subset` of one.
-        batch_size: images in a batch.
-        fields: what a batch holds, in this order, when `data` is a set: of "x", "y", "nuisance", "box". Tensors
+        data: A set, or any object with tensors ``x`` and ``y``; tensors of one length N that are indexed together,
+            such as ``(x, y)``; a ``torch.utils.data.TensorDataset``, or a ``Subset`` of one.
+        batch_size: Images in a batch.
+        fields: What a batch holds, in this order, when ``data`` is a set: of "x", "y", "nuisance", "box". Tensors
             without names take all that there are.
-        shuffle: whether each iteration draws a new permutation.
-        generator: source of the permutations; torch's ambient one when absent.
-        drop_last: whether to leave out a last batch smaller than `batch_size`.
+        shuffle: Whether each iteration draws a new permutation.
+        generator: Source of the permutations; torch's ambient one when absent.
+        drop_last: Whether to leave out a last batch smaller than ``batch_size``.
 
     Returns:
         An iterable of tuples with a length, which can be iterated again.
 
     Raises:
-        ValueError: a field that the set does not have, or a batch size that makes no batch.
-        TypeError: data that do not lie in memory as tensors; says how to bring them there.
+        ValueError: If the set does not have a field, or the batch size makes no batch.
+        TypeError: If the data do not lie in memory as tensors; says how to bring them there.
 
     Example:
         >>> data = LabelledImages(torch.rand(5, 1, 8, 8), torch.tensor([0, 1, 0, 1, 0]), ("even", "odd"))
@@ -119,7 +122,7 @@ def _tensors(data: object, fields: Sequence[str]) -> Sequence[Tensor]:
     """Return what is indexed together.
 
     Raises:
-        TypeError: nothing is.
+        TypeError: If nothing is.
     """
     if isinstance(data, Subset) and isinstance(data.dataset, TensorDataset):
         indices = torch.as_tensor(data.indices)

@@ -29,14 +29,14 @@ def fingerprint(*parts: Tensor | str) -> str:
 
 
 def save_atomically(content: dict[str, Tensor], path: Path) -> None:
-    """Write tensors to `path` such that a reader finds the whole file or none.
+    """Write tensors to ``path`` such that a reader finds the whole file or none.
 
     Args:
-        content: tensors by name.
-        path: where to; its folder is made if it is missing.
+        content: Tensors by name.
+        path: Where to; its folder is made if it is missing.
 
     Raises:
-        OSError: the folder cannot be written.
+        OSError: If the folder cannot be written.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     with written_whole(path) as partial, partial.open("xb") as file:
@@ -48,15 +48,15 @@ def cached(
     make: Callable[[], dict[str, Tensor]],
     is_right: Callable[[dict[str, Tensor]], bool] | None = None,
 ) -> dict[str, Tensor]:
-    """Return the tensors kept at `path`; make and keep them if there are none.
+    """Return the tensors kept at ``path``; make and keep them if there are none.
 
     What is read is mapped from disk, not copied into memory. A file that cannot be read or holds something else
     is made anew; a folder that cannot be written costs a warning, not the result.
 
     Args:
-        path: the file, whose name must stand for everything that `make` depends on.
-        make: computes the tensors.
-        is_right: whether what is read is what `make` would compute; to be cheap it may look at a sample of it. What
+        path: The file, whose name must stand for everything that ``make`` depends on.
+        make: Computes the tensors.
+        is_right: Whether what is read is what ``make`` would compute; to be cheap it may look at a sample of it. What
             it fails on (a missing tensor, another shape) is not.
 
     Returns:

@@ -14,7 +14,7 @@ from torch import Tensor
 from ib_pyro.data.cache import cached, fingerprint
 from ib_pyro.data.content import require_grey_levels, require_number
 from ib_pyro.data.download import fetch, missing
-from ib_pyro.data.pool import Pool
+from ib_pyro.data.image_pool import Pool
 from ib_pyro.data.request import Request
 
 __all__ = ["cifar10_pool"]
@@ -31,21 +31,21 @@ _VERSION = 1
 
 
 def cifar10_pool(request: Request) -> Pool:
-    """Read CIFAR-10 from `cifar-10-batches-py` or from `cifar10/{train,test}/<class>/*` under the root.
+    """Read CIFAR-10 from ``cifar-10-batches-py`` or from ``cifar10/{train,test}/<class>/*`` under the root.
 
     The batches are exact and come first. A folder of images is decoded once and kept in the cache; if its
     files are JPEG the pixels differ slightly from the exact ones. Files have no order of their own: theirs is
     drawn once and for all, so that neighbours are not of one class.
 
     Args:
-        request: what is asked for.
+        request: What is asked for.
 
     Returns:
-        The pool, images of shape `[3, 32, 32]`.
+        The pool, images of shape ``[3, 32, 32]``.
 
     Raises:
-        ValueError: no root, or files that are not what they should be.
-        FileNotFoundError: no files, and no way to download them.
+        ValueError: If there is no root, or the files are not what they should be.
+        FileNotFoundError: If there are no files, and no way to download them.
     """
     from torchvision.datasets import CIFAR10
 

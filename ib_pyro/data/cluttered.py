@@ -9,8 +9,8 @@ from torch import Tensor
 
 from ib_pyro.data.cache import fingerprint
 from ib_pyro.data.idx import mnist_pool
+from ib_pyro.data.image_pool import Pool
 from ib_pyro.data.painted import painted
-from ib_pyro.data.pool import Pool
 from ib_pyro.data.request import Request
 from ib_pyro.data.sprites import deal, generator_for, ink_box
 
@@ -22,24 +22,24 @@ _VERSION = 1
 
 @dataclass(frozen=True, eq=False)
 class Clutter:
-    """What is where in N cluttered images; `paint` paints them.
+    """What is where in N cluttered images; ``paint`` paints them.
 
-    Image n shows the whole digit `digit[n]` with its upper left corner at `place[n]`, and for each
-    distractor k the square of `patch_size` pixels at `piece[n, k]` of the digit `donor[n, k]`, painted at
-    `spot[n, k]`. Where they overlap the intensities add up, at most to white. All places are `(y, x)` in
+    Image n shows the whole digit ``digit[n]`` with its upper left corner at ``place[n]``, and for each
+    distractor k the square of ``patch_size`` pixels at ``piece[n, k]`` of the digit ``donor[n, k]``, painted at
+    ``spot[n, k]``. Where they overlap the intensities add up, at most to white. All places are ``(y, x)`` in
     pixels.
 
     The recipe is that of Mnih et al., "Recurrent models of visual attention" (2014), as Achille and Soatto
     use it.
 
     Args:
-        digit: int64, shape `[N]`.
-        place: int64, shape `[N, 2]`.
-        donor: int64, shape `[N, K]`.
-        piece: int64, shape `[N, K, 2]`.
-        spot: int64, shape `[N, K, 2]`.
-        size: height and width of the canvas.
-        patch_size: height and width of a distractor.
+        digit: The whole digit of each image, int64, shape ``[N]``.
+        place: Where its upper left corner goes, int64, shape ``[N, 2]``.
+        donor: The digit that each distractor is cut from, int64, shape ``[N, K]``.
+        piece: Where it is cut, int64, shape ``[N, K, 2]``.
+        spot: Where it goes, int64, shape ``[N, K, 2]``.
+        size: Height and width of the canvas.
+        patch_size: Height and width of a distractor.
     """
 
     digit: Tensor
@@ -65,14 +65,14 @@ class Clutter:
 
         Args:
             num_images: N.
-            digits: the digits to draw from, shape `[M, H, W]`.
-            generator: source of the draw.
+            digits: The digits to draw from, shape ``[M, H, W]``.
+            generator: Source of the draw.
             num_distractors: K.
-            size: height and width of the canvas.
-            patch_size: height and width of a distractor.
+            size: Height and width of the canvas.
+            patch_size: Height and width of a distractor.
 
         Raises:
-            ValueError: a digit larger than the canvas, or a distractor larger than a digit.
+            ValueError: If a digit is larger than the canvas, or a distractor larger than a digit.
         """
         count, *shape = digits.shape
         if max(shape) > size or patch_size > min(shape):
@@ -99,17 +99,17 @@ class Clutter:
         return replace(self, **{name: getattr(self, name)[index] for name in names})
 
     def box(self, digits: Tensor) -> Tensor:
-        """Return the box around the ink of each image's digit, int64, shape `[N, 4]`, `(x0, y0, x1, y1)`."""
+        """Return the box around the ink of each image's digit, int64, shape ``[N, 4]``, ``(x0, y0, x1, y1)``."""
         return ink_box(digits)[self.digit] + self.place.flip(1).repeat(1, 2)
 
     def paint(self, digits: Tensor) -> Tensor:
         """Paint the images.
 
         Args:
-            digits: the digits that were drawn from, uint8, shape `[M, H, W]`.
+            digits: The digits that were drawn from, uint8, shape ``[M, H, W]``.
 
         Returns:
-            uint8, shape `[N, 1, size, size]`.
+            The images, uint8, shape ``[N, 1, size, size]``.
         """
         num_images = len(self.digit)
         canvas = torch.zeros(num_images, self.size * self.size, dtype=torch.int16, device=digits.device)
@@ -130,7 +130,7 @@ def _add(
     height: int,
     width: int,
 ) -> None:
-    """Add K rectangles of digits to each canvas: `piece` is where they are cut, `spot` where they go."""
+    """Add K rectangles of digits to each canvas: ``piece`` is where they are cut, ``spot`` where they go."""
     rows = torch.arange(height, device=donor.device).view(1, 1, height, 1)
     columns = torch.arange(width, device=donor.device).view(1, 1, 1, width)
 
@@ -152,10 +152,10 @@ def cluttered_mnist_pool(request: Request) -> Pool:
     is painted.
 
     Args:
-        request: what is asked for.
+        request: What is asked for.
 
     Returns:
-        The pool, images of shape `[1, 96, 96]`, with boxes.
+        The pool, images of shape ``[1, 96, 96]``, with boxes.
     """
     source = mnist_pool(replace(request, name="mnist"))
     digits = source.images(torch.arange(len(source.y))).squeeze(1)

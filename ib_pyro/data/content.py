@@ -16,13 +16,13 @@ def require_shape(path: Path, images: Tensor, name: str, size: tuple[int, int]) 
     """Check the height and width of images.
 
     Args:
-        path: the file.
-        images: shape `[N, H, W]`.
-        name: the set that it stands for.
-        size: the height and width of its images.
+        path: The file.
+        images: Images, shape ``[N, H, W]``.
+        name: The set that it stands for.
+        size: The height and width of its images.
 
     Raises:
-        ValueError: names the file, what it holds and the way out.
+        ValueError: If they are others; names the file, what it holds and the way out.
     """
     if tuple(images.shape[1:]) != size:
         found, expected = ("x".join(map(str, shape)) for shape in (images.shape[1:], size))
@@ -34,8 +34,14 @@ def require_shape(path: Path, images: Tensor, name: str, size: tuple[int, int]) 
 def require_number(path: Path, number: int, name: str, most: int) -> None:
     """Check that a file or folder has no more images than the set has; fewer are a subset.
 
+    Args:
+        path: The file or folder.
+        number: How many images it has.
+        name: The set that it stands for.
+        most: How many images the set has there.
+
     Raises:
-        ValueError: names the file, both numbers and the way out.
+        ValueError: If it has; names the file, both numbers and the way out.
     """
     if number > most:
         raise ValueError(
@@ -49,8 +55,12 @@ def require_grey_levels(path: Path, images: Tensor) -> None:
 
     A whole set whose brightest pixel is in the lower half of the range was written with another white, such as 1.
 
+    Args:
+        path: The file or folder.
+        images: Images, uint8, of any shape.
+
     Raises:
-        ValueError: names the file, its brightest pixel and the way out.
+        ValueError: If they are not; names the file, its brightest pixel and the way out.
     """
     brightest = int(images.max())
     if brightest < 128:
@@ -63,8 +73,13 @@ def require_grey_levels(path: Path, images: Tensor) -> None:
 def require_labels(path: Path, labels: Tensor, num_classes: int) -> None:
     """Check that labels are those of classes.
 
+    Args:
+        path: The file.
+        labels: Labels, integers of any shape.
+        num_classes: How many classes there are.
+
     Raises:
-        ValueError: names the file, the range of its labels and the way out.
+        ValueError: If they are not; names the file, the range of its labels and the way out.
     """
     low, high = (int(bound) for bound in torch.aminmax(labels))
     if low < 0 or high >= num_classes:

@@ -6,9 +6,9 @@ from functools import partial
 
 import torch
 
-from ib_pyro.data.pool import Pool
+from ib_pyro.data.image_pool import Pool
 from ib_pyro.data.request import Request
-from ib_pyro.data.splits import stratified_sample
+from ib_pyro.data.stratified_splits import stratified_sample
 
 __all__ = ["digits_pool"]
 
@@ -21,13 +21,13 @@ def digits_pool(request: Request) -> Pool:
     """Read the digits of scikit-learn, 1,437 to train and 360 to test in a fixed stratified parting.
 
     Args:
-        request: what is asked for.
+        request: What is asked for.
 
     Returns:
-        The pool, images of shape `[1, 8, 8]` with 17 grey levels.
+        The pool, images of shape ``[1, 8, 8]`` with 17 grey levels.
 
     Raises:
-        ValueError: scikit-learn ships something else.
+        ValueError: If scikit-learn ships something else.
     """
     # Deferred: it takes as long to import as torch, and the other sets do without.
     from sklearn.datasets import load_digits

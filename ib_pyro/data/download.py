@@ -15,7 +15,7 @@ _TIMEOUT = 4.0
 
 
 def unreachable(url: str, *, timeout: float = _TIMEOUT) -> str | None:
-    """Return why `url` cannot be had, or None if it answers within `timeout` seconds."""
+    """Return why ``url`` cannot be had, or None if it answers within ``timeout`` seconds."""
     outcome: list[str | None] = []
 
     def probe() -> None:
@@ -33,12 +33,12 @@ def unreachable(url: str, *, timeout: float = _TIMEOUT) -> str | None:
 
 
 def fetch(root: Path, urls: Sequence[str], get: Callable[[Path], object]) -> str | None:
-    """Fetch a set into `root` by `get` if one of `urls` answers.
+    """Fetch a set into ``root`` by ``get`` if one of ``urls`` answers.
 
     Args:
-        root: where to; it is made if it is missing.
-        urls: one address for each mirror.
-        get: downloads into the folder it is given.
+        root: Where to; it is made if it is missing.
+        urls: One address for each mirror.
+        get: Downloads into the folder it is given.
 
     Returns:
         Why it failed, or None if it did not.
@@ -62,11 +62,11 @@ def missing(
     """Return the error that says which files to put where, and by which commands.
 
     Args:
-        name: the set.
-        root: the data folder.
-        files: what is missing: paths, or sentences about them.
-        commands: shell commands, any one of which brings them.
-        reason: why the download failed; None if it was not tried.
+        name: The set.
+        root: The data folder.
+        files: What is missing: paths, or sentences about them.
+        commands: Shell commands, any one of which brings them.
+        reason: Why the download failed; None if it was not tried.
     """
     tried = "downloads are off (download=False)" if reason is None else f"the download failed: {reason}"
     lines = [

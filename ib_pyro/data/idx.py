@@ -15,7 +15,7 @@ from torch import Tensor
 
 from ib_pyro.data.content import OWN, require_grey_levels, require_labels, require_number, require_shape
 from ib_pyro.data.download import fetch, missing
-from ib_pyro.data.pool import Pool
+from ib_pyro.data.image_pool import Pool
 from ib_pyro.data.request import Request
 
 if TYPE_CHECKING:
@@ -29,17 +29,17 @@ _NUMBER = {"train": 60_000, "test": 10_000}
 
 
 def mnist_pool(request: Request) -> Pool:
-    """Read MNIST from `MNIST/raw` under the root.
+    """Read MNIST from ``MNIST/raw`` under the root.
 
     Args:
-        request: what is asked for.
+        request: What is asked for.
 
     Returns:
-        The pool, images of shape `[1, 28, 28]`.
+        The pool, images of shape ``[1, 28, 28]``.
 
     Raises:
-        ValueError: no root, or files that are not what they should be.
-        FileNotFoundError: no files, and no way to download them.
+        ValueError: If there is no root, or the files are not what they should be.
+        FileNotFoundError: If there are no files, and no way to download them.
     """
     from torchvision.datasets import MNIST
 
@@ -50,17 +50,17 @@ def mnist_pool(request: Request) -> Pool:
 
 
 def fashion_mnist_pool(request: Request) -> Pool:
-    """Read Fashion-MNIST from `FashionMNIST/raw` under the root, or from Debian's dataset-fashion-mnist.
+    """Read Fashion-MNIST from ``FashionMNIST/raw`` under the root, or from Debian's dataset-fashion-mnist.
 
     Args:
-        request: what is asked for.
+        request: What is asked for.
 
     Returns:
-        The pool, images of shape `[1, 28, 28]`.
+        The pool, images of shape ``[1, 28, 28]``.
 
     Raises:
-        ValueError: neither a root nor the package, or files that are not what they should be.
-        FileNotFoundError: no files, and no way to download them.
+        ValueError: If there is neither a root nor the package, or the files are not what they should be.
+        FileNotFoundError: If there are no files, and no way to download them.
     """
     from torchvision.datasets import FashionMNIST
 

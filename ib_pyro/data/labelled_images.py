@@ -15,19 +15,19 @@ __all__ = ["LabelledImages"]
 class LabelledImages:
     """A set of N labelled images, with the nuisance and the place of the digit where these are known.
 
-    Prepare the images with `dataclasses.replace(data, x=...)`, which checks the result again.
+    Prepare the images with ``dataclasses.replace(data, x=...)``, which checks the result again.
 
     Args:
-        x: images, floating, shape `[N, C, H, W]`; what `load` returns is float32 in [0, 1].
-        y: labels of the task, int64 in `0, ..., num_classes - 1`, shape `[N]`.
-        classes: the name of each class.
-        nuisance: labels of what should be ignored (the occluding digit), int64, shape `[N]`.
-        nuisance_classes: the name of each class of the nuisance.
-        box: the digit's box, int64, shape `[N, 4]`, as `(x0, y0, x1, y1)` in pixels with the ends excluded:
-            the digit's ink is within `x[n, :, y0:y1, x0:x1]`.
+        x: Images, floating, shape ``[N, C, H, W]``; what :func:`load` returns is float32 in [0, 1].
+        y: Labels of the task, int64 in ``0, ..., num_classes - 1``, shape ``[N]``.
+        classes: The name of each class.
+        nuisance: Labels of what should be ignored (the occluding digit), int64, shape ``[N]``.
+        nuisance_classes: The name of each class of the nuisance.
+        box: The digit's box, int64, shape ``[N, 4]``, as ``(x0, y0, x1, y1)`` in pixels with the ends excluded:
+            the digit's ink is within ``x[n, :, y0:y1, x0:x1]``.
 
     Raises:
-        ValueError: a set without images, shapes or dtypes that do not match, labels outside of the classes.
+        ValueError: If there is no image, shapes or dtypes do not match, or a label is outside of the classes.
 
     Example:
         >>> data = LabelledImages(torch.rand(6, 1, 8, 8), torch.tensor([0, 1, 0, 1, 0, 1]), ("even", "odd"))
@@ -79,14 +79,14 @@ class LabelledImages:
         return channels, height, width
 
     def to(self, device: torch.device | str) -> LabelledImages:
-        """Return the set with every tensor on `device`."""
+        """Return the set with every tensor on ``device``."""
         return self._map(lambda tensor: tensor.to(device))
 
     def subset(self, index: Tensor | slice | Sequence[int]) -> LabelledImages:
-        """Return the images that `index` picks, in its order.
+        """Return the images that ``index`` picks, in its order.
 
         Args:
-            index: positions (int64), a mask (bool, shape `[N]`), or a slice, which copies nothing.
+            index: Positions (int64), a mask (bool, shape ``[N]``), or a slice, which copies nothing.
 
         Returns:
             The picked images with everything known about them.

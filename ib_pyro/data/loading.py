@@ -14,11 +14,11 @@ from ib_pyro.data.cifar import cifar10_pool
 from ib_pyro.data.cluttered import cluttered_mnist_pool
 from ib_pyro.data.digits import digits_pool
 from ib_pyro.data.idx import fashion_mnist_pool, mnist_pool
+from ib_pyro.data.image_pool import Pool
 from ib_pyro.data.labelled_images import LabelledImages
 from ib_pyro.data.occluded import occluded_cifar_pool
-from ib_pyro.data.pool import Pool
 from ib_pyro.data.request import Request, cache_folder, data_root
-from ib_pyro.data.splits import SPLITS, hold_out, stratified_sample
+from ib_pyro.data.stratified_splits import SPLITS, hold_out, stratified_sample
 
 __all__ = ["DATASETS", "load"]
 
@@ -68,30 +68,30 @@ def load(
     occluded-cifar (nuisance, box)  45,000   5,000         10,000  3x32x32
     ==============================  =======  ============  ======  =======
 
-    `"train+validation"` is both, in one; `holdout=0` makes `"train"` the same (all 60,000 of MNIST). Which
-    images are held out depends on the set and on `holdout` alone.
+    ``"train+validation"`` is both, in one; ``holdout=0`` makes ``"train"`` the same (all 60,000 of MNIST). Which
+    images are held out depends on the set and on ``holdout`` alone.
 
     Args:
-        name: one of `DATASETS`.
+        name: One of :data:`DATASETS`.
         split: "train", "validation", "train+validation" or "test".
-        root: folder with the downloaded sets, by default the environment variable IB_PYRO_DATA; "digits"
+        root: Folder with the downloaded sets, by default the environment variable IB_PYRO_DATA; "digits"
             needs none. It is only read, but for downloads.
-        limit: take so many images of the split, at random, with the classes in their shares; a smaller limit
+        limit: Take so many images of the split, at random, with the classes in their shares; a smaller limit
             takes a part of what a larger one takes.
-        seed: fixes the generated sets, and what `limit` takes. A generated image is the same whatever the
+        seed: Fixes the generated sets, and what ``limit`` takes. A generated image is the same whatever the
             limit.
-        holdout: how many images of the training pool are for validation, by default as in the table.
-        cache: folder for what is generated or decoded, by default the environment variable IB_PYRO_CACHE,
-            else `ib_pyro` in the user's cache folder.
-        download: whether to fetch a missing set into `root` with torchvision.
+        holdout: How many images of the training pool are for validation, by default as in the table.
+        cache: Folder for what is generated or decoded, by default the environment variable IB_PYRO_CACHE,
+            else ``ib_pyro`` in the user's cache folder.
+        download: Whether to fetch a missing set into ``root`` with torchvision.
 
     Returns:
         The images as float32 in [0, 1] with their labels, on the CPU.
 
     Raises:
-        ValueError: an unknown name or split, a limit or a holdout that the set cannot give, no root, or a
-            damaged file.
-        FileNotFoundError: a root without the data; the message says which files to put where.
+        ValueError: If the name or the split is unknown, the set cannot give the limit or the holdout, there is no
+            root, or a file is damaged.
+        FileNotFoundError: If the root is without the data; the message says which files to put where.
 
     Example:
         >>> train = load("digits", "train")

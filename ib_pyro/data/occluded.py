@@ -10,8 +10,8 @@ from torch import Tensor
 from ib_pyro.data.cache import fingerprint
 from ib_pyro.data.cifar import cifar10_pool
 from ib_pyro.data.idx import mnist_pool
+from ib_pyro.data.image_pool import Pool
 from ib_pyro.data.painted import painted
-from ib_pyro.data.pool import Pool
 from ib_pyro.data.request import Request
 from ib_pyro.data.sprites import deal, generator_for, ink_box
 
@@ -23,14 +23,14 @@ _VERSION = 1
 
 @dataclass(frozen=True, eq=False)
 class Occlusion:
-    """Which digit goes where over N images; `paint` paints it.
+    """Which digit goes where over N images; ``paint`` paints it.
 
-    With `a` the digit's intensity in [0, 1], a pixel v in [0, 1] becomes `a + (1 - a) v`: white strokes that
+    With ``a`` the digit's intensity in [0, 1], a pixel v in [0, 1] becomes ``a + (1 - a) v``: white strokes that
     hide what is behind them, with the soft edges that the digit has.
 
     Args:
-        digit: which digit, int64, shape `[N]`.
-        box: where its ink is, `(x0, y0, x1, y1)`, int64, shape `[N, 4]`.
+        digit: Which digit, int64, shape ``[N]``.
+        box: Where its ink is, ``(x0, y0, x1, y1)``, int64, shape ``[N, 4]``.
     """
 
     digit: Tensor
@@ -44,12 +44,12 @@ class Occlusion:
 
         Args:
             num_images: N.
-            digits: the digits to draw from, shape `[M, h, w]`.
-            generator: source of the draw.
-            size: height and width of the images.
+            digits: The digits to draw from, shape ``[M, h, w]``.
+            generator: Source of the draw.
+            size: Height and width of the images.
 
         Raises:
-            ValueError: a digit whose ink is larger than the images.
+            ValueError: If the ink of a digit is larger than the images.
         """
         digit = deal(num_images, len(digits), generator)
         ink = ink_box(digits)[digit]
@@ -68,18 +68,18 @@ class Occlusion:
         """Paint the digits over the images.
 
         Args:
-            images: uint8, shape `[N, C, H, W]`.
-            digits: the digits that were drawn from, uint8, shape `[M, h, w]`.
+            images: The images, uint8, shape ``[N, C, H, W]``.
+            digits: The digits that were drawn from, uint8, shape ``[M, h, w]``.
 
         Returns:
-            uint8, shape `[N, C, H, W]`.
+            The painted images, uint8, shape ``[N, C, H, W]``.
         """
         opacity = self._opacity(digits, images.shape[2:]).unsqueeze(1)
         covered = images.to(torch.int32) * (255 - opacity) + 255 * opacity
         return ((covered + 127) // 255).to(torch.uint8)
 
     def _opacity(self, digits: Tensor, size: torch.Size) -> Tensor:
-        """Return each digit on its canvas, int32, shape `[N, H, W]`."""
+        """Return each digit on its canvas, int32, shape ``[N, H, W]``."""
         sprites = digits[self.digit]
         height, width = sprites.shape[1:]
         shift = self.box[:, :2] - ink_box(sprites)[:, :2]
@@ -101,10 +101,10 @@ def occluded_cifar_pool(request: Request) -> Pool:
     is painted. The paper (Fig. 4) leaves the recipe open: white digits at a uniform place are ours.
 
     Args:
-        request: what is asked for.
+        request: What is asked for.
 
     Returns:
-        The pool, images of shape `[3, 32, 32]`, with the nuisance and the boxes of the digits.
+        The pool, images of shape ``[3, 32, 32]``, with the nuisance and the boxes of the digits.
     """
     pictures = cifar10_pool(replace(request, name="cifar10"))
     source = mnist_pool(replace(request, name="mnist"))

@@ -28,13 +28,13 @@ def painted(
     from then on, if a few of them are as painted. Otherwise only those that are looked at are painted.
 
     Args:
-        request: what is asked for.
-        key: stands for all that the images depend on beside the name and the part.
-        num_images: how many images there are.
-        paint: maps positions `[n]` to the images there, uint8, shape `[n, C, H, W]`.
+        request: What is asked for.
+        key: Stands for all that the images depend on beside the name and the part.
+        num_images: How many images there are.
+        paint: Maps positions ``[n]`` to the images there, uint8, shape ``[n, C, H, W]``.
 
     Returns:
-        A function as `paint`.
+        A function as ``paint``.
     """
 
     def paint_all() -> dict[str, Tensor]:

@@ -1,4 +1,4 @@
-"""What one call of `load` asks of the reader of a set."""
+"""What one call of :func:`load` asks of the reader of a set."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ class Request:
     """A set's training pool or test images, and the means to get them.
 
     Args:
-        name: the set.
-        part: the training pool or the test images.
-        root: folder with the downloaded sets; only read, but for downloads.
-        cache: folder for what is decoded or generated.
-        download: whether to fetch a set that is missing.
-        seed: fixes a generated set.
-        whole: whether all images are asked for, so that it pays to generate them all and keep them.
+        name: The set.
+        part: The training pool or the test images.
+        root: Folder with the downloaded sets; only read, but for downloads.
+        cache: Folder for what is decoded or generated.
+        download: Whether to fetch a set that is missing.
+        seed: Fixes a generated set.
+        whole: Whether all images are asked for, so that it pays to generate them all and keep them.
     """
 
     name: str
@@ -38,7 +38,7 @@ class Request:
         """Return the root, which most sets cannot do without.
 
         Raises:
-            ValueError: no root was given.
+            ValueError: If no root was given.
         """
         if self.root is None:
             raise ValueError(
@@ -55,7 +55,7 @@ def data_root(root: str | os.PathLike[str] | None) -> Path | None:
 
 
 def cache_folder(cache: str | os.PathLike[str] | None) -> Path:
-    """Return the cache folder: the argument, else IB_PYRO_CACHE, else `ib_pyro` among the user's caches."""
+    """Return the cache folder: the argument, else IB_PYRO_CACHE, else ``ib_pyro`` among the user's caches."""
     chosen = cache if cache is not None else os.environ.get("IB_PYRO_CACHE") or None
     if chosen is not None:
         return Path(chosen).expanduser()

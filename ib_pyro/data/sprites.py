@@ -12,10 +12,10 @@ def ink_box(digits: Tensor) -> Tensor:
     """Return the smallest box around the ink of each digit.
 
     Args:
-        digits: images with 0 for no ink, shape `[N, H, W]`.
+        digits: Images with 0 for no ink, shape ``[N, H, W]``.
 
     Returns:
-        `(x0, y0, x1, y1)` with the ends excluded, int64, shape `[N, 4]`; the whole image if it has no ink.
+        ``(x0, y0, x1, y1)`` with the ends excluded, int64, shape ``[N, 4]``; the whole image if it has no ink.
 
     Example:
         >>> digit = torch.zeros(1, 5, 8)
@@ -40,12 +40,12 @@ def deal(num_images: int, num_digits: int, generator: torch.Generator) -> Tensor
     """Give each image a digit, using every digit once before any is used again.
 
     Args:
-        num_images: how many images.
-        num_digits: how many digits there are.
-        generator: source of the draw.
+        num_images: How many images.
+        num_digits: How many digits there are.
+        generator: Source of the draw.
 
     Returns:
-        A position in the digits for each image, int64, shape `[num_images]`.
+        A position in the digits for each image, int64, shape ``[num_images]``.
     """
     rounds = -(-num_images // num_digits)
     dealt = [torch.randperm(num_digits, generator=generator) for _ in range(rounds)]
@@ -56,7 +56,7 @@ def generator_for(seed: int, part: str) -> torch.Generator:
     """Return the source of randomness of one part ("train" or "test") of a generated set.
 
     Raises:
-        ValueError: a negative seed.
+        ValueError: If the seed is negative.
     """
     if seed < 0:
         raise ValueError(f"seed: expected at least 0, got {seed}")

@@ -19,12 +19,12 @@ _CHUNK = 4096
 def normalize_per_image(x: Tensor, *, eps: float = 1e-8) -> Tensor:
     """Give each image the mean 0 and the standard deviation 1 over all its channels and pixels.
 
-    The variance is divided by `C H W - 1`, as in the code of Achille and Soatto. An image whose standard
-    deviation is below `eps` is centred only.
+    The variance is divided by ``C H W - 1``, as in the code of Achille and Soatto. An image whose standard
+    deviation is below ``eps`` is centred only.
 
     Args:
-        x: images, floating, shape `[N, C, H, W]`.
-        eps: below which an image counts as constant.
+        x: Images, floating, shape ``[N, C, H, W]``.
+        eps: Below which an image counts as constant.
 
     Returns:
         Images of the same shape and dtype.
@@ -36,18 +36,18 @@ def normalize_per_image(x: Tensor, *, eps: float = 1e-8) -> Tensor:
 class ZCA(nn.Module):
     """Full-rank ZCA whitening: a fitted, saved, reversible linear map of images.
 
-    With the mean m and the covariance `U diag(s²) U^T` of the flattened training images (divided by N - 1),
-    an image x becomes `W (x - m)` with `W = U diag(1 / (s + eps)) U^T`: symmetric, hence of all the
-    whitening maps the one that changes the images least (Bell and Sejnowski, 1997). `eps = 1e-5` on the
+    With the mean m and the covariance ``U diag(s²) U^T`` of the flattened training images (divided by N - 1),
+    an image x becomes ``W (x - m)`` with ``W = U diag(1 / (s + eps)) U^T``: symmetric, hence of all the
+    whitening maps the one that changes the images least (Bell and Sejnowski, 1997). ``eps = 1e-5`` on the
     *singular values* s is what the code of Achille and Soatto adds; it bounds W where images have no
-    variance, so that `inverse`, which multiplies by `U diag(s + eps) U^T`, undoes it exactly.
+    variance, so that :meth:`inverse`, which multiplies by ``U diag(s + eps) U^T``, undoes it exactly.
 
-    Make one by `ZCA.fit` or `ZCA.load`. It moves between devices and dtypes as any module.
+    Make one by :meth:`ZCA.fit` or :meth:`ZCA.load`. It moves between devices and dtypes as any module.
 
     Args:
-        mean: m, with the shape of an image, `[C, H, W]`.
-        whitening: W, shape `[D, D]`, D = C H W.
-        colouring: the inverse of W, shape `[D, D]`.
+        mean: The mean m, with the shape of an image, ``[C, H, W]``.
+        whitening: W, shape ``[D, D]``, D = C H W.
+        colouring: The inverse of W, shape ``[D, D]``.
 
     Example:
         >>> x = torch.randn(500, 1, 2, 2, dtype=torch.float64) @ torch.rand(2, 2, dtype=torch.float64)
@@ -78,19 +78,19 @@ class ZCA(nn.Module):
     def fit(cls, x: Tensor, *, eps: float = 1e-5) -> ZCA:
         """Fit the map to training images.
 
-        Everything is computed and kept in float64 whatever the dtype of `x`. Where images have no variance
-        (their mean, after `normalize_per_image`) W has entries of 1 / eps, and float32 would lose what
-        `inverse` needs.
+        Everything is computed and kept in float64 whatever the dtype of ``x``. Where images have no variance
+        (their mean, after :func:`normalize_per_image`) W has entries of 1 / eps, and float32 would lose what
+        :meth:`inverse` needs.
 
         Args:
-            x: training images, floating, shape `[N, C, H, W]`, N >= 2.
-            eps: added to the singular values, > 0.
+            x: Training images, floating, shape ``[N, C, H, W]``, N >= 2.
+            eps: Added to the singular values, > 0.
 
         Returns:
-            The fitted map, on the device of `x`.
+            The fitted map, on the device of ``x``.
 
         Raises:
-            ValueError: fewer than two images, or eps <= 0.
+            ValueError: If there are fewer than two images, or eps <= 0.
         """
         if x.ndim != 4 or len(x) < 2:
             raise ValueError(f"x: expected at least two images, [N, C, H, W], got {list(x.shape)}")
@@ -105,51 +105,51 @@ class ZCA(nn.Module):
         return cls(mean.view(x.shape[1:]), whitening, colouring)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Whiten images (see `transform`)."""
+        """Whiten images (see :meth:`transform`)."""
         return self.transform(x)
 
     def transform(self, x: Tensor) -> Tensor:
         """Whiten images.
 
         Args:
-            x: shape `[N, C, H, W]`, on the device of the map.
+            x: Images, floating, shape ``[N, C, H, W]``, on the device of the map.
 
         Returns:
-            `W (x - m)`, of the shape and dtype of `x`.
+            ``W (x - m)``, of the shape and dtype of ``x``.
 
         Raises:
-            ValueError: images of another shape than those of the fit.
+            ValueError: If the images have another shape than those of the fit.
         """
         self._check_shape(x)
         parts = [self._multiply(part - self.mean, self.whitening).to(x.dtype) for part in x.split(_CHUNK)]
         return torch.cat(parts)
 
     def inverse(self, z: Tensor) -> Tensor:
-        """Undo `transform`.
+        """Undo :meth:`transform`.
 
         Args:
-            z: whitened images, shape `[N, C, H, W]`, on the device of the map.
+            z: Whitened images, shape ``[N, C, H, W]``, on the device of the map.
 
         Returns:
-            The images, of the shape and dtype of `z`.
+            The images, of the shape and dtype of ``z``.
 
         Raises:
-            ValueError: images of another shape than those of the fit.
+            ValueError: If the images have another shape than those of the fit.
         """
         self._check_shape(z)
         parts = [(self._multiply(part, self.colouring) + self.mean).to(z.dtype) for part in z.split(_CHUNK)]
         return torch.cat(parts)
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Write the map to a file, from which `ZCA.load` makes it again."""
+        """Write the map to a file, from which :meth:`ZCA.load` makes it again."""
         save_atomically(dict(self.state_dict()), Path(path))
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> ZCA:
-        """Read a map that `save` wrote, onto the CPU.
+        """Read a map that :meth:`save` wrote, onto the CPU.
 
         Raises:
-            ValueError: a file with something else in it.
+            ValueError: If the file has something else in it.
         """
         content = torch.load(path, map_location="cpu", weights_only=True)
         if not isinstance(content, dict) or set(content) != {"mean", "whitening", "colouring"}:
@@ -167,7 +167,7 @@ class ZCA(nn.Module):
 
 
 def _mean_and_covariance(x: Tensor) -> tuple[Tensor, Tensor]:
-    """Return the mean `[D]` and the unbiased covariance `[D, D]` of rows, in float64."""
+    """Return the mean ``[D]`` and the unbiased covariance ``[D, D]`` of rows, in float64."""
     mean = torch.stack([part.sum(0, dtype=torch.float64) for part in x.split(_CHUNK)]).sum(0) / len(x)
     scatter = torch.zeros(x.shape[1], x.shape[1], dtype=torch.float64, device=x.device)
     for part in x.split(_CHUNK):

@@ -1,7 +1,6 @@
 """Telling inputs of another distribution apart by a score such as the rate or the predictive entropy."""
 
 import torch
-from scipy.stats import rankdata
 from torch import Tensor
 
 __all__ = ["out_of_distribution_auroc"]
@@ -32,7 +31,9 @@ def out_of_distribution_auroc(scores_in: Tensor, scores_out: Tensor) -> float:
         >>> out_of_distribution_auroc(torch.tensor([1.0, 2.0]), torch.tensor([2.0, 3.0]))
         0.875
     """
-    # Importing scikit-learn's parts draws from Python's random generator; `import ib_pyro` must not.
+    # Importing scikit-learn's parts draws from Python's random generator, which `import ib_pyro` must not, and SciPy's
+    # statistics take half a second.
+    from scipy.stats import rankdata
     from sklearn.metrics import roc_auc_score
 
     for name, scores in (("scores_in", scores_in), ("scores_out", scores_out)):

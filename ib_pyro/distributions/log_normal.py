@@ -33,6 +33,9 @@ def relative_spread(scale: Tensor) -> Tensor:
     """Return ``sqrt(1 - exp(-scale²))``, the standard deviation over ``exp(loc + scale²)``.
 
     Neither the square of a small scale nor the exponential of a large one leaves the range of the type.
+
+    Args:
+        scale: Standard deviation of the logarithm, any shape.
     """
     # The square of so small a scale may be zero, where the root has no derivative; its series has.
     small = scale < 1e-8

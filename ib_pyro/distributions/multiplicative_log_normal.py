@@ -117,6 +117,9 @@ class MultiplicativeLogNormal(NoisyActivation):
         """Return ``log_eps``, ``activation`` f and ``alpha`` of one draw, of the shape of z.
 
         0, the logarithm of no noise, would be a value like others on the atom, and would pull every mean towards it.
+
+        Args:
+            z: The draw, of the batch shape or with dimensions in front.
         """
         # log f is loc without its shift, and -inf on the atom: -inf - (-inf) is the NaN that belongs there.
         log_eps = z.log() - (self.loc - self.shift)

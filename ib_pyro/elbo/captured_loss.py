@@ -5,11 +5,10 @@ from copy import copy
 from typing import Any, Protocol
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.autograd.function import FunctionCtx, once_differentiable
 
-from ib_pyro.buffers import modules_behind
-from ib_pyro.capture import CapturedGradient, Identity, Settings
+from ib_pyro.capture import CapturedGradient, CaptureError, Identity, Settings
 from ib_pyro.elbo.terms import Terms
 from ib_pyro.elbo.weights import is_zero
 
@@ -73,9 +72,16 @@ class CapturedLoss:
         """Return distortion, rates and loss without their graphs, and accumulate the loss's gradients.
 
         What the observed sites' laws are is not among them.
+
+        Args:
+            *args: Arguments of the model and the guide.
+            **kwargs: Their keyword arguments.
         """
         replay = self._gradient.accumulate(*args, **kwargs)
         return Terms(loss=replay.loss, **replay.outputs, **self._described)
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return type(self), (self._elbo, self._model, self._guide)
 
     def _terms(self, elbo: Lagrangian, *args: Any, **kwargs: Any) -> tuple[Tensor, Any]:
         terms = elbo.terms(self._model, self._guide, *args, **kwargs)
@@ -96,17 +102,16 @@ def captured(
         programs: The callables that the function runs, such as a model and a guide; modules are found in them.
         function: From an objective like it and the call's arguments to a loss and other tensors.
     """
-    parts = (elbo.penalty, elbo.total_correlation)
-    roots = modules_behind(*(p for p in (*programs, *parts) if callable(p)))
-    others = [part for part in parts if hasattr(part, "__dict__") and not isinstance(part, nn.Module)]
 
     def evaluate(numbers: tuple[float | Tensor, ...], *args: Any, **kwargs: Any) -> tuple[Tensor, Any]:
-        return function(_weighted_by(elbo, numbers), *args, **kwargs)
+        other = _weighted_by(elbo, numbers)
+        results = function(other, *args, **kwargs)
+        _require_unchanged(elbo, other)
+        return results
 
     return CapturedGradient(
         evaluate,
-        roots,
-        (elbo, *others),
+        (elbo, *programs),
         settings=lambda: _settings(elbo),
         but_not=[f"_{name}" for name in WEIGHTS],
     )
@@ -140,6 +145,17 @@ def _weighted_by(elbo: Lagrangian, numbers: tuple[float | Tensor, ...]) -> Lagra
     for name in WEIGHTS:
         setattr(other, name, _with_numbers(getattr(elbo, name), remaining))
     return other
+
+
+def _require_unchanged(elbo: Lagrangian, used: Lagrangian) -> None:
+    """Raise if an evaluation settles something by running the program, which draws."""
+    weights = {f"_{name}" for name in WEIGHTS}
+    for name, value in vars(used).items():
+        if name not in weights and value is not vars(elbo).get(name):
+            raise CaptureError(
+                f"the objective has {name}={vars(elbo).get(name)!r} and sets it to {value!r} when first evaluated, "
+                f"which draws random numbers that a replay would not; give it {name}={value!r}, or do without capture"
+            )
 
 
 class _WithGradients(torch.autograd.Function):

@@ -29,6 +29,10 @@ def check_weight(weight: Weight, name: str) -> Weight:
 
     Numbers of NumPy become Python's, and tensors with one element scalars.
 
+    Args:
+        weight: A number, a tensor, or either by site.
+        name: What to call it in an error.
+
     Raises:
         ValueError: Says which number is negative, infinite or NaN.
         TypeError: If it is neither a number, a tensor nor a mapping.

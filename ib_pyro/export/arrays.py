@@ -181,6 +181,10 @@ def as_numpy(group: str, values: Tensor) -> np.ndarray:
     """Return a tensor as an array of a type that files can hold.
 
     Log densities are stored in double precision: what is done with them, importance weighting, takes exponentials.
+
+    Args:
+        values: A tensor, on any device.
+        group: The group that it is exported to.
     """
     values = values.detach().cpu()  # not every device has double precision
     if values.dtype == torch.bool:

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from ib_pyro.buffers import buffers_kept
 from ib_pyro.elbo.weights import Weight
+from ib_pyro.export.exporting import prepare
 from ib_pyro.export.program import (
     Argument,
     ProgramLike,
@@ -18,7 +19,6 @@ from ib_pyro.export.program import (
     seeded,
     warn_if_batch_norm_trains,
 )
-from ib_pyro.export.run import prepare
 from ib_pyro.export.wishes import Wishes
 from ib_pyro.provenance import beta_attributes, version_attributes
 

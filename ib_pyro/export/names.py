@@ -27,6 +27,10 @@ def check_name(name: object, claimant: str) -> None:
 
     Zarr takes ``/`` and ``\`` for levels and a leading dot for its own, netCDF ``/`` and an empty name for none.
 
+    Args:
+        name: The name.
+        claimant: What it is of.
+
     Raises:
         ValueError: Says what the name is of, and what is wrong with it.
     """

@@ -9,8 +9,8 @@ import numpy as np
 import xarray as xr
 
 from ib_pyro.export.arrays import ArraySpec
+from ib_pyro.export.exporting import Export
 from ib_pyro.export.file import arrays_in, engine_of
-from ib_pyro.export.run import Export
 from ib_pyro.files import written_whole
 
 __all__ = ["filled_tree"]

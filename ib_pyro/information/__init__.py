@@ -1,4 +1,4 @@
-"""Estimators of information, as pure functions of tensors: no effects, everything in nats."""
+"""Estimators of information, as functions of tensors: no program and no Pyro, everything in nats."""
 
 from ib_pyro.information.decomposition import RateDecomposition, rate_decomposition
 from ib_pyro.information.density_ratio import (
@@ -8,7 +8,7 @@ from ib_pyro.information.density_ratio import (
     critic_total_correlation,
     permute_dims,
 )
-from ib_pyro.information.gaussian import gaussian_total_correlation, gaussian_total_correlation_null
+from ib_pyro.information.gaussian_estimate import gaussian_total_correlation, gaussian_total_correlation_null
 from ib_pyro.information.importance import effective_sample_size, importance_weighted_bound
 from ib_pyro.information.minibatch import (
     AggregatePosterior,

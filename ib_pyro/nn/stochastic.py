@@ -220,6 +220,9 @@ class StochasticLayer(PyroModule):
         """Return ``p(z|x)``, elementwise: its batch shape is that of f(x).
 
         A law whose values have dimensions of their own, such as a one-hot vector, has them as its event.
+
+        Args:
+            x: Inputs, ``[batch, ...]``.
         """
         raise NotImplementedError(f"{type(self).__name__} must define posterior(x), the law p(z|x)")
 

@@ -1,4 +1,4 @@
-"""The command line ``python -m inference``: `main`, and a module for each subcommand."""
+"""The command line ``python -m inference``: ``main``, and a module for each subcommand."""
 
 from inference.cli.main import COMMANDS, main
 

@@ -1,44 +1,46 @@
-"""``python -m inference bench``: what a step costs beside plain PyTorch."""
+"""``python -m inference bench``: what ib_pyro costs beside plain PyTorch, Pyro and NumPyro."""
 
 from __future__ import annotations
 
+import sys
 from argparse import Namespace
+from pathlib import Path
 
-from inference.cli.arguments import Parser, typed, whole_numbers
+from inference.cli.arguments import Parser
 
 __all__ = ["SUMMARY", "add_arguments", "run"]
 
-SUMMARY = "time a training step beside a loop written by hand in PyTorch"
+SUMMARY = "measure steps, epochs, memory and imports beside plain PyTorch, Pyro and NumPyro"
 
 
 def add_arguments(parser: Parser) -> None:
     """Add the options."""
     parser.add_argument(
-        "--hidden",
-        type=typed("widths such as 64,512", whole_numbers),
-        default=(64, 512),
-        help="widths of the hidden layers",
+        "--quick", action="store_true", help="tiny sizes, to see that it runs: the numbers mean nothing"
     )
-    parser.add_argument("--batch-size", type=int, default=100, help="images in a step")
-    parser.add_argument("--steps", type=int, default=50, help="steps in a block")
-    parser.add_argument("--blocks", type=int, default=21, help="blocks of each kind, taken in turn")
-    parser.add_argument("--target", type=float, default=1.5, help="greatest ratio to by-hand that passes")
+    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu", help="where to compute")
     parser.add_argument(
-        "--check", action="store_true", help="end with exit code 1 if a ratio is above the target"
+        "--out", type=Path, default=None, help="folder of RESULTS.md; without it the tables are printed only"
     )
+    parser.add_argument(
+        "--page",
+        action="store_true",
+        help="write the page of --out again, with its notes, and measure nothing",
+    )
+    parser.add_argument("--check", action="store_true", help="end with exit code 1 if a target is not met")
 
 
 def run(options: Namespace) -> int:
-    """Measure and print the ratios."""
-    for name in ("batch_size", "steps", "blocks"):
-        if getattr(options, name) < 2:
-            raise ValueError(f"--{name.replace('_', '-')} must be at least 2; got {getattr(options, name)}")
-    import torch
+    """Measure, print, and write the page."""
+    if options.page and options.out is None:
+        raise ValueError("--page needs --out, the folder of the results")
+    from inference.studies.bench import QUICK, TARGETS, WHOLE, Results, run_benchmark, verdict, write_page
 
-    from inference.studies.bench import print_step_costs, step_cost
-
-    torch.set_num_threads(1)
-    sizes = {"batch_size": options.batch_size, "steps": options.steps, "blocks": options.blocks}
-    costs = [step_cost(hidden, **sizes) for hidden in options.hidden]
-    print_step_costs(costs, target=options.target)
-    return int(options.check and any(cost.ratio > options.target for cost in costs))
+    if options.page:
+        results = Results.read(options.out / "results.json")
+    else:
+        command = f"python -m inference {' '.join(sys.argv[1:])}"
+        results = run_benchmark(QUICK if options.quick else WHOLE, device=options.device, command=command)
+    if options.out is not None:
+        print(f"written: {write_page(results, options.out)}")
+    return int(options.check and any(verdict(target, results) == "not met" for target in TARGETS))

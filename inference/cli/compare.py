@@ -22,7 +22,7 @@ def add_arguments(parser: Parser) -> None:
 
 def run(options: Namespace) -> int:
     """Read the results, and print the table."""
-    from inference.runs.table import comparison_table
+    from inference.runs.result_tables import comparison_table
 
     results, settings = zip(*[_read(folder) for folder in options.runs], strict=True)
     print("\n".join(comparison_table(results, settings)))

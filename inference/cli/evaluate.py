@@ -20,8 +20,8 @@ def add_arguments(parser: Parser) -> None:
 
 def run(options: Namespace) -> int:
     """Evaluate, and print the result."""
+    from inference.runs.result_tables import print_result
     from inference.runs.run import evaluate_run
-    from inference.runs.table import print_result
 
     print_result(evaluate_run(options.folder, data_root=options.data_root), options.folder)
     return 0

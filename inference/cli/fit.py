@@ -40,8 +40,8 @@ def add_arguments(parser: Parser) -> None:
 def run(options: Namespace) -> int:
     """Fit, and print the result."""
     spec, out = _asked_for(options)
+    from inference.runs.result_tables import print_result
     from inference.runs.run import run as run_spec
-    from inference.runs.table import print_result
 
     result = run_spec(spec, out, resume=options.resume, progress=not options.quiet)
     print_result(result, out)

@@ -31,8 +31,8 @@ def noise_off_copy(program: Program, x: Tensor, *, batch_size: int) -> Program:
     (nearly) equal size, so that no batch weighs more than another and none has a single image.
 
     Args:
-        program: A fitted `Bottleneck`; it is left as it is.
-        x: Training images, `[N, ...]`, on the program's device.
+        program: A fitted ``Bottleneck``; it is left as it is.
+        x: Training images, ``[N, ...]``, on the program's device.
         batch_size: Upper bound on the images at a time.
 
     Returns:

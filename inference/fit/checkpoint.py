@@ -20,7 +20,7 @@ class Checkpoint:
     """The state of a fit in one file: program, optimiser, schedule, generators and the history so far.
 
     Args:
-        path: The file, replaced in a single step by every `save`.
+        path: The file, replaced in a single step by every ``save``.
         program: Module that is fitted.
         optimizer: Its optimiser.
         order: Generator that draws the order of the batches.
@@ -66,7 +66,7 @@ class Checkpoint:
             torch.save(content, file)
 
     def restore(self) -> list[dict[str, Any]]:
-        """Put everything back as it was at the last `save`.
+        """Put everything back as it was at the last ``save``.
 
         Returns:
             The history up to it.

@@ -16,7 +16,7 @@ from ib_pyro.elbo.weights import is_zero, weight_of
 from ib_pyro.handlers import unwrap
 from ib_pyro.sites import is_observation, sample_sites
 from ib_pyro.traces import trace_pair
-from inference.fit.placement import placed
+from inference.fit.data_placement import placed
 from inference.fit.randomness import seeded
 
 __all__ = ["check_steps"]

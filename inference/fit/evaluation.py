@@ -13,9 +13,9 @@ from ib_pyro.data import Batches, batches
 from ib_pyro.elbo import InformationBottleneckELBO
 from ib_pyro.precision import widest
 from inference.fit.batch_norm import noise_off_copy
-from inference.fit.placement import placed
+from inference.fit.data_placement import placed
+from inference.fit.dataset import Dataset
 from inference.fit.randomness import seeded
-from inference.fit.samples import Dataset
 
 __all__ = ["Evaluation", "evaluate", "noisy_error"]
 
@@ -68,7 +68,7 @@ def evaluate(
     and the caller's generators stay where they are.
 
     Args:
-        program: A `ib_pyro.Bottleneck` left as it is, in evaluation mode.
+        program: A ``ib_pyro.Bottleneck`` left as it is, in evaluation mode.
         data: Set to evaluate on.
         train: Training set, over which batch-norm statistics are re-estimated with the noise off; without it the
             noisy network's statistics are used, which makes the deterministic error look worse than it is.

@@ -18,14 +18,14 @@ from ib_pyro.elbo.weights import Weight
 from inference.fit.batch_norm import has_batch_norm
 from inference.fit.checkpoint import Checkpoint
 from inference.fit.data_checks import check_steps
+from inference.fit.data_placement import placed
+from inference.fit.dataset import Dataset
 from inference.fit.evaluation import noisy_error
 from inference.fit.lagrangian import Schedule, lagrangian
 from inference.fit.loop import TrainingLoop, Transform
 from inference.fit.optimizers import build_optimizer
-from inference.fit.placement import placed
 from inference.fit.progress import FitProgress
 from inference.fit.randomness import seeded
-from inference.fit.samples import Dataset
 
 __all__ = ["FitResult", "check_data", "fit"]
 
@@ -86,7 +86,7 @@ def fit(
     seeded here. With both seeded, a resumed fit ends in the numbers of an uninterrupted one, bit by bit.
 
     Args:
-        program: A `ib_pyro.Bottleneck`, or any module with ``model(x, y)`` and ``guide(x, y)``; fitted in place and
+        program: A ``ib_pyro.Bottleneck``, or any module with ``model(x, y)`` and ``guide(x, y)``; fitted in place and
             left in evaluation mode.
         train: Training set, or any object with tensors ``x`` and ``y``.
         epochs: Length of the whole fit, including epochs before a resumption.
@@ -107,15 +107,15 @@ def fit(
         resume: Whether to go on from ``checkpoint`` if it exists.
         on_epoch: Called with the history after every epoch, once its checkpoint is written, and with a restored one.
         progress: Whether to show a progress bar.
-        capture: Whether to replay steps from a recording of their tensor operations (see `TrainingLoop`); ``"auto"``
+        capture: Whether to replay steps from a recording of their tensor operations (see ``TrainingLoop``); ``"auto"``
             does so in fits of many steps, where the seconds of recording are won back.
 
     Returns:
         The history; the program holds the fit.
 
     Raises:
-        ValueError: If the set does not fit the program or the objective (see `check_data` and `check_steps`), or the
-            checkpoint is not to be used.
+        ValueError: If the set does not fit the program or the objective (see ``check_data`` and ``check_steps``), or
+            the checkpoint is not to be used.
         FloatingPointError: If the loss is not finite; it names the site, the values and the epoch. The last
             checkpoint stays.
     """

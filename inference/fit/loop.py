@@ -1,4 +1,4 @@
-"""One pass over the training set, over `lightning.fabric`."""
+"""One pass over the training set, over ``lightning.fabric``."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from ib_pyro.capture import CaptureError
 from ib_pyro.choices import require_known
 from ib_pyro.data import batches
 from ib_pyro.elbo import InformationBottleneckELBO
+from inference.fit.data_placement import placed
 from inference.fit.lagrangian import Schedule
 from inference.fit.objective import Objective
-from inference.fit.placement import placed
 from inference.fit.progress import Ticker
 
 __all__ = ["CAPTURE", "TrainingLoop", "Transform"]

@@ -19,7 +19,7 @@ class Objective(nn.Module):
     """Mean over a batch of ``-log p(y|z) + beta * rate``, in nats per sample.
 
     Args:
-        program: A `ib_pyro.Bottleneck`, or any module with ``model`` and ``guide``.
+        program: A ``ib_pyro.Bottleneck``, or any module with ``model`` and ``guide``.
         elbo: The objective.
 
     Attributes:

@@ -77,7 +77,7 @@ class FitProgress:
         Args:
             epoch: Number of finished epochs.
             step: Number of finished steps of the current one.
-            metrics: Means so far, as in a row of `metrics.csv`.
+            metrics: Means so far, as in a row of ``metrics.csv``.
         """
         if self._live:
             self._bar.update(

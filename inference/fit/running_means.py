@@ -28,7 +28,7 @@ class _Step:
 
 
 class RunningMeans:
-    """Collects what steps leave behind; everything stays on the device until `compute`.
+    """Collects what steps leave behind; everything stays on the device until ``compute``.
 
     Sums are taken in float64 (on MPS in float32) whatever the precision of the steps.
     """
@@ -66,7 +66,7 @@ class RunningMeans:
             self._pending = []
 
     def compute(self) -> dict[str, float]:
-        """Return the means over all samples since `reset`; the total ``rate`` is the sum over the sites.
+        """Return the means over all samples since ``reset``; the total ``rate`` is the sum over the sites.
 
         Returns:
             ``loss``, ``distortion``, ``rate``, ``rate/<site>`` and ``total_correlation/<site>`` in nats per sample,

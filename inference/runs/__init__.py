@@ -1,1 +1,1 @@
-"""One run, for all who run: what it is (`RunSpec`), and where it is kept."""
+"""One run, for all who run: what it is (``RunSpec``), and where it is kept."""

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from ib_pyro.provenance import revision, versions
-from inference.files import read_json, write_csv, write_json
+from inference.json_and_csv import read_json, write_csv, write_json
 from inference.runs.older import read_spec
 from inference.runs.spec import RunSpec
 

@@ -38,7 +38,7 @@ def read_spec(content: Mapping[str, Any]) -> RunSpec:
 
 
 def _of_the_paper(settings: Mapping[str, Any], content: Mapping[str, Any]) -> dict[str, Any]:
-    """Settings of a run of the paper's figures: those that were not its defaults, which were others than `fit`'s."""
+    """Settings of a run of the paper's figures: those that were not its defaults, which were others than ``fit``'s."""
     old = {"validation_images": 0, **settings}
     model, size, epochs = old["model"], old.pop("size"), old.get("epochs", 80)
     # What a run was for once set it apart from others, as a drop of the learning rate after its end did.

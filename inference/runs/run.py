@@ -100,7 +100,7 @@ def load_run(
     Args:
         path: Folder of the run.
         data_root: Where the data lie now, if not where they were.
-        cache: See `run`.
+        cache: See ``run``.
 
     Returns:
         The program in evaluation mode, on the device that its fit used, and the images, on the CPU.

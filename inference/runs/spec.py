@@ -11,12 +11,12 @@ from pathlib import Path
 from typing import Any
 
 from ib_pyro.choices import require_known
-from inference.runs.data import DataSpec
-from inference.runs.objective import ObjectiveSpec
-from inference.runs.program import NOISES, ProgramSpec
+from inference.runs.data_spec import DataSpec
+from inference.runs.objective_spec import ObjectiveSpec
+from inference.runs.program_spec import NOISES, ProgramSpec
 from inference.runs.settings import plain
 from inference.runs.task import TASKS, EvaluationSpec, Task
-from inference.runs.training import TrainingSpec
+from inference.runs.training_spec import TrainingSpec
 
 __all__ = ["PARTS", "RunSpec", "entries"]
 
@@ -78,7 +78,7 @@ class RunSpec:
 
     @classmethod
     def from_settings(cls, settings: Mapping[str, Any]) -> RunSpec:
-        """Build a run from what `settings` made, as JSON holds it."""
+        """Build a run from what ``settings`` made, as JSON holds it."""
         values = dict(settings)
         if values.get("data_root") is not None:
             values["data_root"] = Path(values["data_root"])

@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from inference.runs.program import NOISES
+from inference.runs.program_spec import NOISES
 from inference.runs.settings import flag, require, setting
 
 if TYPE_CHECKING:
@@ -14,9 +14,9 @@ if TYPE_CHECKING:
 
     from ib_pyro import Bottleneck
     from ib_pyro.data import LabelledImages
+    from inference.fit.dataset import Dataset
     from inference.fit.evaluation import Evaluation
     from inference.fit.loop import Transform
-    from inference.fit.samples import Dataset
     from inference.runs.splits import Splits
 
 __all__ = ["TASKS", "Classification", "EvaluationSpec", "Reconstruction", "Task"]
@@ -148,7 +148,7 @@ class Reconstruction(Task):
         """The images binarised once, as a pure function of the seed, so that their bound is one number."""
         import torch
 
-        from inference.fit.samples import Samples
+        from inference.fit.dataset import Samples
         from models.vae import binarise
 
         binary = binarise(images.x, torch.Generator().manual_seed(seed))
@@ -187,7 +187,7 @@ def _rates(evaluation: Evaluation) -> dict[str, float]:
 
 
 def _bounds(program: Bottleneck, data: Dataset, num_samples: int, seed: int) -> dict[str, Any]:
-    from inference.fit.bounds import bounds
+    from inference.fit.likelihood_bounds import bounds
 
     if num_samples == 0:
         return {}

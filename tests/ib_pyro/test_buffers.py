@@ -10,9 +10,8 @@ from pyro import poutine
 from torch import nn
 
 from ib_pyro import Bottleneck, to_arviz
-from ib_pyro.bounds import importance_log_weights
 from ib_pyro.buffers import buffers_kept, modules_behind
-from ib_pyro.diagnostics import elementwise_rates, fgsm, pgd, robustness_curve
+from ib_pyro.diagnostics import elementwise_rates, fgsm, importance_log_weights, pgd, robustness_curve
 from ib_pyro.nn import InformationDropout
 
 

@@ -52,8 +52,12 @@ EXPECTED = {
         {"distortion": 1.7152222, "distortion_deterministic": 0.72545030, "rate": 36.911729},
     ),
     "minibatch correlation": (
-        {"beta": 0.01, "epochs": 3, "gamma": 0.1, "total_correlation": "minibatch-weighted"},
-        {"distortion": 3.1057492, "distortion_deterministic": 1.8150925, "rate": 10.841153},
+        # With ReLU the estimate jumps where units go on and off, and the last digit of a step moves the whole fit.
+        {
+            **{"beta": 0.01, "epochs": 3, "gamma": 0.1, "total_correlation": "minibatch-weighted"},
+            **{"activation": "softplus", "lr": 0.003},
+        },
+        {"distortion": 2.1307683, "distortion_deterministic": 1.7643653, "rate": 105.414827},
     ),
     "binary": (
         {

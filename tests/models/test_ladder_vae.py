@@ -8,8 +8,8 @@ from pyro.infer import Trace_ELBO, TraceMeanField_ELBO
 from torch.distributions import Normal, kl_divergence
 
 from ib_pyro import InformationBottleneckELBO
-from ib_pyro.bounds import importance_weighted_log_likelihood
 from ib_pyro.data import load
+from ib_pyro.diagnostics import importance_weighted_log_likelihood
 from ib_pyro.elbo import MissingKLError
 from models.ladder_vae import LadderVAE, precision_weighted
 from models.vae import binarise

@@ -9,7 +9,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from ib_pyro import InformationBottleneckELBO
-from ib_pyro.bounds import importance_weighted_log_likelihood
+from ib_pyro.diagnostics import importance_weighted_log_likelihood
 from models.objectives import beta_vae
 from models.vae import VAE, binarise
 

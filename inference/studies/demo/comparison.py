@@ -9,7 +9,7 @@ from typing import Any
 import rich.progress
 from rich.console import Console
 
-from inference.files import write_csv
+from inference.json_and_csv import write_csv
 from inference.runs.pool import run_all
 from inference.runs.spec import RunSpec
 from inference.studies.demo.grid import Setting, grid_specs
@@ -78,7 +78,7 @@ def _run(out: Path, specs: Specs, processes: int, console: Console) -> Results:
 
 def _draw(out: Path, specs: Specs, results: Results, summaries: list[Summary]) -> None:
     from inference.runs.run import load_run
-    from inference.studies.demo.figures import draw_alpha, draw_rate_distortion
+    from inference.studies.demo.pictures import draw_alpha, draw_rate_distortion
 
     draw_rate_distortion(results, summaries, out / "rate_distortion.png")
     best = next(s.setting for s in summaries if s.chosen and s.setting.dropout == "information")

@@ -61,7 +61,7 @@ def draw_means(
         ax: Where to draw.
         positions: Place of each group on the horizontal axis.
         groups: A value a seed, for each position.
-        **style: Options of `matplotlib.axes.Axes.errorbar`.
+        **style: Options of ``matplotlib.axes.Axes.errorbar``.
     """
     means, halves = zip(*[interval(group) for group in groups], strict=True)
     # With none of the intervals there are no bars, in the legend neither.
@@ -70,7 +70,7 @@ def draw_means(
 
 
 def intervals_in_words(rows: pd.DataFrame) -> str:
-    """What a caption says of the bars of `draw_means`: nothing where there is one seed."""
+    """What a caption says of the bars of ``draw_means``: nothing where there is one seed."""
     return "; bars: 95 % intervals of the mean" if len(levels(rows, "seed")) > 1 else ""
 
 

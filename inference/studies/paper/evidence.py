@@ -147,6 +147,9 @@ def every(parts: Sequence[Part]) -> str:
 
     Reproduced if each part alone is positive at the 5 % level: no part needs a correction for the others. Not
     reproduced if some part is negative at 5 % divided by the number of parts (Bonferroni).
+
+    Args:
+        parts: Verdicts, one for each part of a claim.
     """
     if not parts:
         return UNDECIDED
@@ -162,6 +165,9 @@ def either(parts: Sequence[Part]) -> str:
 
     Reproduced if some part is positive at 5 % divided by the number of parts; not reproduced if each is negative at
     5 %.
+
+    Args:
+        parts: Verdicts, one for each part of a claim.
     """
     if not parts:
         return UNDECIDED

@@ -137,6 +137,9 @@ def draw(rows: pd.DataFrame) -> matplotlib.figure.Figure:
     """Two images, each with its maps, a row a beta; below, shares within the box and rates outside against beta.
 
     The maps are those of the first seed.
+
+    Args:
+        rows: Rows of the figure's CSV.
     """
     rows = _plain(rows)
     shares = rows[rows["kind"] == "share"]

@@ -1,4 +1,4 @@
-"""The figures by their names; a new one is a file such as ``fig<number>.py`` with a `FIGURE`, and nothing else."""
+"""The figures by their names; a new one is a file such as ``fig<number>.py`` with a ``FIGURE``, and nothing else."""
 
 from __future__ import annotations
 

@@ -17,7 +17,7 @@ from torch.nn import functional as F
 from ib_pyro import Bottleneck
 from ib_pyro.diagnostics import elementwise_rates, rate_by_position
 from ib_pyro.plots import plot_information_map
-from inference.fit.sites import read_sites
+from inference.fit.noisy_sites import read_sites
 from inference.studies.paper.methods import ORANGE
 
 __all__ = [
@@ -113,7 +113,7 @@ def line_rows(label: Row, picture: Tensor) -> list[Row]:
 
 
 def matrix_of(rows: pd.DataFrame) -> np.ndarray:
-    """The picture of `line_rows`, ``[H, W]``."""
+    """The picture of ``line_rows``, ``[H, W]``."""
     return np.array(
         [[float(value) for value in str(line).split()] for line in rows.sort_values("line")["values"]]
     )

@@ -34,7 +34,7 @@ class Method:
     """A kind of noise.
 
     Args:
-        name: What it is called in a run, a key of `inference.runs.program.NOISES`.
+        name: What it is called in a run, a key of ``inference.runs.program_spec.NOISES``.
         label: What it is called in a legend.
         color: Its colour.
         marker: Its marker.

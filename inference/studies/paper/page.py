@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from inference.files import write_text
+from inference.json_and_csv import write_text
 from inference.studies.paper.evidence import NOT, REPRODUCED
 from inference.studies.paper.figure import Figure
 from inference.studies.paper.figures import FIGURES, figure

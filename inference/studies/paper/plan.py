@@ -160,7 +160,7 @@ def paper_run(size: Size, *, seed: int = 0, **settings: Any) -> RunSpec:
     Args:
         size: Its length, images and optimiser.
         seed: Its seed.
-        **settings: Other settings of `RunSpec.of`.
+        **settings: Other settings of ``RunSpec.of``.
     """
     return RunSpec.of(
         **{
@@ -195,6 +195,6 @@ def cifar_run(size: Size, *, data: str = "cifar10", **settings: Any) -> RunSpec:
     Args:
         size: Its size.
         data: ``"cifar10"`` or ``"occluded-cifar"``.
-        **settings: Other settings of `RunSpec.of`, such as the share of the filters, ``fraction``.
+        **settings: Other settings of ``RunSpec.of``, such as the share of the filters, ``fraction``.
     """
     return cnn_run(size, model="all-cnn-32", data=data, whiten=True, weight_decay=1e-3, **settings)

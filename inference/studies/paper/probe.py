@@ -9,12 +9,12 @@ from torch import Tensor, nn
 from ib_pyro import Bottleneck, noise_off
 from ib_pyro.data import LabelledImages
 from inference.fit.batch_norm import noise_off_copy
+from inference.fit.data_placement import placed
 from inference.fit.evaluation import evaluate
 from inference.fit.fitting import fit
+from inference.fit.noisy_sites import read_sites
 from inference.fit.optimizers import build_optimizer
-from inference.fit.placement import placed
 from inference.fit.randomness import seeded
-from inference.fit.sites import read_sites
 from inference.runs.splits import Splits
 from models.all_cnn import all_cnn_head
 

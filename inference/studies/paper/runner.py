@@ -10,7 +10,7 @@ from typing import Any
 import pandas as pd
 from rich.console import Console
 
-from inference.files import read_json, write_csv, write_json
+from inference.json_and_csv import read_json, write_csv, write_json
 from inference.runs.pool import in_turn
 from inference.runs.spec import RunSpec
 from inference.studies.paper.clock import RunClock
@@ -36,7 +36,7 @@ def run_figure(
     """Do every run of a figure that is not done, and write ``<name>.csv``, ``.png`` and ``.pdf`` to ``place.out``.
 
     Args:
-        name: A name in `inference.studies.paper.figures.FIGURES`.
+        name: A name in ``inference.studies.paper.figures.FIGURES``.
         preset: ``"smoke"``, ``"small"``, ``"paper"`` or ``"code"``.
         place: Where data and runs are.
         collect: Run nothing, and write the numbers of the runs that are done.

@@ -1,6 +1,7 @@
 """What is told of the seeds' rows: means and differences with intervals, and the sizes behind them in words.
 
-Rows are a `pandas.DataFrame`, a row a run or a site or a bin of it; errors in them are shares, rates nats per sample.
+Rows are a ``pandas.DataFrame``, a row a run or a site or a bin of it; errors in them are shares, rates nats per
+sample.
 """
 
 from __future__ import annotations

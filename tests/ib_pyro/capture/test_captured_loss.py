@@ -8,6 +8,7 @@ from torch import nn
 
 from ib_pyro import Bottleneck, InformationBottleneckELBO
 from ib_pyro.capture import CaptureError
+from ib_pyro.elbo.penalties import Capacity
 from ib_pyro.nn import AdditiveNormal, BinaryDropout, ConstantDropout, GaussianDropout, InformationDropout
 
 LAYERS = {
@@ -182,3 +183,35 @@ def test_an_argument_that_requires_a_gradient_is_refused(data):
     program, elbo = program_of(), InformationBottleneckELBO(0.1)
     with pytest.raises(CaptureError, match="detach it"):
         elbo.capture(program.model, program.guide)(data[0].requires_grad_(), data[1])
+
+
+def test_a_penalty_put_in_later_is_looked_into(data):
+    program, elbo = program_of(), InformationBottleneckELBO(0.1)
+    twin = copy.deepcopy(program)
+    captured = elbo.capture(program.model, program.guide)
+    compare(captured, elbo, program, twin, data)
+    elbo.penalty = Capacity(2.0)
+    compare(captured, elbo, program, twin, data)
+    elbo.penalty.target = 5.0
+    compare(captured, elbo, program, twin, data)
+
+
+def test_a_nesting_that_is_guessed_by_drawing_is_refused(data):
+    program = program_of("additive")
+    elbo = InformationBottleneckELBO(0.1, num_particles=3, vectorize_particles=True)
+    with pytest.raises(CaptureError, match="give it max_plate_nesting="):
+        elbo.capture(program.model, program.guide)(*data)
+
+
+def test_a_copy_is_of_the_copied_program(data):
+    program, elbo = program_of(), InformationBottleneckELBO(0.1)
+    captured = elbo.capture(program.model, program.guide)
+    captured(*data)
+    other = copy.deepcopy(captured)
+    torch.manual_seed(0)
+    expected = captured(*data).detach()
+    with torch.no_grad():
+        for parameter in program.parameters():
+            parameter.zero_()
+    torch.manual_seed(0)
+    torch.testing.assert_close(other(*data).detach(), expected)

@@ -147,7 +147,7 @@ def test_whole_sets_are_kept_and_limited_ones_are_not(small_mnist, tmp_path, mon
 def test_chunks_change_nothing(small_mnist, tmp_path, monkeypatch):
     first = _load(small_mnist)
     monkeypatch.setattr("ib_pyro.data.painted._CHUNK", 7)
-    monkeypatch.setattr("ib_pyro.data.pool._CHUNK", 11)
+    monkeypatch.setattr("ib_pyro.data.image_pool._CHUNK", 11)
     assert torch.equal(_load(small_mnist, cache=tmp_path / "other").x, first.x)
 
 

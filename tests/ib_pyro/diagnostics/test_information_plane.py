@@ -7,7 +7,8 @@ import math
 import pytest
 import torch
 
-from ib_pyro.diagnostics import information_plane, label_entropy
+from ib_pyro.diagnostics import information_plane
+from ib_pyro.information import label_entropy
 
 
 def mutual_information(joint):

@@ -124,7 +124,7 @@ def test_bad_input_names_the_way_out():
         minibatch_total_correlation(log_q, 3)
     with pytest.raises(ValueError, match=r"\[\.\.\., B, B, d\].*\(4, 5, 2\)"):
         minibatch_total_correlation(torch.zeros(4, 5, 2), 10)
-    with pytest.raises(ValueError, match="'mss'; choose 'stratified' or 'weighted'"):
+    with pytest.raises(ValueError, match="method='mss' is unknown; choose 'stratified' or 'weighted'"):
         minibatch_total_correlation(log_q, 10, method="mss")
     with pytest.raises(ValueError, match="at least two data points"):
         minibatch_total_correlation(torch.zeros(1, 1, 2), 10)

@@ -166,7 +166,7 @@ def test_a_device_without_float64_keeps_the_digits_of_float32(monkeypatch):
     z = correlated(2000)
     rounded = (1e4 + 1e-2 * z).float()
     expected = gaussian_total_correlation(rounded.double()).item()
-    monkeypatch.setattr("ib_pyro.information.gaussian.widest", lambda device: torch.float32)
+    monkeypatch.setattr("ib_pyro.information.gaussian_estimate.widest", lambda device: torch.float32)
     assert gaussian_total_correlation(rounded).item() == pytest.approx(expected, rel=2e-5)
     dead = torch.full((2000, 3), 1e4 / 3)
     dead[:, :2] = z

@@ -63,7 +63,7 @@ def environment() -> dict[str, str]:
         ),
         (["evaluate", "OUT"], "OUT holds no run"),
         (["demo", "--out", "OUT", "--seeds", "0"], "--seeds must be at least 1"),
-        (["bench", "--blocks", "0"], "--blocks must be at least 2"),
+        (["bench", "--page"], "--page needs --out"),
     ],
 )
 def test_bad_input_is_one_line_and_leaves_nothing(

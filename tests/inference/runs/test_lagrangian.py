@@ -18,7 +18,7 @@ from inference.cli import main
 from inference.fit.lagrangian import lagrangian
 from inference.fit.optimizers import build_optimizer
 from inference.runs.folder import RunFolder
-from inference.runs.objective import BETA_SCHEDULES, ObjectiveSpec
+from inference.runs.objective_spec import BETA_SCHEDULES, ObjectiveSpec
 
 Build = Callable[..., Bottleneck]
 Quick = Callable[..., Any]

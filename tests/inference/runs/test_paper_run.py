@@ -7,7 +7,7 @@ import torch
 
 from inference.fit.evaluation import evaluate
 from inference.runs import run as run_module
-from inference.runs.data import DataSpec
+from inference.runs.data_spec import DataSpec
 from inference.runs.folder import RunFolder
 from inference.runs.run import load_run, run
 from inference.studies.paper.plan import Size, paper_run

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from inference import RunSpec
-from inference.files import read_json, write_json
-from inference.runs.training import milestones
+from inference.json_and_csv import read_json, write_json
+from inference.runs.training_spec import milestones
 
 
 @pytest.mark.parametrize(

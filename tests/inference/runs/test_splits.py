@@ -7,7 +7,7 @@ import torch
 
 from ib_pyro.data import LabelledImages
 from inference.runs import splits
-from inference.runs.data import DataSpec
+from inference.runs.data_spec import DataSpec
 
 SIDE = 3
 PIXELS = SIDE * SIDE

@@ -10,7 +10,7 @@ import torch
 from rich.console import Console
 
 from inference.studies.demo import Setting, compare, grid
-from inference.studies.demo.figures import learned_alpha
+from inference.studies.demo.pictures import learned_alpha
 from inference.studies.demo.summary import Mean, summarize
 from inference.studies.demo.table import summary_table
 from models.mlp import MLP

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from ib_pyro.bounds import importance_log_weights
+from ib_pyro.diagnostics import importance_log_weights
 from inference.runs.run import load_run, run
 from inference.studies.paper import table1
 from inference.studies.paper.plan import Size, paper_run

@@ -1,0 +1,180 @@
+"""The program of a run: its name, and the options that its builder takes."""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from ib_pyro.choices import require_known
+from inference.runs.settings import flag, require, setting
+
+if TYPE_CHECKING:
+    from ib_pyro import Bottleneck
+
+__all__ = ["NOISES", "PROGRAMS", "Builder", "Noise", "ProgramSpec"]
+
+
+@dataclass(frozen=True)
+class Builder:
+    """What builds a program, named without being imported.
+
+    Args:
+        path: ``"module:function"``; it takes ``image_shape``, and ``num_classes`` if it classifies.
+        options: Settings of ``ProgramSpec`` that are arguments of it.
+        noise: The option that names the kind of noise.
+        task: Name of what the program does, a key of ``inference.runs.task.TASKS``.
+        fixed: Arguments that are no settings.
+    """
+
+    path: str
+    options: tuple[str, ...]
+    noise: str = "dropout"
+    task: str = "classification"
+    fixed: Mapping[str, Any] = field(default_factory=dict)
+
+    def load(self) -> Callable[..., Bottleneck]:
+        """Import the function."""
+        module, name = self.path.split(":")
+        return getattr(import_module(module), name)
+
+
+@dataclass(frozen=True)
+class Noise:
+    """A kind of noise.
+
+    Args:
+        learns: Whether it learns its strength, which a weight of the rate then sets.
+        strength: Otherwise the option that sets it.
+        options: Its other options.
+    """
+
+    learns: bool = False
+    strength: str | None = None
+    options: tuple[str, ...] = ()
+
+    @property
+    def every(self) -> tuple[str, ...]:
+        """All of its options."""
+        return (*([self.strength] if self.strength else []), *self.options)
+
+
+_ALL_CNN = {"options": ("dropout", "fraction", "activation"), "fixed": {"channels_last": True}}
+# All that stands for a program's name: a new program is a line here.
+PROGRAMS: dict[str, Builder] = {
+    "all-cnn-32": Builder("models.all_cnn:AllCNN32", **_ALL_CNN),
+    "all-cnn-96": Builder("models.all_cnn:AllCNN96", **_ALL_CNN),
+    "mlp": Builder("models.mlp:MLP", ("dropout", "hidden", "batch_norm", "activation")),
+    "vae": Builder("models.vae:VAE", ("latent", "k"), noise="latent", task="reconstruction"),
+}
+# Every kind of noise, and what it may be told; builders pass it on to their layers.
+NOISES: dict[str, Noise] = {
+    "information": Noise(learns=True, options=("alpha_max", "atom")),
+    "binary": Noise(strength="drop_prob"),
+    "gaussian": Noise(learns=True),
+    "constant": Noise(strength="alpha"),
+    "none": Noise(),
+}
+_ATOMS = ("exact", "ignore")
+_LATENTS = ("gaussian", "information")
+_ACTIVATIONS = ("relu", "softplus")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ProgramSpec:
+    """Which Pyro program, and its options.
+
+    Raises:
+        ValueError: If a name is unknown, a value out of range, or without effect on the program.
+    """
+
+    model: str = setting("mlp", f"Pyro program to fit: {', '.join(PROGRAMS)}")
+    dropout: str = setting("information", f"noise of the layers: {', '.join(NOISES)}")
+    hidden: int = setting(64, "width of the hidden layers of --model mlp")
+    fraction: float = setting(1.0, "share of the filters of --model all-cnn-32 and all-cnn-96")
+    batch_norm: bool = setting(True, "batch norm before each activation")
+    activation: str = setting("relu", f"activation of the noisy layers: {', '.join(_ACTIVATIONS)}")
+    latent: str = setting("information", f"latent of --model vae: {', '.join(_LATENTS)}")
+    k: int = setting(1, "size of --model vae: 256 k latents, 512 k hidden units")
+    drop_prob: float = setting(0.5, "drop probability of --dropout binary")
+    alpha: float = setting(0.7, "standard deviation of the log noise of --dropout constant")
+    alpha_max: float = setting(0.7, "largest standard deviation of the log noise that is learned")
+    atom: str = setting("exact", f"what a unit that is off costs: {', '.join(_ATOMS)} (as if it were on)")
+
+    def __post_init__(self) -> None:
+        require_known("model", self.model, PROGRAMS)
+        require_known("dropout", self.dropout, NOISES)
+        require_known("latent", self.latent, _LATENTS)
+        require_known("activation", self.activation, _ACTIVATIONS)
+        require_known("atom", self.atom, _ATOMS)
+        for name in ("hidden", "k"):
+            require(getattr(self, name) >= 1, name, getattr(self, name), "at least 1")
+        for name in ("fraction", "alpha", "alpha_max"):
+            value = getattr(self, name)
+            require(0 < value < math.inf, name, value, "positive and finite")
+        require(0 <= self.drop_prob < 1, "drop_prob", self.drop_prob, "within [0, 1)")
+        self._check_effects()
+
+    @property
+    def builder(self) -> Builder:
+        """What builds the program."""
+        return PROGRAMS[self.model]
+
+    @property
+    def noise(self) -> str:
+        """Kind of the noise, of whichever option names it."""
+        return getattr(self, self.builder.noise)
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """The settings that this program has, the strength of its kind of noise among them."""
+        names = (*self.builder.options, *NOISES[self.noise].every)
+        return {name: getattr(self, name) for name in names}
+
+    @property
+    def size(self) -> float:
+        """What sets its size: a width, a share of the filters or a factor."""
+        return next(self.options[name] for name in ("hidden", "fraction", "k") if name in self.options)
+
+    def build(self, image_shape: tuple[int, int, int], num_classes: int) -> Bottleneck:
+        """Build the program, with fresh parameters from the ambient generator.
+
+        Args:
+            image_shape: Channels, height and width of an image.
+            num_classes: Number of classes of the task.
+
+        Raises:
+            ValueError: If the builder refuses the value of an option, or does not take the option, which is a defect
+                of ``PROGRAMS``.
+        """
+        build = self.builder.load()
+        parameters = inspect.signature(build).parameters
+        open_ended = any(entry.kind is entry.VAR_KEYWORD for entry in parameters.values())
+        shapes = {"image_shape": image_shape, "num_classes": num_classes}
+        arguments = {**self.options, **self.builder.fixed}
+        unknown = [name for name in arguments if name not in parameters and not open_ended]
+        if unknown:
+            raise ValueError(
+                f"{self.builder.path} has no {', '.join(unknown)}; its options are {[*parameters]}"
+            )
+        return build(**arguments, **{name: value for name, value in shapes.items() if name in parameters})
+
+    def _check_effects(self) -> None:
+        for entry in dataclasses.fields(self):
+            value = getattr(self, entry.name)
+            if entry.name == "model" or value == entry.default or entry.name in self.options:
+                continue
+            kinds = [kind for kind, noise in NOISES.items() if entry.name in noise.every]
+            if kinds:
+                here, other = f"{flag(self.builder.noise)} {self.noise}", "dropout"
+            else:
+                here, other = f"--model {self.model}", "model"
+                kinds = [name for name, builder in PROGRAMS.items() if entry.name in builder.options]
+            raise ValueError(
+                f"{flag(entry.name)} {value} has no effect with {here}; it goes with {flag(other)} "
+                f"{' or '.join(kinds)}"
+            )
