@@ -2,13 +2,20 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import TypeVar, cast
 
 import pyro
 import torch
 from torch import Tensor
 from torch.distributions import Distribution
+from torch.distributions.utils import lazy_property
 
-__all__ = ["parameter_tensors", "prefixed", "require", "says", "undisturbed"]
+from ib_pyro.distributions.placement import moved
+from ib_pyro.handlers import unwrap
+
+__all__ = ["in_type", "parameter_tensors", "prefixed", "require", "says", "undisturbed"]
+
+D = TypeVar("D", bound=Distribution)
 
 
 def require(condition: bool | Tensor, sentence: str) -> None:
@@ -48,5 +55,18 @@ def prefixed(name: str) -> Iterator[None]:
 
 def parameter_tensors(fn: Distribution) -> dict[str, Tensor]:
     """Return the floating tensors among a distribution's parameters, by name."""
-    known = {name: getattr(fn, name, None) for name in fn.arg_constraints if name in dir(fn)}
+    # Not those that are computed when asked for: some laws cannot be expanded any more once they are there.
+    names = [name for name in fn.arg_constraints if name in vars(fn) or not _is_lazy(type(fn), name)]
+    known = {name: getattr(fn, name, None) for name in names}
     return {name: v for name, v in known.items() if isinstance(v, Tensor) and v.is_floating_point()}
+
+
+def _is_lazy(kind: type[Distribution], name: str) -> bool:
+    return isinstance(getattr(kind, name, None), lazy_property)
+
+
+def in_type(fn: D, dtype: torch.dtype) -> D:
+    """Return a distribution with its floating tensors in another type, and without their graph."""
+    detached = {id(v): v.detach().to(dtype) for v in parameter_tensors(unwrap(fn)).values()}
+    other = moved(fn, lambda v: v.to(dtype) if v.is_floating_point() else v, detached)
+    return cast(D, other)
