@@ -13,7 +13,7 @@ from torch.distributions.utils import lazy_property
 from ib_pyro.distributions.placement import moved
 from ib_pyro.handlers import unwrap
 
-__all__ = ["in_type", "parameter_tensors", "prefixed", "require", "says", "undisturbed"]
+__all__ = ["in_type", "parameter_tensors", "prefixed", "require", "says", "undisturbed", "with_leaves"]
 
 D = TypeVar("D", bound=Distribution)
 
@@ -70,3 +70,11 @@ def in_type(fn: D, dtype: torch.dtype) -> D:
     detached = {id(v): v.detach().to(dtype) for v in parameter_tensors(unwrap(fn)).values()}
     other = moved(fn, lambda v: v.to(dtype) if v.is_floating_point() else v, detached)
     return cast(D, other)
+
+
+def with_leaves(fn: D) -> tuple[D, dict[str, Tensor]]:
+    """Return a distribution with parameters that ask for a gradient, and these parameters by name."""
+    given = parameter_tensors(unwrap(fn))
+    leaves = {name: v.detach().clone().requires_grad_() for name, v in given.items()}
+    other = moved(fn, lambda v: v, {id(v): leaves[name] for name, v in given.items()})
+    return cast(D, other), leaves

@@ -310,6 +310,7 @@ def rate(value):
         ("infinite", "is infinite where the mean"),
         ("batch", "not found after expand"),
         ("error", "RuntimeError: broken"),
+        ("gradient", "its gradient in the activation of p is not finite \\(1 of 3\\)"),
     ],
 )
 def test_each_way_to_break_a_rate_has_a_sentence(kind, message):
@@ -331,6 +332,7 @@ def test_each_way_to_break_a_rate_has_a_sentence(kind, message):
             "infinite": lambda kl, p: kl + math.inf,
             "batch": lambda kl, p: (broken(p), kl)[1],
             "error": lambda kl, p: raises(),
+            "gradient": lambda kl, p: kl + 0 * (p.activation - 1).abs().sqrt(),
         }[kind]
     )
     prior = dist.Exponential(torch.ones(3))

@@ -250,6 +250,15 @@ class WrongVariables(Kept):
     law = ExportsAnotherShape
 
 
+class ExportsAtRandom(Law):
+    def noise_variables(self, z):
+        return {"n": (torch.randn(z.shape), "noise")}
+
+
+class RandomVariables(Kept):
+    law = ExportsAtRandom
+
+
 BROKEN = {
     TwoSites: r"emits the sites \['scale', 'z'\].*exactly one",
     Transformed: "what a call returns is not the value of its site",
@@ -269,6 +278,7 @@ BROKEN = {
     Forgets: "a new layer with its state_dict draws something else",
     Lambda: "pickle fails",
     RenamesItself: "its site in two programs is .* leave self.name alone",
+    RandomVariables: "to_arviz has another z1_n than noise_variables",
     WrongVariables: r"noise_variables gives n of shape \(2, 2\)",
 }
 
