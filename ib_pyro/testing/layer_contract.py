@@ -185,6 +185,10 @@ def check_its_copies(subject: Subject, layer: StochasticLayer) -> None:
             torch.equal(_draw(twin, subject.x), expected),
             f"what {way} makes of it draws something else",
         )
+        require(
+            twin.site_name == layer.site_name,
+            f"what {way} makes of it emits the site {twin.site_name!r} instead of {layer.site_name!r}; keep self.name",
+        )
         shared = {p.data_ptr() for p in layer.parameters()} & {p.data_ptr() for p in twin.parameters()}
         require(not shared, f"what {way} makes of it shares parameters with it")
 
