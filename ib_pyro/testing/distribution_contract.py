@@ -9,8 +9,9 @@ from pyro.distributions.torch_distribution import TorchDistributionMixin
 from torch import Tensor
 
 from ib_pyro.handlers import unwrap, value_without_noise
+from ib_pyro.testing.draw_gradients import check_draw_gradients
 from ib_pyro.testing.goodness_of_fit import fit_of_density, p_values_of_cdf
-from ib_pyro.testing.requirements import in_type, require, says, undisturbed
+from ib_pyro.testing.requirements import in_type, require, says, unchecked, undisturbed
 
 __all__ = ["check_distribution"]
 
@@ -29,9 +30,9 @@ def check_distribution(
 
     In this order: shapes of draws and densities; draws lie in the support, and a value outside is refused; the
     density, with its atoms, integrates to one; draws follow it, and ``cdf`` and ``mean`` where there are any; draws
-    and densities have the type of the parameters, and are right in it; ``expand`` keeps the class, ``validate_args``,
-    ``has_rsample_`` and the density, and draws anew for each copy; a copy is the same law; ``noise_free`` and
-    ``noise_variables`` have the shape of a draw.
+    and densities have the type of the parameters, and are right in it; gradients through draws are those of the law,
+    if it ``has_rsample``; ``expand`` keeps the class, ``validate_args``, ``has_rsample_`` and the density, and draws
+    anew for each copy; a copy is the same law; ``noise_free`` and ``noise_variables`` have the shape of a draw.
 
     Args:
         distribution: With parameters of interest, the borders of their ranges among them, and a proper law. One with
@@ -55,6 +56,8 @@ def check_distribution(
         _check_fit(name, distribution, draws)
         for dtype in dtypes:
             _check_types(name, distribution, dtype)
+        if distribution.has_rsample and not distribution.event_shape:
+            check_draw_gradients(name, distribution)
         _check_expand(name, distribution, draws)
         _check_copy(name, distribution, draws)
         _check_noise(name, distribution, draws)
@@ -114,7 +117,7 @@ def _check_fit(name: str, fn: TorchDistributionMixin, draws: Tensor) -> None:
         )
         with says(f"{name}: in torch.float64 it cannot be drawn from or scored"):
             # In single precision draws far from zero come again, and would be taken for atoms.
-            wide = _unchecked(fn)
+            wide = unchecked(fn)
             _check_density(name, wide, wide.sample(draws.shape[:1]))
     try:
         mean = fn.mean
@@ -153,20 +156,13 @@ def _check_density(name: str, fn: TorchDistributionMixin, draws: Tensor) -> None
     )
 
 
-def _unchecked(fn: TorchDistributionMixin) -> TorchDistributionMixin:
-    """Return a copy in double precision that takes any value."""
-    other: Any = in_type(copy.deepcopy(fn), torch.float64)
-    unwrap(other)._validate_args = other._validate_args = False
-    return cast(TorchDistributionMixin, other)
-
-
 def _check_types(name: str, fn: TorchDistributionMixin, dtype: torch.dtype) -> None:
     """The law in another type draws and scores in that type, as one in double precision that has its parameters."""
     with says(f"{name}: in {dtype} it cannot be drawn from or scored"):
         other = in_type(fn, dtype)
         draws = other.sample(torch.Size([200]))
         density = other.log_prob(draws)
-        exact = _unchecked(other).log_prob(draws.double() if draws.is_floating_point() else draws)
+        exact = unchecked(other).log_prob(draws.double() if draws.is_floating_point() else draws)
     wanted = (draws.dtype if not draws.is_floating_point() else dtype, dtype)
     require(
         (draws.dtype, density.dtype) == wanted,

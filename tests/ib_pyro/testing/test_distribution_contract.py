@@ -57,6 +57,7 @@ SHARP = {
     ),
     "two sides and an atom": ZeroInflatedLogUniform(torch.tensor(0.3), 0.1, 10.0, two_sided=True),
     "counts": dist.Geometric(0.1),
+    "a law within": dist.StudentT(1.5, 0.0, 1.0),
     "a gate": dist.ZeroInflatedPoisson(torch.tensor(3.0), gate=torch.tensor(0.5)),
 }
 
@@ -64,6 +65,11 @@ SHARP = {
 @pytest.mark.parametrize("kind", SHARP)
 def test_a_density_that_is_hard_to_integrate_is_not_accused(kind):
     check_distribution(SHARP[kind])
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_draws_of_a_law_that_moves_its_support_are_not_accused(seed):
+    check_distribution(dist.Uniform(torch.tensor([0.0, 1.0]), torch.tensor([1.0, 5.0])), seed=seed)
 
 
 def test_it_leaves_the_law_as_it_is():
@@ -143,6 +149,17 @@ class Stays(Kept):
         return super().log_prob(value).double()
 
 
+class DetachedDraws(Kept):
+    def rsample(self, sample_shape=torch.Size()):  # noqa: B008
+        return super().rsample(sample_shape).detach() + 0 * self.activation
+
+
+class HalfTheGradient(Kept):
+    def rsample(self, sample_shape=torch.Size()):  # noqa: B008
+        z = super().rsample(sample_shape)
+        return 0.5 * (z + z.detach())
+
+
 class Narrow(Kept):
     """A density of another shape, with the right total mass."""
 
@@ -220,6 +237,8 @@ class OneVariable(Kept):
 
 BROKEN = {
     NoJacobian: "its density, atoms and all, integrates to 0.5 instead of 1|integrates to 3 instead of 1",
+    DetachedDraws: r"gradient of its draws in activation is not that of its law \(3 of 3 elements",
+    HalfTheGradient: r"gradient of its draws in activation is not that of its law \(3 of 3 elements",
     Heavy: r"integrates to 1\.0\d+ instead of 1",
     MissingAtom: r"integrates to 2.8\d instead of 1",
     Single: r"with parameters of torch.float64 its draws are torch.float32",
