@@ -72,8 +72,10 @@ def test_draws_of_a_law_that_moves_its_support_are_not_accused(seed):
     check_distribution(dist.Uniform(torch.tensor([0.0, 1.0]), torch.tensor([1.0, 5.0])), seed=seed)
 
 
-def test_it_leaves_the_law_as_it_is():
-    law = Kept(torch.tensor([0.5, 1.0], dtype=torch.float64, requires_grad=True), validate_args=True)
+@pytest.mark.parametrize("requires_grad", [True, False])
+def test_it_leaves_the_law_as_it_is(requires_grad):
+    activation = torch.tensor([0.5, 1.0], dtype=torch.float64, requires_grad=requires_grad)
+    law = Kept(activation, validate_args=True)
     before = dict(vars(law))
     check_distribution(law)
     assert vars(law) == before
