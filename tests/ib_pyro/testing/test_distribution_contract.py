@@ -72,15 +72,6 @@ def test_draws_of_a_law_that_moves_its_support_are_not_accused(seed):
     check_distribution(dist.Uniform(torch.tensor([0.0, 1.0]), torch.tensor([1.0, 5.0])), seed=seed)
 
 
-@pytest.mark.parametrize("requires_grad", [True, False])
-def test_it_leaves_the_law_as_it_is(requires_grad):
-    activation = torch.tensor([0.5, 1.0], dtype=torch.float64, requires_grad=requires_grad)
-    law = Kept(activation, validate_args=True)
-    before = dict(vars(law))
-    check_distribution(law)
-    assert vars(law) == before
-
-
 def test_a_law_that_was_told_not_to_be_checked_stays_as_it_is():
     law = MultiplicativeLogNormal(F, ALPHA, validate_args=False)
     check_distribution(law)
@@ -113,6 +104,31 @@ class Kept(NoisyActivation):
     @property
     def mean(self):
         return self.activation
+
+
+class Unit(Kept):
+    """A law without parameters."""
+
+    arg_constraints = {}
+    activation = torch.ones((), dtype=torch.float64)
+
+    def __init__(self, validate_args=None):
+        dist.TorchDistribution.__init__(self, (3,), validate_args=validate_args)
+
+
+LEFT = {
+    "learned": lambda: Kept(torch.ones(2, dtype=torch.float64, requires_grad=True), validate_args=True),
+    "fixed": lambda: Kept(torch.ones(2, dtype=torch.float64), validate_args=True),
+    "without parameters": lambda: Unit(validate_args=True),
+}
+
+
+@pytest.mark.parametrize("kind", LEFT)
+def test_it_leaves_the_law_as_it_is(kind):
+    law = LEFT[kind]()
+    before = dict(vars(law))
+    check_distribution(law, dtypes=[torch.float64])
+    assert vars(law) == before
 
 
 class NoJacobian(Kept):
