@@ -56,9 +56,11 @@ nitpicky = True
 nitpick_ignore_regex = [
     (
         "py:.*",
-        r"(torch|pyro|numpy|matplotlib|xarray|arviz|os|pathlib|collections|contextlib|typing|Tensor)\b.*",
+        r"(torch|pyro|numpy|matplotlib|xarray|arviz|pandas|pd|nn|os|pathlib|collections|contextlib|typing|Tensor)\b.*",
     ),
     ("py:class", r"(.*\.)?_\w+"),
+    # Annotations that are kept as text, with what they name inside.
+    ("py:class", r".*[|\[].*"),
 ]
 
 # Pages in Markdown; notebooks are shown as they were committed, never run.

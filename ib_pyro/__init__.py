@@ -42,6 +42,7 @@ SUBMODULES = frozenset(
         "sites",
         "testing",
         "traces",
+        "training",
     }
 )
 

@@ -4,15 +4,31 @@ import torch
 from pyro.infer.util import is_validation_enabled
 from torch import Tensor
 
-__all__ = ["checks_values", "fails"]
+__all__ = ["checks_values", "fails", "is_traced"]
 
 
 def checks_values() -> bool:
     """Whether values are to be checked: Pyro's validation is on, and nobody is tracing the program.
 
-    ``torch.compile``, ``torch.export`` and ``torch.jit.trace`` run a program without values to look at.
+    Under tracers and transforms, see :func:`is_traced`, a program runs without values to look at.
     """
-    return is_validation_enabled() and not torch.compiler.is_compiling() and not torch.jit.is_tracing()
+    return is_validation_enabled() and not is_traced()
+
+
+def is_traced() -> bool:
+    """Whether tensors made here and now are those of a tracer or a transform.
+
+    ``torch.compile``, ``torch.export`` and ``torch.jit.trace`` have no values, and ``torch.func.vmap`` has those of
+    all its runs at once; what is made under either must not be kept.
+
+    >>> is_traced(), torch.func.vmap(lambda x: x * is_traced())(torch.ones(2))
+    (False, tensor([1., 1.]))
+    """
+    return (
+        torch.compiler.is_compiling()
+        or torch.jit.is_tracing()
+        or torch._C._functorch.peek_interpreter_stack() is not None
+    )
 
 
 def fails(condition: Tensor) -> bool:

@@ -4,6 +4,7 @@ A rate has the type that its arguments promote to; for the half types it is comp
 """
 
 import math
+from typing import overload
 
 import torch
 from torch import Tensor
@@ -51,7 +52,15 @@ def noise_scale(logits: Tensor, alpha_min: float = 1e-3, alpha_max: float = 0.7)
     return torch.rsub(share, alpha_min, alpha=-span)
 
 
-def log_uniform_log_c(alpha_max: float) -> float:
+@overload
+def log_uniform_log_c(alpha_max: float) -> float: ...
+
+
+@overload
+def log_uniform_log_c(alpha_max: Tensor) -> Tensor: ...
+
+
+def log_uniform_log_c(alpha_max: float | Tensor) -> float | Tensor:
     """The constant of the improper log-uniform prior under which noise of scale ``alpha_max`` is free.
 
     ``log c = -log(alpha_max) - ½ log(2 pi e)``, so that the rate is ``log(alpha_max / alpha) >= 0``.
@@ -62,6 +71,8 @@ def log_uniform_log_c(alpha_max: float) -> float:
     Returns:
         log c, in nats.
     """
+    if isinstance(alpha_max, Tensor):
+        return -alpha_max.log() - HALF_LOG_2PIE
     return -math.log(alpha_max) - HALF_LOG_2PIE
 
 

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.utils._pytree import TreeSpec, keystr, tree_flatten_with_path
 
-__all__ = ["Evaluated", "agree", "evaluate"]
+__all__ = ["Evaluated", "agree", "evaluate", "laid_out_as"]
 
 
 @dataclass(frozen=True)
@@ -56,10 +56,26 @@ def evaluate(
             )
     gradients: list[Tensor | None] = [None] * len(parameters)
     if loss.requires_grad and parameters:
-        gradients = list(torch.autograd.grad(loss, parameters, allow_unused=True))
+        found_gradients = torch.autograd.grad(loss, parameters, allow_unused=True)
+        gradients = [
+            None if g is None else laid_out_as(p, g) for p, g in zip(parameters, found_gradients, strict=True)
+        ]
     names = ["loss", *(f"output{keystr(path)}" for path, _ in found)]
     names += [f"gradient of shape {tuple(g.shape)}" for g in gradients if g is not None]
     return Evaluated(loss.detach(), [value.detach() for _, value in found], structure, gradients, names)
+
+
+def laid_out_as(parameter: Tensor, gradient: Tensor) -> Tensor:
+    """Return a gradient in the memory layout of its parameter, as ``loss.backward()`` leaves it.
+
+    Fused optimisers go over both as they lie in memory, and give wrong steps silently where they lie differently.
+    """
+    if gradient.layout != torch.strided or gradient.stride() == parameter.stride():
+        return gradient
+    laid_out = torch.empty_strided(
+        parameter.shape, parameter.stride(), dtype=gradient.dtype, device=gradient.device
+    )
+    return laid_out.copy_(gradient)
 
 
 def agree(one: Tensor, other: Tensor) -> bool:

@@ -7,7 +7,7 @@ from numbers import Real
 import torch
 from torch import Tensor
 
-from ib_pyro.checks import fails
+from ib_pyro.checks import fails, is_traced
 from ib_pyro.choices import require_known
 
 __all__ = [
@@ -40,7 +40,7 @@ def check_weight(weight: Weight, name: str) -> Weight:
     if isinstance(weight, Mapping):
         return {site: check_weight(value, f"{name}[{site!r}]") for site, value in weight.items()}  # type: ignore[misc]
     if isinstance(weight, Tensor):
-        if not torch.compiler.is_compiling() and fails((weight >= 0) & weight.isfinite()):
+        if not is_traced() and fails((weight >= 0) & weight.isfinite()):
             raise ValueError(f"{name} must be at least 0{_but_finite(weight)}; got {weight}")
         return weight.reshape(()) if weight.numel() == 1 else weight
     if not isinstance(weight, Real):

@@ -14,7 +14,7 @@ from pyro.nn import PyroModule
 from torch import Tensor, nn
 from torch.distributions import Distribution
 
-from ib_pyro.checks import checks_values
+from ib_pyro.checks import checks_values, is_traced
 from ib_pyro.distributions.placement import moved
 from ib_pyro.handlers import any_value_will_do, name_in_running_program, plate_sizes, unwrap
 from ib_pyro.nn.activations import resolve_activation
@@ -317,7 +317,7 @@ class StochasticLayer(PyroModule):
 
     def _expanded_prior(self, event_shape: torch.Size, batch_shape: torch.Size) -> TorchDistributionMixin:
         # A prior that was set on the object itself made no promise.
-        if not self.has_fixed_prior or "prior_distribution" in self.__dict__ or _is_traced():
+        if not self.has_fixed_prior or "prior_distribution" in self.__dict__ or is_traced():
             return self._as_charged(self.prior_distribution(event_shape)).expand(batch_shape)
         key = event_shape, batch_shape
         if key not in self._prior_cache:
@@ -432,15 +432,6 @@ class StochasticLayer(PyroModule):
         if cls.has_noise_branch:
             branches.append(conv2d_map(*size, **conv))
         return build(*branches, **options)
-
-
-def _is_traced() -> bool:
-    """Whether tensors made here and now are those of a tracer or a transform, which must not be kept."""
-    return (
-        torch.compiler.is_compiling()
-        or torch.jit.is_tracing()
-        or torch._C._functorch.peek_interpreter_stack() is not None
-    )
 
 
 def _last_event_dim(features: nn.Module) -> int | None:

@@ -15,6 +15,7 @@ __all__ = ["COMMANDS", "main"]
 # imports what is slow (torch, lightning) inside of run, so that --help answers at once.
 COMMANDS = {
     "fit": "inference.cli.fit",
+    "sweep": "inference.cli.sweep",
     "evaluate": "inference.cli.evaluate",
     "compare": "inference.cli.compare",
     "demo": "inference.cli.demo",

@@ -18,11 +18,13 @@ from inference.runs.folder import RunFolder
 from inference.runs.spec import RunSpec
 from inference.runs.splits import Splits
 
-__all__ = ["evaluate_run", "load_run", "run"]
+__all__ = ["Prepared", "evaluate_run", "facts_of", "finish", "load_run", "prepare", "run"]
 
 
 @dataclass(frozen=True)
-class _Prepared:
+class Prepared:
+    """A run that is ready to be fitted: its data, program, objective and device."""
+
     spec: RunSpec
     splits: Splits
     program: Bottleneck
@@ -58,10 +60,10 @@ def run(
     if done is not None:
         return done
     with spec.training.ambience():
-        prepared = _prepare(spec, out, cache)
-        folder.start(spec, **_facts(prepared))
+        prepared = prepare(spec, out, cache)
+        folder.start(spec, **facts_of(prepared))
         history = _fit(prepared, folder, resume=resume, progress=progress)
-        return _finish(prepared, folder, history)
+        return finish(prepared, folder, history)
 
 
 def evaluate_run(path: Path, *, data_root: Path | None = None) -> dict[str, Any]:
@@ -82,14 +84,14 @@ def evaluate_run(path: Path, *, data_root: Path | None = None) -> dict[str, Any]
     if not folder.checkpoint_file.exists():
         raise ValueError(f"{path} has no checkpoint yet; go on with `fit --resume`")
     with spec.training.ambience():
-        prepared = _prepare(spec, path)
+        prepared = prepare(spec, path)
         history = restore_program(folder.checkpoint_file, prepared.program)
         if len(history) < spec.training.epochs:
             raise ValueError(
                 f"{path} is at epoch {len(history)} of {spec.training.epochs}; go on with `fit --resume`"
             )
         prepared.program.to(prepared.fabric.device)
-        return _finish(prepared, folder, FitResult(history))
+        return finish(prepared, folder, FitResult(history))
 
 
 def load_run(
@@ -111,7 +113,7 @@ def load_run(
     folder = RunFolder(path)
     spec = _moved(folder.spec(), data_root)
     with spec.training.ambience():
-        prepared = _prepare(spec, path, cache)
+        prepared = prepare(spec, path, cache)
     restore_program(folder.checkpoint_file, prepared.program)
     return prepared.program.eval().to(prepared.fabric.device), prepared.splits
 
@@ -120,16 +122,25 @@ def _moved(spec: RunSpec, data_root: Path | None) -> RunSpec:
     return spec if data_root is None else spec.but(data_root=data_root)
 
 
-def _prepare(spec: RunSpec, out: Path, cache: Path | None = None) -> _Prepared:
-    splits = spec.data.build(cache)
+def prepare(spec: RunSpec, out: Path, cache: Path | None = None, *, splits: Splits | None = None) -> Prepared:
+    """Make ready what a run needs; its program has fresh parameters from the ambient generator.
+
+    Args:
+        spec: The run.
+        out: Its folder.
+        cache: See `run`.
+        splits: Its images, if they are at hand.
+    """
+    splits = splits or spec.data.build(cache)
     train = splits.train
     program = spec.program.build(train.image_shape, train.num_classes).to(spec.training.dtype)
     check_data(program, train, batch_size=spec.training.batch_size)
     elbo, schedules = spec.objective.build(len(train), program.stochastic_layers, default_beta=spec.task.beta)
-    return _Prepared(spec, splits, program, elbo, schedules, spec.training.fabric(out))
+    return Prepared(spec, splits, program, elbo, schedules, spec.training.fabric(out))
 
 
-def _facts(prepared: _Prepared) -> dict[str, Any]:
+def facts_of(prepared: Prepared) -> dict[str, Any]:
+    """What follows from a run's settings and data, as ``config.json`` keeps it."""
     spec, splits = prepared.spec, prepared.splits
     beta, beta_paper = spec.betas(len(splits.train))
     return {
@@ -145,7 +156,7 @@ def _facts(prepared: _Prepared) -> dict[str, Any]:
     }
 
 
-def _fit(prepared: _Prepared, folder: RunFolder, *, resume: bool, progress: bool) -> FitResult:
+def _fit(prepared: Prepared, folder: RunFolder, *, resume: bool, progress: bool) -> FitResult:
     spec, splits, training = prepared.spec, prepared.splits, prepared.spec.training
     beta, _ = spec.betas(len(splits.train))
     optimizer, scheduler = training.build(prepared.program, splits.train.x, beta=beta)
@@ -171,8 +182,13 @@ def _fit(prepared: _Prepared, folder: RunFolder, *, resume: bool, progress: bool
     )
 
 
-def _finish(prepared: _Prepared, folder: RunFolder, history: FitResult) -> dict[str, Any]:
-    spec, facts, last = prepared.spec, _facts(prepared), history.history[-1]
+def finish(prepared: Prepared, folder: RunFolder, history: FitResult) -> dict[str, Any]:
+    """Evaluate a fitted run, and write its result.
+
+    Returns:
+        What ``result.json`` holds.
+    """
+    spec, facts, last = prepared.spec, facts_of(prepared), history.history[-1]
     names = ("beta", "beta_paper", "source", "num_train", "num_test", "num_parameters")
     result = {**spec.columns(), **{name: facts[name] for name in names}}
     result |= {"epochs": history.epochs, "seconds": history.seconds, "train_error": last.get("train_error")}

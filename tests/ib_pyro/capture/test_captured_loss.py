@@ -215,3 +215,30 @@ def test_a_copy_is_of_the_copied_program(data):
             parameter.zero_()
     torch.manual_seed(0)
     torch.testing.assert_close(other(*data).detach(), expected)
+
+
+class Product(nn.Module):
+    """A linear map whose weight gets a gradient that lies transposed in memory."""
+
+    def __init__(self, width_in, width_out):
+        super().__init__()
+        self.weight = nn.Parameter(0.1 * torch.randn(width_out, width_in))
+
+    def forward(self, x):
+        return torch.einsum("bi,oi->bo", x, self.weight)
+
+
+def test_fused_optimisers_find_gradients_in_the_layout_of_their_parameters(data):
+    program = Bottleneck(InformationDropout(Product(6, 5), Product(6, 5), event_dim=1), Product(5, 3))
+    twin = copy.deepcopy(program)
+    elbo = InformationBottleneckELBO(0.1)
+    captured = elbo.capture(program.model, program.guide)
+    optimizers = [torch.optim.SGD(p.parameters(), lr=0.1, momentum=0.9, fused=True) for p in (program, twin)]
+    for seed in range(3):
+        step(captured, program, data, seed)
+        step(lambda *a: elbo.differentiable_loss(twin.model, twin.guide, *a), twin, data, seed)
+        for optimizer in optimizers:
+            optimizer.step()
+        for one, other in zip(program.parameters(), twin.parameters(), strict=True):
+            assert one.grad.stride() == one.stride()
+            torch.testing.assert_close(one, other)
