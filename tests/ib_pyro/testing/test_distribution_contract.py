@@ -110,7 +110,7 @@ class Unit(Kept):
     """A law without parameters."""
 
     arg_constraints = {}
-    activation = torch.ones((), dtype=torch.float64)
+    activation = torch.ones(3, dtype=torch.float64)
 
     def __init__(self, validate_args=None):
         dist.TorchDistribution.__init__(self, (3,), validate_args=validate_args)
