@@ -6,6 +6,7 @@ from typing import Any, ClassVar, NamedTuple, Self
 import torch
 from pyro.distributions.torch_distribution import TorchDistribution
 from torch import Tensor
+from torch.distributions import Distribution
 from torch.types import _size
 
 from ib_pyro.distributions.flags import copy_flags
@@ -67,7 +68,13 @@ class NoisyActivation(TorchDistribution):
         }
 
     def expand(self, batch_shape: _size, _instance: object = None) -> Self:
-        """Return the distribution with each of its tensors expanded to ``batch_shape``, and all else as it is.
+        """Return the distribution with each tensor that it holds expanded to ``batch_shape``, and all else as it is.
+
+        A distribution that it holds, such as that of the noise, is expanded too if it has the same batch shape.
+
+        Args:
+            batch_shape: The new batch shape.
+            _instance: The object that becomes the expansion; by default a new one.
 
         Raises:
             ValueError: If a tensor that the distribution holds has dimensions beside those of the batch.
@@ -82,6 +89,8 @@ class NoisyActivation(TorchDistribution):
 
     def _expanded(self, name: str, batch_shape: torch.Size) -> Any:  # noqa: ANN401  (whatever the attribute is)
         value = self.__dict__[name]
+        if isinstance(value, Distribution) and value.batch_shape == self.batch_shape:
+            return value.expand(batch_shape)
         if not isinstance(value, Tensor):
             return value
         try:

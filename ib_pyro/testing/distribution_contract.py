@@ -1,6 +1,7 @@
 """What a distribution owes to Pyro and to the layers: its draws follow its density, and a plate leaves it as it is."""
 
 import copy
+from collections.abc import Sequence
 from typing import Any, cast
 
 import torch
@@ -8,8 +9,9 @@ from pyro.distributions.torch_distribution import TorchDistributionMixin
 from torch import Tensor
 
 from ib_pyro.handlers import unwrap, value_without_noise
-from ib_pyro.testing.goodness_of_fit import p_values_of_cdf, p_values_of_density
-from ib_pyro.testing.requirements import require, says, undisturbed
+from ib_pyro.testing.draw_gradients import check_draw_gradients
+from ib_pyro.testing.goodness_of_fit import fit_of_density, p_values_of_cdf
+from ib_pyro.testing.requirements import in_type, require, says, unchecked, undisturbed
 
 __all__ = ["check_distribution"]
 
@@ -17,17 +19,25 @@ __all__ = ["check_distribution"]
 RARE = 1e-5
 
 
-def check_distribution(distribution: TorchDistributionMixin, *, num_draws: int = 4000, seed: int = 0) -> None:
+def check_distribution(
+    distribution: TorchDistributionMixin,
+    *,
+    dtypes: Sequence[torch.dtype] = (torch.float32, torch.float64),
+    num_draws: int = 4000,
+    seed: int = 0,
+) -> None:
     """Raise unless a distribution is what a noisy site can be drawn from and charged with.
 
-    In this order: shapes of draws and densities; draws lie in the support, and a value outside is refused; draws
-    follow the density (bins, and atoms where values come again), and ``cdf`` and ``mean`` where there are any;
-    ``expand`` keeps the class, ``validate_args``, ``has_rsample_`` and the density, and draws anew for each copy; a
-    copy is the same law; ``noise_free`` and ``noise_variables`` have the shape of a draw.
+    In this order: shapes of draws and densities; draws lie in the support, and a value outside is refused; the
+    density, with its atoms, integrates to one; draws follow it, and ``cdf`` and ``mean`` where there are any; draws
+    and densities have the type of the parameters, and are right in it; gradients through draws are those of the law,
+    if it ``has_rsample``; ``expand`` keeps the class, ``validate_args``, ``has_rsample_`` and the density, and draws
+    anew for each copy; a copy is the same law; ``noise_free`` and ``noise_variables`` have the shape of a draw.
 
     Args:
         distribution: With parameters of interest, the borders of their ranges among them, and a proper law. One with
             event dimensions of its own is not compared with its draws, beside their mean.
+        dtypes: Types of the parameters that it must work in, such as ``torch.float16`` or ``torch.bfloat16`` besides.
         num_draws: Number of draws that are compared.
         seed: Seed of the draws. The state of PyTorch's generators is restored.
 
@@ -44,6 +54,10 @@ def check_distribution(distribution: TorchDistributionMixin, *, num_draws: int =
         _check_shapes(name, distribution, draws)
         _check_support(name, distribution, draws)
         _check_fit(name, distribution, draws)
+        for dtype in dtypes:
+            _check_types(name, distribution, dtype)
+        if distribution.has_rsample and not distribution.event_shape:
+            check_draw_gradients(name, distribution)
         _check_expand(name, distribution, draws)
         _check_copy(name, distribution, draws)
         _check_noise(name, distribution, draws)
@@ -95,23 +109,16 @@ def _check_support(name: str, fn: TorchDistributionMixin, draws: Tensor) -> None
 
 def _check_fit(name: str, fn: TorchDistributionMixin, draws: Tensor) -> None:
     if not fn.event_shape:
-        unchecked = copy.deepcopy(fn)
-        unwrap(unchecked)._validate_args = unchecked._validate_args = False
-        p_values = p_values_of_density(draws, unchecked.log_prob)
+        stuck = (draws == draws[0]).all(0) & (fn.log_prob(draws[0]).abs() > 1e-3)
         require(
-            p_values.min() > RARE / len(p_values),
-            f"{name}: its draws do not follow its density (chi-squared test, p = {p_values.min():.2g} at element "
-            f"{int(p_values.argmin())}); look at constants and Jacobians in log_prob, and at sample",
+            not stuck.any(),
+            f"{name}: its draws are copies of one draw, and that no atom of mass 1; draw noise of the shape "
+            "self._extended_shape(sample_shape)",
         )
-        try:
-            p_values = p_values_of_cdf(draws, unchecked.cdf)
-        except NotImplementedError:
-            p_values = torch.ones(1)
-        require(
-            p_values.min() > RARE / len(p_values),
-            f"{name}: its draws do not follow its cdf (chi-squared test, p = {p_values.min():.2g} at element "
-            f"{int(p_values.argmin())})",
-        )
+        with says(f"{name}: in torch.float64 it cannot be drawn from or scored"):
+            # In single precision draws far from zero come again, and would be taken for atoms.
+            wide = unchecked(fn)
+            _check_density(name, wide, wide.sample(draws.shape[:1]))
     try:
         mean = fn.mean
     except NotImplementedError:
@@ -122,6 +129,52 @@ def _check_fit(name: str, fn: TorchDistributionMixin, draws: Tensor) -> None:
         not (off & mean.isfinite()).any(),
         f"{name}: the mean of its draws is {values.mean(0).flatten()[:5].tolist()}, and its .mean "
         f"{mean.flatten()[:5].tolist()} (first elements)",
+    )
+
+
+def _check_density(name: str, fn: TorchDistributionMixin, draws: Tensor) -> None:
+    mass, error, p_values = fit_of_density(draws, fn.log_prob)
+    off = int(((mass - 1).abs() - error).argmax())
+    require(
+        (mass[off] - 1).abs() <= error[off],
+        f"{name}: its density, atoms and all, integrates to {mass[off].item():.3g} instead of 1 (+- "
+        f"{error[off].item():.2g}, element {off}); look at the constants and Jacobians in log_prob",
+    )
+    require(
+        p_values.min() > RARE / len(p_values),
+        f"{name}: its draws do not follow its density (chi-squared test, p = {p_values.min():.2g} at element "
+        f"{int(p_values.argmin())}); look at log_prob, and at sample",
+    )
+    try:
+        p_values = p_values_of_cdf(draws, fn.cdf)
+    except NotImplementedError:
+        return
+    require(
+        p_values.min() > RARE / len(p_values),
+        f"{name}: its draws do not follow its cdf (chi-squared test, p = {p_values.min():.2g} at element "
+        f"{int(p_values.argmin())})",
+    )
+
+
+def _check_types(name: str, fn: TorchDistributionMixin, dtype: torch.dtype) -> None:
+    """The law in another type draws and scores in that type, as one in double precision that has its parameters."""
+    with says(f"{name}: in {dtype} it cannot be drawn from or scored"):
+        other = in_type(fn, dtype)
+        draws = other.sample(torch.Size([200]))
+        density = other.log_prob(draws)
+        exact = unchecked(other).log_prob(draws.double() if draws.is_floating_point() else draws)
+    wanted = (draws.dtype if not draws.is_floating_point() else dtype, dtype)
+    require(
+        (draws.dtype, density.dtype) == wanted,
+        f"{name}: with parameters of {dtype} its draws are {draws.dtype}, their log_prob {density.dtype}; make "
+        "noise and constants of the type of the parameters",
+    )
+    allowed = max(1e-3, 16 * torch.finfo(dtype).eps) * (1 + exact.abs())
+    off = ~((density.double() - exact).abs() <= allowed)
+    require(
+        not off.any(),
+        f"{name}: in {dtype} its log_prob is {density[off][:3].tolist()} where it should be {exact[off][:3].tolist()} "
+        "(first elements); compute in logarithms, or in a wider type",
     )
 
 

@@ -1,29 +1,46 @@
-"""Whether draws follow a density: a chi-squared test for each element, on bins and atoms that draws have chosen."""
+"""Whether draws follow a density, and what it integrates to, on bins and atoms that draws have chosen."""
 
 from collections.abc import Callable
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-__all__ = ["p_values_of_cdf", "p_values_of_density"]
+__all__ = ["DensityFit", "fit_of_density", "p_values_of_cdf"]
 
-BINS, POINTS = 18, 101
+POINTS = 101
+LEVELS = (0.005, 0.02, *(i / 20 for i in range(1, 20)), 0.98, 0.995)
 # A value that this many of the draws have is an atom.
 ATOM = 3
 
 
-def p_values_of_density(draws: Tensor, log_prob: Callable[[Tensor], Tensor]) -> Tensor:
-    """Return p-values of the counts of draws under the integrals of a density, element by element.
+class DensityFit(NamedTuple):
+    """How draws and a density fit, element by element.
+
+    Attributes:
+        mass: What the density integrates to, if its shape is that of the draws.
+        error: Six standard errors of the mass, and what the quadrature may be off by.
+        p_value: Of the counts of draws under the integrals of the density.
+    """
+
+    mass: Tensor
+    error: Tensor
+    p_value: Tensor
+
+
+def fit_of_density(draws: Tensor, log_prob: Callable[[Tensor], Tensor]) -> DensityFit:
+    """Compare counts of draws with the integrals of a density, element by element.
 
     Half of the draws choose the atoms, values that come again, and bins between quantiles of the others; the other
-    half is counted. The density is integrated by the trapezoid rule; what lies elsewhere is one more class.
+    half is counted. The density is integrated by the trapezoid rule; what lies elsewhere is one more class. The mass
+    is the integral over bins and atoms by the share of draws that lie there, which is nearly all.
 
     Args:
         draws: ``[n, *batch]``.
         log_prob: The log density, of values ``[..., *batch]``.
 
     Returns:
-        One p-value for each element, ``[elements]``.
+        Mass, its error and the p-value, each ``[elements]``.
     """
     choosing, counted = _halves(draws)
     chosen = [_atoms_and_edges(column) for column in choosing.T]
@@ -37,12 +54,11 @@ def p_values_of_density(draws: Tensor, log_prob: Callable[[Tensor], Tensor]) -> 
         ],
         -1,
     )
-    weights = torch.linspace(0, 1, POINTS, dtype=edges.dtype, device=edges.device)[:, None, None]
-    grid = edges[:-1] + weights * edges.diff(dim=0)
-    density = _on(log_prob, grid, draws.shape[1:]).exp().nan_to_num()
+    grid = _nodes(edges)
+    density = _on(log_prob, grid, draws.shape[1:]).exp().nan_to_num(posinf=0.0)
     inside = torch.trapezoid(density, grid.double(), dim=0)
     mass = _on(log_prob, padded, draws.shape[1:]).exp()
-    p_values = []
+    fits = []
     for index, (atoms, own) in enumerate(chosen):
         column = counted[:, index]
         is_atom = torch.isin(column, atoms)
@@ -54,8 +70,8 @@ def p_values_of_density(draws: Tensor, log_prob: Callable[[Tensor], Tensor]) -> 
         at_atoms = torch.stack([(column == atom).sum() for atom in atoms]) if len(atoms) else own[:0]
         observed = torch.cat([in_bins.double(), at_atoms.double().cpu()])
         expected = torch.cat([inside[: len(in_bins), index], mass[: len(atoms), index]]).cpu() * len(column)
-        p_values.append(_p_value(observed, expected, len(column)))
-    return torch.stack(p_values)
+        fits.append((*_mass(observed, expected, len(column)), _p_value(observed, expected, len(column))))
+    return DensityFit(*(torch.stack(values) for values in zip(*fits, strict=True)))
 
 
 def p_values_of_cdf(draws: Tensor, cdf: Callable[[Tensor], Tensor]) -> Tensor:
@@ -84,7 +100,7 @@ def _halves(draws: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _levels(draws: Tensor) -> Tensor:
-    return torch.linspace(0.05, 0.95, BINS + 1, dtype=draws.dtype, device=draws.device)
+    return torch.tensor(LEVELS, dtype=draws.dtype, device=draws.device)
 
 
 def _atoms_and_edges(draws: Tensor) -> tuple[Tensor, Tensor]:
@@ -92,8 +108,31 @@ def _atoms_and_edges(draws: Tensor) -> tuple[Tensor, Tensor]:
     atoms = values[counts >= ATOM]
     rest = draws[~torch.isin(draws, atoms)]
     # So few others need no bins: they are one class.
-    edges = torch.quantile(rest, _levels(rest)) if len(rest) > len(draws) / 10 else draws[:1].repeat(BINS + 1)
+    edges = (
+        torch.quantile(rest, _levels(rest)) if len(rest) > len(draws) / 10 else draws[:1].repeat(len(LEVELS))
+    )
     return atoms, edges
+
+
+def _nodes(edges: Tensor) -> Tensor:
+    """Points between neighbouring edges, in equal steps, or in equal factors where it is far from one to the other."""
+    weights = torch.linspace(0, 1, POINTS, dtype=edges.dtype, device=edges.device)[:, None, None]
+    low, high = edges[:-1], edges[1:]
+    ratio = high / low
+    in_factors = low * ratio.pow(weights)
+    grid = torch.where(
+        ((ratio > 2) | (ratio < 0.5)) & (ratio > 0) & ratio.isfinite(),
+        in_factors,
+        torch.lerp(low, high, weights),
+    )
+    # Rounding must not step over an edge, which may be that of the support.
+    return grid.clamp(low, high)
+
+
+def _mass(observed: Tensor, expected: Tensor, total: int) -> tuple[Tensor, Tensor]:
+    share = (observed.sum() / total).clamp_min(1 / total)
+    error = ((1 - share).clamp_min(1 / total) * share / total).sqrt() / share
+    return expected.sum() / total / share, 0.005 + 6 * error
 
 
 def _on(function: Callable[[Tensor], Tensor], values: Tensor, shape: torch.Size) -> Tensor:

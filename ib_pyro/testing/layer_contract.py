@@ -40,7 +40,7 @@ def check_layer(
     * Draws differ, and under ``noise_off`` they do not.
     * Two steps of training reach each parameter, also after ``no_grad``; the prior follows parameters and buffers.
     * The closed form of the rate is the mean of ``log p - log q``.
-    * Particles side by side have draws of their own, and the expectation of particles in turn.
+    * Particles side by side have draws of their own, and the loss that each of the draws has alone.
     * ``.to(torch.float64)`` takes posterior and prior along; ``state_dict``, ``copy.deepcopy`` and ``pickle`` keep
       what is drawn.
     * Two programs may hold it at once, and ``to_arviz`` exports it.
@@ -185,6 +185,10 @@ def check_its_copies(subject: Subject, layer: StochasticLayer) -> None:
             torch.equal(_draw(twin, subject.x), expected),
             f"what {way} makes of it draws something else",
         )
+        require(
+            twin.site_name == layer.site_name,
+            f"what {way} makes of it emits the site {twin.site_name!r} instead of {layer.site_name!r}; keep self.name",
+        )
         shared = {p.data_ptr() for p in layer.parameters()} & {p.data_ptr() for p in twin.parameters()}
         require(not shared, f"what {way} makes of it shares parameters with it")
 
@@ -206,17 +210,29 @@ def check_use_in_two_programs_at_once(subject: Subject, layer: StochasticLayer) 
 
 
 def check_export_to_arviz(subject: Subject, layer: StochasticLayer) -> None:
-    """Its draws, and whatever is known of its noise, are in the result."""
+    """Its draws are in the result, and with them what the posterior says of the noise behind these draws."""
     from ib_pyro.export import to_arviz
+    from ib_pyro.export.noise import noise_variables
 
     program = subject.program(layer)
     (site,) = program.stochastic_layers
-    result = to_arviz(program.eval(), subject.x, subject.y, num_samples=2)
-    z = layer(subject.x)
+    exported = to_arviz(program.eval(), subject.x, subject.y, num_samples=2)["posterior"]
+    with torch.no_grad():
+        posterior = layer.posterior(subject.x)
+        shape = (1, 2, *layer(subject.x).shape)
     require(
-        result["posterior"][site].shape == (1, 2, *z.shape),
-        f"to_arviz has draws of shape {result['posterior'][site].shape}, not {(1, 2, *z.shape)}",
+        exported[site].shape == shape,
+        f"to_arviz has draws of shape {exported[site].shape}, not {shape}",
     )
+    for draw in range(2):
+        z = torch.tensor(exported[site].values[0, draw], device=subject.x.device)
+        for suffix, (values, _) in noise_variables(posterior, z).items():
+            there = torch.tensor(exported[f"{site}_{suffix}"].values[0, draw], dtype=values.dtype)
+            require(
+                torch.allclose(there, values.detach().cpu(), rtol=1e-4, atol=1e-5, equal_nan=True),
+                f"to_arviz has another {site}_{suffix} than noise_variables of the posterior for the same draw; it "
+                "must be a function of the draw and of the parameters of the posterior alone",
+            )
 
 
 def _draw(layer: StochasticLayer, x: Tensor) -> Tensor:

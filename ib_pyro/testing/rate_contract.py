@@ -6,7 +6,7 @@ from torch import Tensor
 from torch.distributions import kl_divergence
 
 from ib_pyro.handlers import unwrap
-from ib_pyro.testing.requirements import parameter_tensors, require, says, undisturbed
+from ib_pyro.testing.requirements import parameter_tensors, require, says, undisturbed, with_leaves
 
 __all__ = ["check_rate"]
 
@@ -22,7 +22,7 @@ def check_rate(
     """Raise unless ``KL(posterior || prior)`` is registered, and is the mean of ``log p - log q`` over draws of z.
 
     Compared element by element of the batch, within five standard errors. It is also found after ``expand``, as in a
-    plate, has the type of the parameters, and finite gradients where it is finite.
+    plate, has the type of the parameters, and, where it is finite for all elements, finite gradients.
 
     Args:
         posterior: p, from which z is drawn.
@@ -48,6 +48,8 @@ def check_rate(
         on_atom = (z[0] == z[1]).reshape(*posterior.batch_shape, -1).any(-1)
         _compare(name, closed.detach().double(), sampled, on_atom, tolerance * posterior.event_shape.numel())
         _check_expansion(name, posterior, prior, closed)
+        if closed.isfinite().all():
+            _check_gradients(name, posterior, prior)
 
 
 def _closed_form(
@@ -95,6 +97,22 @@ def _compare(name: str, closed: Tensor, sampled: Tensor, on_atom: Tensor, tolera
             f"{spread:.2g} (element {index}); look at its constants and signs, or allow for an approximation by "
             "`tolerance`"
         )
+
+
+def _check_gradients(name: str, posterior: TorchDistributionMixin, prior: TorchDistributionMixin) -> None:
+    (p, of_p), (q, of_q) = with_leaves(posterior), with_leaves(prior)
+    with says(f"{name} has no gradient"):
+        closed = kl_divergence(p, q).sum()
+        if closed.requires_grad:
+            closed.backward()
+    for side, leaves in (("p", of_p), ("q", of_q)):
+        for parameter, leaf in leaves.items():
+            off = ~(torch.zeros_like(leaf) if leaf.grad is None else leaf.grad).isfinite()
+            require(
+                not off.any(),
+                f"{name}: its gradient in the {parameter} of {side} is not finite ({int(off.sum())} of {off.numel()}) "
+                "though it is itself; mask what a function cannot take before it is applied",
+            )
 
 
 def _check_expansion(

@@ -18,6 +18,7 @@ from ib_pyro.distributions import (
 )
 from ib_pyro.handlers import value_without_noise
 from ib_pyro.nn import StochasticLayer
+from ib_pyro.testing import check_distribution
 
 
 class Uniform(NoisyActivation):
@@ -40,6 +41,8 @@ class Uniform(NoisyActivation):
         return self.activation * (1 + self.width * (2 * u - 1))
 
     def log_prob(self, value):
+        if self._validate_args:
+            self._validate_sample(value)
         return -(2 * self.activation * self.width).log().expand(value.shape)
 
 
@@ -86,6 +89,27 @@ def test_a_subclass_expands_to_itself():
     wide = Named(torch.ones(3)).expand((5, 3))
     assert type(wide) is Named
     assert wide.extra.shape == (5, 3)
+
+
+class Held(Uniform):
+    """The same noise, drawn by a distribution that the law holds, and by one that has no batch."""
+
+    def __init__(self, activation, width, validate_args=None):
+        super().__init__(activation, width, validate_args=validate_args)
+        self.noise = dist.Uniform(1 - self.width, 1 + self.width)
+        self.unit = dist.Uniform(0.0, 1.0)
+
+    def rsample(self, sample_shape=torch.Size()):  # noqa: B008
+        assert self.unit.batch_shape == ()
+        return self.activation * self.noise.rsample(sample_shape)
+
+
+def test_a_distribution_that_it_holds_is_expanded_too(law):
+    held = Held(law.activation, law.width)
+    z = held.expand((5, 3)).rsample()
+    assert z.shape == (5, 3)
+    assert (z != z[0]).any(0).all()
+    check_distribution(held)
 
 
 def test_a_tensor_that_is_not_of_the_batch_is_refused(law):

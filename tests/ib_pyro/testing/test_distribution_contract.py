@@ -34,9 +34,42 @@ OWN = {
 }
 
 
+HALF = torch.float16, torch.bfloat16
+
+
 @pytest.mark.parametrize("kind", OWN)
 def test_distributions_keep_it(kind):
     check_distribution(OWN[kind])
+
+
+@pytest.mark.parametrize("kind", [kind for kind in OWN if kind not in ("Poisson", "Cauchy")])
+def test_those_of_this_package_keep_it_in_half_precision_too(kind):
+    check_distribution(OWN[kind], dtypes=HALF)
+
+
+SHARP = {
+    "singular at zero": dist.Gamma(0.05, 1.0),
+    "at both ends": dist.Beta(0.4, 0.4),
+    "heavy tails": dist.Pareto(1.0, 0.5),
+    "far from zero": dist.Normal(1e4, 1.0),
+    "two peaks": dist.MixtureSameFamily(
+        dist.Categorical(torch.ones(2)), dist.Normal(torch.tensor([-5.0, 5.0]), torch.ones(2))
+    ),
+    "two sides and an atom": ZeroInflatedLogUniform(torch.tensor(0.3), 0.1, 10.0, two_sided=True),
+    "counts": dist.Geometric(0.1),
+    "a law within": dist.StudentT(1.5, 0.0, 1.0),
+    "a gate": dist.ZeroInflatedPoisson(torch.tensor(3.0), gate=torch.tensor(0.5)),
+}
+
+
+@pytest.mark.parametrize("kind", SHARP)
+def test_a_density_that_is_hard_to_integrate_is_not_accused(kind):
+    check_distribution(SHARP[kind])
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_draws_of_a_law_that_moves_its_support_are_not_accused(seed):
+    check_distribution(dist.Uniform(torch.tensor([0.0, 1.0]), torch.tensor([1.0, 5.0])), seed=seed)
 
 
 def test_a_law_that_was_told_not_to_be_checked_stays_as_it_is():
@@ -58,7 +91,7 @@ class Kept(NoisyActivation):
         super().__init__(activation.shape, validate_args=validate_args)
 
     def rsample(self, sample_shape=torch.Size()):  # noqa: B008
-        return self.activation * torch.empty(self._extended_shape(sample_shape)).exponential_()
+        return self.activation * self.activation.new_empty(self._extended_shape(sample_shape)).exponential_()
 
     def log_prob(self, value):
         if self._validate_args:
@@ -73,9 +106,76 @@ class Kept(NoisyActivation):
         return self.activation
 
 
+class Unit(Kept):
+    """A law without parameters."""
+
+    arg_constraints = {}
+    activation = torch.ones(3, dtype=torch.float64)
+
+    def __init__(self, validate_args=None):
+        dist.TorchDistribution.__init__(self, (3,), validate_args=validate_args)
+
+
+LEFT = {
+    "learned": lambda: Kept(torch.ones(2, dtype=torch.float64, requires_grad=True), validate_args=True),
+    "fixed": lambda: Kept(torch.ones(2, dtype=torch.float64), validate_args=True),
+    "without parameters": lambda: Unit(validate_args=True),
+}
+
+
+@pytest.mark.parametrize("kind", LEFT)
+def test_it_leaves_the_law_as_it_is(kind):
+    law = LEFT[kind]()
+    before = dict(vars(law))
+    check_distribution(law, dtypes=[torch.float64])
+    assert vars(law) == before
+
+
 class NoJacobian(Kept):
     def log_prob(self, value):
         return super().log_prob(value) + self.activation.log()
+
+
+class Heavy(Kept):
+    def log_prob(self, value):
+        return super().log_prob(value) + 0.04
+
+
+class MissingAtom(Kept):
+    """One draw in twenty is zero, of which the density knows nothing."""
+
+    def rsample(self, sample_shape=torch.Size()):  # noqa: B008
+        z = super().rsample(sample_shape)
+        return z * (torch.rand_like(z) > 0.05)
+
+    def log_prob(self, value):
+        return super().log_prob(value) + math.log(0.95)
+
+
+class Single(Kept):
+    def rsample(self, sample_shape=torch.Size()):  # noqa: B008
+        return super().rsample(sample_shape).float()
+
+
+class Cancels(Kept):
+    def log_prob(self, value):
+        return super().log_prob(value) + (1e5 + value) - 1e5 - value
+
+
+class Stays(Kept):
+    def log_prob(self, value):
+        return super().log_prob(value).double()
+
+
+class DetachedDraws(Kept):
+    def rsample(self, sample_shape=torch.Size()):  # noqa: B008
+        return super().rsample(sample_shape).detach() + 0 * self.activation
+
+
+class HalfTheGradient(Kept):
+    def rsample(self, sample_shape=torch.Size()):  # noqa: B008
+        z = super().rsample(sample_shape)
+        return 0.5 * (z + z.detach())
 
 
 class Narrow(Kept):
@@ -154,7 +254,14 @@ class OneVariable(Kept):
 
 
 BROKEN = {
-    NoJacobian: "do not follow its density",
+    NoJacobian: "its density, atoms and all, integrates to 0.5 instead of 1|integrates to 3 instead of 1",
+    DetachedDraws: r"gradient of its draws in activation is not that of its law \(3 of 3 elements",
+    HalfTheGradient: r"gradient of its draws in activation is not that of its law \(3 of 3 elements",
+    Heavy: r"integrates to 1\.0\d+ instead of 1",
+    MissingAtom: r"integrates to 2.8\d instead of 1",
+    Single: r"with parameters of torch.float64 its draws are torch.float32",
+    Cancels: r"in torch.float32 its log_prob is .* where it should be",
+    Stays: r"with parameters of torch.float32 its draws are torch.float32, their log_prob torch.float64",
     Narrow: "do not follow its density",
     WrongShape: r"sample\(\(n,\)\) has shape \(3,\).*_extended_shape",
     Summed: r"log_prob has shape \(4000,\) instead of \(4000, 3\)",
@@ -166,7 +273,7 @@ BROKEN = {
     Wrapped: "expand makes a ExpandedDistribution of it.*NoisyActivation",
     LosesFlags: "loses validate_args",
     Shifts: "an expansion has another log_prob",
-    OneDraw: "do not follow its density|copies of one draw",
+    OneDraw: "its draws are copies of one draw.*_extended_shape",
     OneValue: r"noise_free has shape \(\)",
     OneVariable: r"noise_variables gives eps of shape \(\)",
 }
@@ -240,6 +347,7 @@ def rate(value):
         ("infinite", "is infinite where the mean"),
         ("batch", "not found after expand"),
         ("error", "RuntimeError: broken"),
+        ("gradient", "its gradient in the activation of p is not finite \\(1 of 3\\)"),
     ],
 )
 def test_each_way_to_break_a_rate_has_a_sentence(kind, message):
@@ -261,6 +369,7 @@ def test_each_way_to_break_a_rate_has_a_sentence(kind, message):
             "infinite": lambda kl, p: kl + math.inf,
             "batch": lambda kl, p: (broken(p), kl)[1],
             "error": lambda kl, p: raises(),
+            "gradient": lambda kl, p: kl + 0 * (p.activation - 1).abs().sqrt(),
         }[kind]
     )
     prior = dist.Exponential(torch.ones(3))

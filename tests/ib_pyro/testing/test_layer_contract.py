@@ -42,6 +42,7 @@ OWN = {
         {"tolerance": 0.01},
     ),
     "binary": (lambda: BinaryDropout.linear(4, 3), {}),
+    "binary, named": (lambda: BinaryDropout.linear(4, 3, name="hidden"), {}),
     "additive": (lambda: AdditiveNormal.linear(4, 3), {}),
     "categorical": (lambda: CategoricalCode(nn.Linear(4, 3), 3), {"noise_free": False}),
     "categorical, without a closed form": (
@@ -229,6 +230,18 @@ class Forgets(Kept):
         return self.law(self.activation_of(x), 0.1 + self.spread)
 
 
+class LosesItsName(Kept):
+    def __init__(self):
+        super().__init__()
+        self.name = "hidden"
+
+    def __deepcopy__(self, memo):
+        twin = type(self)()
+        twin.load_state_dict(self.state_dict())
+        twin.name = None
+        return twin.train(self.training)
+
+
 class Lambda(Kept):
     def __init__(self):
         super().__init__()
@@ -250,6 +263,15 @@ class WrongVariables(Kept):
     law = ExportsAnotherShape
 
 
+class ExportsAtRandom(Law):
+    def noise_variables(self, z):
+        return {"n": (torch.randn(z.shape), "noise")}
+
+
+class RandomVariables(Kept):
+    law = ExportsAtRandom
+
+
 BROKEN = {
     TwoSites: r"emits the sites \['scale', 'z'\].*exactly one",
     Transformed: "what a call returns is not the value of its site",
@@ -267,8 +289,10 @@ BROKEN = {
     OneDraw: "vectorised particles are copies of one draw",
     StaysBehind: r"after .to\(torch.float64\) the prior's loc is torch.float32.*buffers",
     Forgets: "a new layer with its state_dict draws something else",
+    LosesItsName: "copy.deepcopy makes of it emits the site 'z' instead of 'hidden'",
     Lambda: "pickle fails",
     RenamesItself: "its site in two programs is .* leave self.name alone",
+    RandomVariables: "to_arviz has another z1_n than noise_variables",
     WrongVariables: r"noise_variables gives n of shape \(2, 2\)",
 }
 
