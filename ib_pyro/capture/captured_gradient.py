@@ -18,7 +18,7 @@ from ib_pyro.capture.call import Call, as_recorded, flattened, key_of, without_c
 from ib_pyro.capture.hooks import require_no_hooks
 from ib_pyro.capture.loss_and_gradient import Evaluated, agree, evaluate
 from ib_pyro.capture.program_state import ProgramState, modules_within
-from ib_pyro.capture.recording import CaptureError, record
+from ib_pyro.capture.recording import CaptureError, record, strangers
 from ib_pyro.capture.simplification import simplify, written_constants
 from ib_pyro.capture.trial import Trial, trial
 
@@ -320,14 +320,12 @@ def _require_no_strangers(graph: GraphModule, known: Sequence[Tensor]) -> None:
             f"the program cannot be captured: it writes to a tensor of shape {shape} that is neither its own "
             "nor a buffer of its modules; make it a buffer, or do without capture"
         )
-    for node in graph.graph.nodes:
-        value = getattr(graph, node.target) if node.op == "get_attr" else None
-        if isinstance(value, Tensor) and value.requires_grad and not any(value is tensor for tensor in known):
-            raise CaptureError(
-                f"the program cannot be captured: it uses a parameter of shape {tuple(value.shape)}{_in_store(value)} "
-                "that is not of its modules, and would be taken for a constant; keep it in an nn.Module that is the "
-                "model or the guide, or that one of them holds"
-            )
+    for value in strangers(graph, known):
+        raise CaptureError(
+            f"the program cannot be captured: it uses a parameter of shape {tuple(value.shape)}{_in_store(value)} "
+            "that is not of its modules, and would be taken for a constant; keep it in an nn.Module that is the "
+            "model or the guide, or that one of them holds"
+        )
 
 
 def _in_store(value: Tensor) -> str:

@@ -11,7 +11,7 @@ from torch.fx import GraphModule, Node
 from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_leaves
 
-__all__ = ["CaptureError", "record"]
+__all__ = ["CaptureError", "record", "strangers"]
 
 READS_VALUES = frozenset(
     {"numpy", "__array__", "tolist", "data_ptr", "__dlpack__", "__repr__", "__deepcopy__"}
@@ -47,6 +47,22 @@ def record(function: Callable[..., tuple[Tensor, ...]], inputs: Sequence[Tensor]
             raise CaptureError(_describe_reading(site.name, "a value of a tensor")) from error
     _require_static_shapes(graph)
     return graph
+
+
+def strangers(graph: GraphModule, known: Sequence[Tensor]) -> list[Tensor]:
+    """Return the constants of a graph that require a gradient, and so are parameters, but are none of those known.
+
+    Args:
+        graph: A recorded graph.
+        known: The parameters that it may have.
+    """
+    names = [str(node.target) for node in graph.graph.nodes if node.op == "get_attr"]
+    values = [getattr(graph, name) for name in names]
+    return [
+        value
+        for value in values
+        if isinstance(value, Tensor) and value.requires_grad and not any(value is own for own in known)
+    ]
 
 
 class _LastSite(Messenger):

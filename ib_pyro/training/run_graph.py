@@ -14,7 +14,7 @@ from torch.utils._pytree import tree_flatten, tree_unflatten
 
 from ib_pyro.buffers import buffers_kept
 from ib_pyro.capture.loss_and_gradient import Evaluated, evaluate
-from ib_pyro.capture.recording import CaptureError, record
+from ib_pyro.capture.recording import CaptureError, record, strangers
 
 __all__ = ["Draw", "RunGraph", "SideBySideError", "lift_differences", "record_run", "tensors_of"]
 
@@ -340,13 +340,11 @@ def _value(graph: GraphModule, node: Node) -> Any:  # noqa: ANN401  (what an ope
 
 
 def _require_no_strangers(graph: GraphModule, own: Sequence[Tensor]) -> None:
-    for node in graph.graph.nodes:
-        value = getattr(graph, node.target) if node.op == "get_attr" else None
-        if isinstance(value, Tensor) and value.requires_grad and not any(value is tensor for tensor in own):
-            raise SideBySideError(
-                f"a program uses a parameter of shape {tuple(value.shape)} that is not one of its module, as "
-                "pyro.param's in the parameter store are; keep it in an nn.Module or PyroParam of the program"
-            )
+    for value in strangers(graph, own):
+        raise SideBySideError(
+            f"a program uses a parameter of shape {tuple(value.shape)} that is not one of its modules, as "
+            "pyro.param's in the parameter store are; keep it in an nn.Module or PyroParam of the program"
+        )
 
 
 def _cuda(program: nn.Module) -> list[torch.device]:

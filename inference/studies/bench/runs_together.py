@@ -33,7 +33,7 @@ def side_by_side(runs: int, device: Device, *, steps: int, blocks: int) -> Compa
         blocks: Blocks of each way.
 
     Raises:
-        NotMeasured: If nothing trains runs side by side.
+        NotMeasured: If an epoch of such runs cannot be timed apart.
     """
     x, y = labelled_images(steps * BATCH, (1, 28, 28), device.name)
     together = side_by_side_block(betas_of(runs), x, y, BATCH)
@@ -61,13 +61,15 @@ def side_by_side_block(betas: Sequence[float], x: Tensor, y: Tensor, batch_size:
     """Return an epoch in which a run of the MLP for each beta is trained, all of them together.
 
     Raises:
-        NotMeasured: If :mod:`ib_pyro.training` has no trainer that does.
+        NotMeasured: If :mod:`ib_pyro.training` has no epoch that can be timed apart.
     """
     # By name: a checkout may not have it.
     training = import_module("ib_pyro.training") if find_spec("ib_pyro.training") else None
     trainer: Callable[..., Block] | None = getattr(training, TRAINER, None)
     if trainer is None:
-        raise NotMeasured(f"ib_pyro.training.{TRAINER} is not there: nothing trains runs side by side")
+        raise NotMeasured(
+            f"ib_pyro.training.{TRAINER} is not there, and an epoch of train_side_by_side cannot be timed apart"
+        )
     return trainer(lambda: MLP(hidden=HIDDEN), x, y, betas=tuple(betas), batch_size=batch_size)
 
 
