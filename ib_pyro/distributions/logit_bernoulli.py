@@ -15,9 +15,9 @@ def bernoulli_log_density(logits: Tensor, value: Tensor, event_dim: int = 0) -> 
     """Return ``log p(value)`` of independent binary values, summed over the rightmost dimensions.
 
     ``log p = value * logits - softplus(logits)``, minus binary cross-entropy. Formula and gradient go over memory in
-    vectors, where PyTorch's go element by element: in a quarter of the time, and with nothing kept between. It is exact
-    to rounding at every logit: where one is infinite, the value that it makes certain costs nothing, and any other is
-    infinitely unlikely.
+    vectors, where PyTorch's go element by element: in a quarter of the time, and with nothing kept between. It is
+    exact to rounding at every logit: where one is infinite, the value that it makes certain costs nothing, and any
+    other is infinitely unlikely.
 
     Args:
         logits: Logarithms of the odds, ``[..., *event]``.
