@@ -14,7 +14,15 @@ from torch.distributions import Distribution
 
 from ib_pyro.buffers import buffers_kept
 from ib_pyro.checks import checks_values
-from ib_pyro.handlers import LayerCalls, noise_off, optimiser_listens, particles_are_vectorised, unwrap
+from ib_pyro.handlers import (
+    BatchPlate,
+    LayerCalls,
+    noise_off,
+    optimiser_listens,
+    particles_are_vectorised,
+    sample,
+    unwrap,
+)
 from ib_pyro.likelihoods import (
     Likelihood,
     as_target,
@@ -383,14 +391,14 @@ class _Model(_View):
             if y is None:
                 # For whoever finds that the guide lacks the site.
                 hint: Any = {"hint": "y was not given, so it is sampled; pass y"}
-                y = pyro.sample("y", likelihood, infer=hint)
+                y = sample("y", likelihood, infer=hint)
                 # A handler such as poutine.condition may have set it.
                 if checks_values():
                     check_values(y, likelihood)
                 return y
             if is_validation_enabled():
                 check_target(y, likelihood, len(x))
-            return pyro.sample("y", likelihood, obs=as_target(y, likelihood))
+            return sample("y", likelihood, as_target(y, likelihood))
 
 
 class _Guide(_View):
@@ -470,11 +478,7 @@ def _make_plate(num_data: int | None, batch_size: int) -> pyro.plate:
         raise ValueError(
             f"num_data={num_data} is the size of the data set, but the batch alone has {batch_size}"
         )
-    # Of a subsample only its length matters here: a batch comes already drawn.
-    drawn: dict[str, Any] = {} if num_data is None else {"subsample": range(batch_size)}
-    # A plate is made once, outside of any handler: making one is an effect, and costs as much as a site.
-    with poutine.block():
-        return pyro.plate("data", num_data or batch_size, dim=-1, **drawn)
+    return BatchPlate("data", batch_size, num_data)
 
 
 def _naming_nan(error: ValueError, x: object) -> ValueError:
