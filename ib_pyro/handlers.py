@@ -102,7 +102,8 @@ class BatchPlate(pyro.plate):
         # What Pyro's own does, but for a law expanded to the shape that it has.
         frame = CondIndepStackFrame(self.name, -1, self.subsample_size, self.counter, self.size)
         msg["cond_indep_stack"] = (frame,)
-        msg["scale"] = msg["scale"] * self.size / self.subsample_size
+        if self.size != self.subsample_size:
+            msg["scale"] = msg["scale"] * self.size / self.subsample_size
 
 
 class noise_off(Messenger):  # noqa: N801  (handlers read as verbs, as Pyro's do)
