@@ -6,7 +6,7 @@ import pytest
 from rich.console import Console
 
 from inference.runs.spec import RunSpec
-from inference.studies.paper.clock import RunClock
+from inference.runs.run_clock import RunClock
 
 
 @pytest.fixture
