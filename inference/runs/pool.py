@@ -17,7 +17,7 @@ from inference.runs.local_processes import LocalProcesses
 from inference.runs.run_clock import RunClock
 from inference.runs.spec import RunSpec
 
-__all__ = ["ATTEMPTS", "attempt", "in_turn", "run_all"]
+__all__ = ["ATTEMPTS", "Job", "Outcome", "attempt", "in_turn", "run_all"]
 
 Item = TypeVar("Item")
 Found = TypeVar("Found")

@@ -12,8 +12,8 @@ from rich.console import Console
 
 from inference.json_and_csv import read_json, write_csv, write_json
 from inference.runs.pool import in_turn
-from inference.runs.spec import RunSpec
 from inference.runs.run_clock import RunClock
+from inference.runs.spec import RunSpec
 from inference.studies.paper.figures import FIGURES, figure
 from inference.studies.paper.place import Place
 from inference.studies.paper.plan import Planned
