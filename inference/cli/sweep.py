@@ -47,8 +47,8 @@ def add_arguments(parser: Parser) -> None:
     parser.add_argument(
         "--engine",
         default="local",
-        help=f"where runs are fitted one by one: {', '.join(ENGINES)}: processes of this machine, or a Ray cluster whose "
-        "machines all see --out",
+        help=f"where runs are fitted one by one: {', '.join(ENGINES)}: processes of this machine, or a Ray cluster "
+        "whose machines all see --out",
     )
     parser.add_argument(
         "--address",
@@ -58,8 +58,8 @@ def add_arguments(parser: Parser) -> None:
     parser.add_argument(
         "--processes",
         type=int,
-        help="runs at a time without --vectorize, each with one thread (default: 1; of --engine ray as many as there are "
-        "processors)",
+        help="runs at a time without --vectorize, each with one thread (default: 1; of --engine ray as many as there "
+        "are processors)",
     )
     parser.add_argument(
         "--retry-failed",
@@ -83,8 +83,8 @@ def run(options: Namespace) -> int:
         print(f"failed: {failure}", file=sys.stderr)
     if failed:
         print(
-            f"{len(failed)} of {len(jobs)} runs failed; what is known of each is in its failure.json, and --retry-failed "
-            "tries them again",
+            f"{len(failed)} of {len(jobs)} runs failed; what is known of each is in its failure.json, and "
+            "--retry-failed tries them again",
             file=sys.stderr,
         )
     return 1 if failed else 0
