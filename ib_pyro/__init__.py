@@ -39,10 +39,10 @@ SUBMODULES = frozenset(
         "precision",
         "provenance",
         "rates",
+        "side_by_side",
         "sites",
         "testing",
         "traces",
-        "training",
     }
 )
 

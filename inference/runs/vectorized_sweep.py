@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from ib_pyro.training import Run, train_side_by_side
+from ib_pyro.side_by_side import Run, train_side_by_side
 from inference.fit.checkpoint import Checkpoint
 from inference.fit.fitting import FitResult
 from inference.fit.optimizers import build_optimizer
