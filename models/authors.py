@@ -2,9 +2,9 @@
 
 Their code (github.com/ucla-vision/information-dropout) takes its layers from ``tensorflow.contrib.layers``, whose
 defaults are not PyTorch's: batch norm with an offset and no scale, and 1e-3 beside the variance; weights drawn as
-Glorot & Bengio 2010 propose, and biases of zero; "SAME" padding, which pads a stride-2 convolution of an even map at its
-end alone. Its noise has the scale ``0.001 + max_alpha * sigmoid(a)``, charges a unit that is off as if it were on, and
-takes logarithms of activations from 1e-4 on.
+Glorot & Bengio 2010 propose, and biases of zero; "SAME" padding, which pads a stride-2 convolution of an even map at
+its end alone. Its noise has the scale ``0.001 + max_alpha * sigmoid(a)``, charges a unit that is off as if it were on,
+and takes logarithms of activations from 1e-4 on.
 """
 
 from __future__ import annotations

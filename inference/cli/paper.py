@@ -41,7 +41,9 @@ def add_arguments(parser: Parser) -> None:
         "--out", type=Path, default=Path("runs/paper"), help="folder of the figures and their runs"
     )
     parser.add_argument(
-        "--precision", type=str, help="precision of the arithmetic, such as bf16-mixed (default: each run's own)"
+        "--precision",
+        type=str,
+        help="precision of the arithmetic, such as bf16-mixed (default: each run's own)",
     )
     parser.add_argument(
         "--time-limit",

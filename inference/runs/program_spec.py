@@ -107,7 +107,8 @@ class ProgramSpec:
     atom: str = setting("exact", f"what a unit that is off costs: {', '.join(_ATOMS)} (as if it were on)")
 
     variant: str = setting(
-        "ours", f"defaults of the all-convolutional networks, ours or of the authors' code: {', '.join(_VARIANTS)}"
+        "ours",
+        f"defaults of the all-convolutional networks, ours or of the authors' code: {', '.join(_VARIANTS)}",
     )
 
     def __post_init__(self) -> None:

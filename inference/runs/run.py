@@ -171,9 +171,7 @@ def facts_of(prepared: Prepared) -> dict[str, Any]:
     }
 
 
-def _fit(
-    prepared: Prepared, folder: RunFolder, *, resume: bool, progress: bool, until: float
-) -> FitResult:
+def _fit(prepared: Prepared, folder: RunFolder, *, resume: bool, progress: bool, until: float) -> FitResult:
     spec, splits, training = prepared.spec, prepared.splits, prepared.spec.training
 
     def on_epoch(history: list[dict[str, Any]]) -> None:

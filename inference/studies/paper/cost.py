@@ -12,7 +12,7 @@ import pandas as pd
 import torch
 
 from ib_pyro.capture import CaptureError
-from inference.fit.loop import TrainingLoop
+from ib_pyro.training.loop import TrainingLoop
 from inference.runs.run import prepare
 from inference.runs.spec import RunSpec
 from inference.studies.paper.figure import Figure
@@ -65,7 +65,9 @@ def whole_plan(shown: Figure, preset: str, *, precision: str | None = None) -> l
     """
     found: dict[str, Planned] = {}
     while True:
-        rows = [{**each.labels, **common_row(each.spec, _PRETENDED), **each.labels} for each in found.values()]
+        rows = [
+            {**each.labels, **common_row(each.spec, _PRETENDED), **each.labels} for each in found.values()
+        ]
         plan = shown.plan(preset, pd.DataFrame(rows), precision=precision)
         new = {each.key: each for each in plan if each.key not in found}
         if not new:
@@ -90,7 +92,10 @@ def measure_steps(spec: RunSpec) -> float:
         Milliseconds an image, of wall-clock time: the least of some passes over a few batches, after some more.
     """
     batch = spec.training.batch_size
-    tried = spec.but(stand_in=True, limit=_STEPS * batch, test_limit=1, validation_limit=0, data_root=None)
+    # At a rate so small that no step leads anywhere, and none astray.
+    tried = spec.but(
+        stand_in=True, limit=_STEPS * batch, test_limit=1, validation_limit=0, data_root=None, lr=1e-9
+    )
     with tried.training.ambience():
         try:
             return _timed(tried, "on")

@@ -3,9 +3,10 @@
 The preset ``paper`` is what the paper prints, for a GPU: all training images, and for All-CNN-32 SGD with plain
 momentum, a learning rate of 0.1 that falls to a tenth after epochs 80 and 120, and 160 epochs. What it leaves open is
 as in the authors' code, or ours. ``code`` has the optimiser and the networks of the authors' code instead, for the
-figures that they published code for. ``small`` keeps the shape of the result with fewer filters, images, epochs and values of beta,
-within two hours on two CPU cores. ``definitive`` is what the claims are judged by, on a CPU too: fits that overfit,
-or all images, and seeds that no rule of ``RULES.md`` was made on. ``smoke`` only shows that the program runs.
+figures that they published code for. ``small`` keeps the shape of the result with fewer filters, images, epochs and
+values of beta, within two hours on two CPU cores. ``definitive`` is what the claims are judged by, on a CPU too: fits
+that overfit, or all images, and seeds that no rule of ``RULES.md`` was made on. ``smoke`` only shows that the program
+runs.
 
 What the Lagrangian weighs is a nat of rate per image, ``beta / N``. With a tenth of the paper's 50,000 images, a tenth
 of its beta is the same trade, which the figures keep at ``small`` rather than the number: Figures 1, 3b, 5 and 6 fit
