@@ -19,6 +19,7 @@ from ib_pyro.training.checkpoint import Checkpoint
 from ib_pyro.training.data_checks import check_steps
 from ib_pyro.training.data_placement import placed
 from ib_pyro.training.dataset import Dataset
+from ib_pyro.training.divergence import explained, require_finite_parameters
 from ib_pyro.training.evaluation import noisy_error
 from ib_pyro.training.lagrangian import Schedule, lagrangian
 from ib_pyro.training.loop import TrainingLoop, Transform
@@ -119,8 +120,8 @@ def fit(
     Raises:
         ValueError: If the set does not fit the program or the objective (see ``check_data`` and ``check_steps``), or
             the checkpoint is not to be used.
-        FloatingPointError: If the loss is not finite; it names the site, the values and the epoch. The last
-            checkpoint stays.
+        DivergenceError: If the loss or a parameter is not finite; a ``FloatingPointError`` that knows the site, the
+            term, the value and the epoch. The last checkpoint stays.
     """
     fabric = fabric or OneDevice()
     order = order or torch.Generator().manual_seed(int(torch.randint(2**31, ())))
@@ -150,7 +151,7 @@ def fit(
             on_epoch(history)
         with FitProgress(epochs, loop.steps, done=len(history), enabled=progress) as bar:
             while len(history) < epochs:
-                row = _epoch(loop, len(history), bar)
+                row = _epoch(loop, program, train, len(history), bar)
                 row |= _settings(elbo, optimizer, len(train.x))
                 if schedules and not _differs_by_sample(beta):
                     row["lagrangian"] = lagrangian(row, beta, gamma)
@@ -184,13 +185,17 @@ def _begin(state: Checkpoint | None, epochs: int, *, resume: bool) -> list[Row]:
     return history
 
 
-def _epoch(loop: TrainingLoop, finished: int, bar: FitProgress) -> Row:
+def _epoch(loop: TrainingLoop, program: nn.Module, train: Dataset, finished: int, bar: FitProgress) -> Row:
     try:
         means = loop.epoch(finished, lambda step, metrics: bar.step(finished, step, metrics))
+        require_finite_parameters(program)
     except FloatingPointError as error:
-        raise FloatingPointError(
-            f"epoch {finished + 1}: {error}; a smaller learning rate may help"
-        ) from error
+        raise explained(error, finished + 1, train.x, train.y) from error
+    except ValueError as error:
+        if finished == 0:
+            raise
+        # Data and program passed an epoch's steps before: it is the parameters that have moved.
+        raise explained(error, finished + 1, train.x, train.y) from error
     return {"epoch": finished + 1, **means}
 
 

@@ -107,7 +107,7 @@ class TrainingLoop:
             ``rate/<site>``, ``total_correlation/<site>`` in nats per sample, ``train_error`` as a share, ``seconds``.
 
         Raises:
-            FloatingPointError: If the loss is not finite; it names the site and the values.
+            DivergenceError: If the loss is not finite; it names the site and the values.
         """
         start = time.perf_counter()
         ticker = Ticker(_SECONDS_BETWEEN_LOOKS)

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from ib_pyro.elbo import Terms
 from ib_pyro.precision import widest, without_autocast
+from ib_pyro.training.divergence import require_finite_terms
 
 __all__ = ["RunningMeans"]
 
@@ -75,11 +76,11 @@ class RunningMeans:
             ``error`` as a share.
 
         Raises:
-            FloatingPointError: If one of them is not finite; it names the sites.
+            DivergenceError: If one of them is not finite; it names the sites.
         """
         values = dict(zip(self._names, (self._total() / self._size).tolist(), strict=True))
         rates = {name: value for name, value in values.items() if name.startswith("rate/")}
-        _require_finite(values, rates)
+        require_finite_terms(values)
         first = {"loss": values.pop("loss"), "distortion": values.pop("distortion")}
         return {**first, "rate": math.fsum(rates.values()), **rates, **values}
 
@@ -107,11 +108,3 @@ def _sums(steps: list[_Step]) -> Tensor:
 
 def _columns(steps: list[_Step]) -> list[tuple[Tensor, ...]]:
     return list(zip(*(step.values for step in steps), strict=True))
-
-
-def _require_finite(values: dict[str, float], rates: dict[str, float]) -> None:
-    bad = [f"{name} = {value}" for name, value in values.items() if not math.isfinite(value)]
-    if bad:
-        sites = [name.removeprefix("rate/") for name, value in rates.items() if not math.isfinite(value)]
-        where = f"site {', '.join(map(repr, sites))}" if sites else "the likelihood of 'y'"
-        raise FloatingPointError(f"{where}: not finite ({', '.join(bad)}, nats per sample)")

@@ -5,13 +5,16 @@ from __future__ import annotations
 import math
 import platform
 import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, fields
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from inference.json_and_csv import read_json, write_json
 
-__all__ = ["Failure", "forget_failure", "read_failure"]
+__all__ = ["Failure", "failure_kept", "read_failure"]
 
 _FILE = "failure.json"
 
@@ -28,6 +31,7 @@ class Failure:
         site: Site whose term was not finite; None where it was the likelihood, or the sum of all.
         term: What was not finite, by its column in ``metrics.csv``, or a parameter's name.
         value: What it was: ``"nan"``, ``"inf"`` or ``"-inf"``.
+        when: When it was seen, UTC.
         host: Machine on which it was seen.
         details: The traceback.
     """
@@ -39,6 +43,7 @@ class Failure:
     site: str | None = None
     term: str | None = None
     value: str | None = None
+    when: str | None = None
     host: str | None = None
     details: str | None = None
 
@@ -52,6 +57,7 @@ class Failure:
             run=out.name,
             type=type(error).__name__,
             message=" ".join(str(error).split()),
+            when=datetime.now(UTC).isoformat(),
             host=platform.node(),
             details="".join(traceback.format_exception(error)),
             **known,
@@ -82,6 +88,19 @@ def read_failure(out: Path) -> Failure | None:
     return Failure(run=out.name, **{name: value for name, value in content.items() if name in names})
 
 
-def forget_failure(out: Path) -> None:
-    """Remove what was kept of a failure, once the run is done."""
+@contextmanager
+def failure_kept(out: Path, *, but: type[Exception] | tuple[type[Exception], ...] = ()) -> Iterator[None]:
+    """Keep what is raised inside of the block, in place of what was kept before, and let it go on.
+
+    Args:
+        out: Folder of the run, whose ``config.json`` is written.
+        but: What is no failure.
+    """
     (out / _FILE).unlink(missing_ok=True)
+    try:
+        yield
+    except but:
+        raise
+    except Exception as error:
+        Failure.of(error, out).write(out)
+        raise

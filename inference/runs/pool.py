@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 from rich.console import Console
 
 from inference.runs.engine import Engine, InThisProcess, WorkerLost
-from inference.runs.failure import Failure, forget_failure, read_failure
+from inference.runs.failure import Failure, read_failure
 from inference.runs.folder import RunFolder
 from inference.runs.local_processes import LocalProcesses
 from inference.runs.run_clock import RunClock
@@ -131,38 +131,37 @@ def in_turn(
                 yield item, found
 
 
-def attempt(spec: RunSpec, out: Path, fit: Callable[[], dict[str, Any]]) -> Outcome:
-    """Do a run, and keep why it failed if it does.
+def attempt(spec: RunSpec, out: Path, *, progress: bool = False, cache: Path | None = None) -> Outcome:
+    """Do a run, or go on with it.
 
     Args:
         spec: The run.
         out: Its folder.
-        fit: Does it, and returns what its ``result.json`` holds.
+        progress: Whether to show a progress bar.
+        cache: See ``inference.runs.run.run``.
 
     Returns:
-        Its result, or why there is none.
+        Its result, or why it failed.
 
     Raises:
-        Exception: What was raised before the run began: what is wrong with settings, data or folder is so with
-            all runs.
+        Exception: What was raised before its fit began. What is wrong with settings, data or a folder is so with other
+            runs too, and is mended by who asked for them.
     """
+    from inference.runs.run import run
+
+    before = read_failure(out)
     try:
-        result = fit()
-    except Exception as error:
-        if not RunFolder(out).config_file.exists():
+        return run(spec, out, resume=True, progress=progress, cache=cache)
+    except Exception:
+        failure = read_failure(out)
+        if failure is None or failure == before:
             raise
-        failure = Failure.of(error, out)
-        failure.write(out)
         return failure
-    forget_failure(out)
-    return result
 
 
 def _fit(job: Job) -> Outcome:
-    from inference.runs.run import run
-
     spec, out = job
-    return attempt(spec, out, lambda: run(spec, out, resume=True, progress=False))
+    return attempt(spec, out)
 
 
 def _local(processes: int, items: int) -> Engine:

@@ -16,6 +16,7 @@ from ib_pyro.elbo import InformationBottleneckELBO
 from ib_pyro.training.checkpoint import restore_program
 from ib_pyro.training.fitting import FitResult, check_data, fit
 from ib_pyro.training.lagrangian import Schedule, lagrangian
+from inference.runs.failure import failure_kept
 from inference.runs.folder import RunFolder
 from inference.runs.spec import RunSpec
 from inference.runs.splits import Splits
@@ -66,7 +67,8 @@ def run(
 
     Raises:
         ValueError: If the settings, the data or the folder do not fit; nothing is written then.
-        FloatingPointError: If the loss is not finite; the run stays as its last checkpoint left it.
+        DivergenceError: If the loss is not finite; the run stays as its last checkpoint left it. This, and whatever is
+            raised once the fit has begun, stands in ``failure.json``.
         OutOfTime: If it has stopped because of ``until``.
     """
     folder = RunFolder(out)
@@ -77,8 +79,9 @@ def run(
     with spec.training.ambience():
         prepared = prepare(spec, out, cache)
         folder.start(spec, **facts_of(prepared))
-        history = _fit(prepared, folder, resume=resume, progress=progress, until=until)
-        return finish(prepared, folder, history)
+        with failure_kept(out, but=OutOfTime):
+            history = _fit(prepared, folder, resume=resume, progress=progress, until=until)
+            return finish(prepared, folder, history)
 
 
 def evaluate_run(path: Path, *, data_root: Path | None = None) -> dict[str, Any]:
