@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from argparse import Namespace
 from collections.abc import Mapping, Sequence
+from contextlib import redirect_stdout
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -115,8 +116,9 @@ def _one_by_one(jobs: Sequence[Job], options: Namespace) -> dict[Path, Outcome]:
 
     found: dict[Path, Outcome] = {}
     console = Console(stderr=True)
-    # Elsewhere than on a terminal the lines say all.
-    with Progress(console=console, transient=True, disable=not console.is_terminal) as bar:
+    # Elsewhere than on a terminal the lines say all. What Ray says of lost machines is none of the table.
+    bars = Progress(console=console, transient=True, disable=not console.is_terminal)
+    with redirect_stdout(sys.stderr), bars as bar:
         task = bar.add_task(f"{len(jobs)} runs", total=len(jobs))
         engine = _on_ray(jobs, options, console) if options.engine == "ray" else None
         jobs = [(_anywhere(spec) if engine else spec, out) for spec, out in jobs]
