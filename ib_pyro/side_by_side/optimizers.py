@@ -203,6 +203,6 @@ def clip_norms(gradients: Sequence[Tensor | None], largest: float) -> list[Tenso
     known = [gradient for gradient in gradients if gradient is not None]
     if not known:
         return list(gradients)
-    norms = torch.stack([torch.linalg.vector_norm(g.flatten(1), dim=1) for g in known])
+    norms = torch.stack([torch.linalg.vector_norm(g.reshape(len(g), -1), dim=1) for g in known])
     scale = (largest / (torch.linalg.vector_norm(norms, dim=0) + 1e-6)).clamp(max=1.0)
     return [None if g is None else g * scale.view(-1, *(1,) * (g.dim() - 1)) for g in gradients]

@@ -72,7 +72,7 @@ class Stack:
     def finite_runs(self) -> list[bool]:
         """Whether all tensors of each run are finite."""
         tensors = [t for t in (*self.parameters.values(), *self.others.values()) if t.is_floating_point()]
-        columns = [t.isfinite().flatten(1).all(1) for t in tensors if t.numel()]
+        columns = [t.isfinite().reshape(len(t), -1).all(1) for t in tensors if t.numel()]
         return torch.stack(columns).all(0).tolist() if columns else [True] * len(self.programs)
 
     def release(self) -> None:
