@@ -43,6 +43,7 @@ SUBMODULES = frozenset(
         "sites",
         "testing",
         "traces",
+        "training",
     }
 )
 
