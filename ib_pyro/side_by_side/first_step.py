@@ -14,7 +14,7 @@ from ib_pyro.capture.loss_and_gradient import Evaluated, evaluate
 from ib_pyro.capture.program_state import ProgramState, modules_within
 from ib_pyro.capture.trial import trial
 from ib_pyro.elbo import InformationBottleneckELBO
-from ib_pyro.side_by_side.evaluation import Evaluation
+from ib_pyro.side_by_side.lagrangians import Evaluation
 from ib_pyro.side_by_side.refusal import VectorizationError, refusal_of
 from ib_pyro.side_by_side.sample_sums import scores_of, sums_of
 from ib_pyro.side_by_side.stack import Stack

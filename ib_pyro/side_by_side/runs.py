@@ -1,20 +1,21 @@
 """What sets runs apart that are trained side by side, and what came of them."""
 
-import csv
-import io
-import math
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any
+from __future__ import annotations
 
-from scipy.stats import t as student_t
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
 from torch import nn
 
-from ib_pyro.choices import require_known
+from ib_pyro.elbo.weights import check_scalar_weight
+from ib_pyro.side_by_side.curve import curve
 
-__all__ = ["Run", "SideBySide", "curve"]
+if TYPE_CHECKING:
+    import pandas as pd  # type: ignore[import-untyped]
 
-Row = dict[str, Any]
+__all__ = ["Run", "SideBySide", "columns_of", "require_alike"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,10 +24,14 @@ class Run:
 
     Args:
         beta: Weight of the rate, per sample in nats: a number, or one for each site.
-        gamma: Weight of the total correlation.
+        gamma: Weight of the total correlation: a number, or one for each site.
         seed: Seed of its weights, its noise and the order of its batches.
         lr: Learning rate; by default the training's.
         options: Arguments of ``make_program``, such as the strength of a noise.
+        name: What messages call it; by default what it is made of.
+
+    Raises:
+        ValueError: If a weight is negative or infinite, the seed is negative, or the learning rate is not positive.
 
     >>> Run(beta=0.1, seed=3, options={"drop_prob": 0.2}).name
     'beta=0.1, seed=3, drop_prob=0.2'
@@ -37,17 +42,22 @@ class Run:
     seed: int = 0
     lr: float | None = None
     options: Mapping[str, Any] = field(default_factory=dict)
+    name: str = ""
 
     def __post_init__(self) -> None:
+        for name in ("beta", "gamma"):
+            check_scalar_weight(getattr(self, name), name, "as a run has one")
         if not 0 <= self.seed < 2**63:
             raise ValueError(f"seed must be within [0, 2**63); got {self.seed}")
         if self.lr is not None and not 0 < self.lr < math.inf:
             raise ValueError(f"lr must be positive and finite; got {self.lr}")
+        if not self.name:
+            object.__setattr__(self, "name", ", ".join(f"{n}={v}" for n, v in self.settings.items()))
 
     @property
-    def settings(self) -> Row:
+    def settings(self) -> dict[str, Any]:
         """What the run has, a column each; a weight of several sites has one for each."""
-        row: Row = {}
+        row: dict[str, Any] = {}
         for name, weight in (("beta", self.beta), ("gamma", self.gamma)):
             if isinstance(weight, Mapping):
                 row |= {f"{name}/{site}": float(value) for site, value in weight.items()}
@@ -58,98 +68,51 @@ class Run:
             row["lr"] = self.lr
         return {**row, **self.options}
 
-    @property
-    def name(self) -> str:
-        """The run in words, for messages."""
-        return ", ".join(
-            f"{name}={value:g}" if isinstance(value, float) else f"{name}={value}"
-            for name, value in self.settings.items()
-        )
-
 
 @dataclass(frozen=True)
 class SideBySide:
-    """What came of runs that were trained side by side.
+    """What came of several runs.
 
     Attributes:
         runs: The runs.
-        programs: The trained program of each, in evaluation mode.
-        history: A row for each run and epoch: the run's settings, ``epoch`` from 1, means over the epoch of ``loss``,
-            ``distortion``, ``rate`` and ``rate/<site>`` in nats per sample and of ``error`` as a share, and ``lr``.
-        results: A row for each run: its settings, ``diverged``, and what :func:`evaluate_side_by_side` says of it on
-            the held-out set, or without one the means of its last epoch.
+        programs: The trained program of each by its run's name, in evaluation mode.
+        history: A row for each epoch and run: ``run`` (its name), its settings, ``epoch`` from 1, means over the epoch
+            of ``loss``, ``distortion``, ``rate`` and ``rate/<site>`` in nats per sample and of ``error`` as a share,
+            all while the parameters moved, and ``lr``.
+        table: A row for each run: its settings, ``diverged``, and what :func:`evaluate_side_by_side` says of it on the
+            validation set, or without one the means of its last epoch; that of the test set as ``test_...``.
         diverged: The runs, by name, whose loss was not finite, and since when; the others are as if these were not.
         not_replayed: Why steps were not replayed from a recording; None if they were.
     """
 
     runs: tuple[Run, ...]
-    programs: tuple[nn.Module, ...]
-    history: list[Row]
-    results: list[Row]
+    programs: dict[str, nn.Module]
+    history: pd.DataFrame
+    table: pd.DataFrame
     diverged: dict[str, str] = field(default_factory=dict)
     not_replayed: str | None = None
 
-    def curve(self, by: str = "beta", *, confidence: float = 0.95) -> list[Row]:
-        """Return the results averaged over runs that differ in nothing but their seeds; see :func:`curve`."""
-        return curve(self.results, by, confidence=confidence)
-
-    def as_csv(self) -> str:
-        """Return the results as comma-separated values."""
-        return _csv(self.results)
+    def curve(self, by: str = "beta", *, confidence: float = 0.95) -> pd.DataFrame:
+        """Return the table averaged over runs that differ in nothing but their seeds; see :func:`curve`."""
+        return curve(self.table, by, confidence=confidence)
 
 
-def curve(rows: Iterable[Mapping[str, Any]], by: str = "beta", *, confidence: float = 0.95) -> list[Row]:
-    """Average results over seeds, with intervals, in the order of what sets the points of a curve apart.
+def columns_of(runs: Sequence[Run]) -> list[dict[str, Any]]:
+    """Return the settings of runs with the same columns for all: what one leaves to the default is None, or 0."""
+    names = list(dict.fromkeys(name for run in runs for name in run.settings))
+    empty = {name: 0.0 if name == "gamma" else None for name in names}
+    return [{**empty, **run.settings} for run in runs]
 
-    Args:
-        rows: A row for each run.
-        by: The column that sets the points apart. Runs that diverged are counted, and left out of the means.
-        confidence: Level of the Student-t interval of the mean.
 
-    Returns:
-        A row for each value: ``by``, ``seeds`` (how many runs), ``diverged`` (how many more), and the mean of each
-        other column of numbers, with ``<column>/low`` and ``<column>/high``, which are NaN for a single run.
+def require_alike(runs: Sequence[Run]) -> None:
+    """Raise unless there are runs, each under a name of its own.
 
     Raises:
-        ValueError: If no row has the column, or the level is not in (0, 1).
-
-    >>> rows = [{"beta": 0.1, "seed": s, "rate": r} for s, r in enumerate([1.0, 2.0, 3.0])]
-    >>> [point] = curve(rows)
-    >>> point["seeds"], point["rate"], round(point["rate/low"], 2)
-    (3, 2.0, -0.48)
+        ValueError: Names the run that is there twice.
     """
-    rows = list(rows)
-    if not 0 < confidence < 1:
-        raise ValueError(f"confidence is a level in (0, 1); got {confidence}")
-    require_known("by=", by, list(dict.fromkeys(name for row in rows for name in row)))
-    points = []
-    for value in sorted({row[by] for row in rows if by in row}):
-        here = [row for row in rows if row.get(by) == value]
-        sound = [row for row in here if not row.get("diverged")]
-        point: Row = {by: value, "seeds": len(sound), "diverged": len(here) - len(sound)}
-        for name in dict.fromkeys(name for row in here for name in row):
-            if name not in (by, "seed", "diverged"):
-                point |= _interval(name, [row.get(name) for row in sound], confidence)
-        points.append(point)
-    return points
-
-
-def _interval(name: str, values: Sequence[object], confidence: float) -> Row:
-    numbers = [float(v) for v in values if isinstance(v, int | float) and not isinstance(v, bool)]
-    if len(numbers) != len(values) or not numbers:
-        return {}
-    mean, half = math.fsum(numbers) / len(numbers), math.nan
-    if len(numbers) > 1:
-        variance = math.fsum((x - mean) ** 2 for x in numbers) / (len(numbers) - 1)
-        quantile = float(student_t.ppf(0.5 + confidence / 2, len(numbers) - 1))
-        half = quantile * math.sqrt(variance / len(numbers))
-    return {name: mean, f"{name}/low": mean - half, f"{name}/high": mean + half}
-
-
-def _csv(rows: Sequence[Row]) -> str:
-    text = io.StringIO(newline="")
-    columns = list(dict.fromkeys(name for row in rows for name in row))
-    writer = csv.DictWriter(text, columns, lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    return text.getvalue()
+    if not runs:
+        raise ValueError("runs is empty; pass at least one Run")
+    names = [run.name for run in runs]
+    twice = [name for name in names if names.count(name) > 1]
+    if twice:
+        raise ValueError(f"runs: {twice[0]} is there twice; give one another seed or name, or leave it out")

@@ -1,25 +1,25 @@
 """Train several runs of one network at once."""
 
-from collections.abc import Callable, Mapping, Sequence
-from copy import copy
-from dataclasses import replace
-from functools import partial
+from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Generator, Tensor, nn
+from torch import Generator, nn
 
 from ib_pyro.choices import require_known
-from ib_pyro.data import batches
 from ib_pyro.elbo import InformationBottleneckELBO
+from ib_pyro.side_by_side.building import build_programs, objective_of, optimizers_of, pair_of, schedule_of
 from ib_pyro.side_by_side.measuring import evaluate_side_by_side
-from ib_pyro.side_by_side.optimizers import OptimizerFactory, OptimizerSettings
-from ib_pyro.side_by_side.refusal import VectorizationError
-from ib_pyro.side_by_side.runs import Run, SideBySide
-from ib_pyro.side_by_side.streams import Streams
-from ib_pyro.side_by_side.training import SideBySideTraining, Transform
+from ib_pyro.side_by_side.run_batches import Transform
+from ib_pyro.side_by_side.run_optimizers import OptimizerFactory, OptimizerSettings
+from ib_pyro.side_by_side.runs import Run, SideBySide, require_alike
+from ib_pyro.side_by_side.runs_checkpoint import RunsCheckpoint
+from ib_pyro.side_by_side.steps import SideBySideTraining
+from ib_pyro.side_by_side.tables import result_of
+from ib_pyro.training.batch_norm import has_batch_norm
 
-__all__ = ["build_programs", "train_side_by_side"]
+__all__ = ["train_side_by_side"]
 
 Row = dict[str, Any]
 
@@ -43,10 +43,13 @@ def train_side_by_side(
     order: str = "own",
     transform: Transform | None = None,
     validation: object | None = None,
+    test: object | None = None,
     num_samples: int = 16,
     device: torch.device | str | None = None,
     replay: str = "auto",
     on_epoch: Callable[[list[Row]], None] | None = None,
+    checkpoint: str | Path | None = None,
+    checkpoint_seconds: float = 0.0,
 ) -> SideBySide:
     """Train runs of one network that differ in beta, gamma, seed, learning rate or numbers of their layers, at once.
 
@@ -85,19 +88,24 @@ def train_side_by_side(
         order: ``"own"``: each run's batches come in the order of its seed; ``"shared"``: in that of the first run's,
             which costs less.
         transform: What a step sees of a run's batch x, y; it draws from the run's stream.
-        validation: Held-out set that the results are about.
+        validation: Held-out set that the table is about.
+        test: Another, for the columns ``test_...`` of the table.
         num_samples: Draws of the posterior predictive there.
         device: Where to train; by default where ``make_program`` puts the programs.
         replay: Whether to replay steps from a recording of their tensor operations: ``"on"``, ``"off"``, or
             ``"auto"`` where many steps are to come.
-        on_epoch: Called with the history after every epoch.
+        on_epoch: Called with the rows of the history after every epoch.
+        checkpoint: File to keep the state of all runs in, from which a process that was stopped goes on, with the
+            numbers that it would have had. It stays at the end, so that a longer fit can go on from there.
+        checkpoint_seconds: Least time between two checkpoints, which are made after epochs.
 
     Returns:
         The trained programs, and what they did.
 
     Raises:
         VectorizationError: If the runs cannot be trained side by side; says why, before the first step.
-        ValueError: If there is no run, two are the same, or an argument or the data are wrong.
+        ValueError: If there is no run, two are the same, an argument or the data are wrong, or the checkpoint is of
+            other runs.
 
     >>> from ib_pyro import Bottleneck
     >>> from ib_pyro.nn import InformationDropout
@@ -106,13 +114,14 @@ def train_side_by_side(
     >>> data = torch.rand(20, 4), torch.arange(20) % 2
     >>> runs = [Run(beta=beta, seed=seed) for beta in (0.01, 0.1) for seed in (0, 1)]
     >>> found = train_side_by_side(make_program, data, runs, epochs=2, batch_size=10)
-    >>> [point["beta"] for point in found.curve()]
+    >>> found.curve()["beta"].tolist()
     [0.01, 0.1]
     """
     _check(runs, epochs, order)
     names = [run.name for run in runs]
     programs, streams = build_programs(make_program, runs, device=device)
-    elbos = [_objective(elbo, run) for run in runs]
+    pair = pair_of(data)
+    _require_batches_to_norm(programs[0], len(pair[0]), batch_size)
     generators = [Generator().manual_seed(run.seed) for run in runs]
     settings = OptimizerSettings(
         name=optimizer if isinstance(optimizer, str) else "sgd",
@@ -123,125 +132,72 @@ def train_side_by_side(
     )
     training = SideBySideTraining(
         programs,
-        elbos,
-        _pair(data),
+        [objective_of(elbo, run) for run in runs],
+        pair,
         names=names,
         streams=streams,
         orders=generators if order == "own" else generators[:1] * len(runs),
-        optimizer=_optimizers(optimizer, settings, runs),
+        optimizer=optimizers_of(optimizer, settings, runs),
         batch_size=batch_size,
         clip_norm=clip_norm,
         transform=transform,
-        schedules=None if beta_schedule is None else [_schedules(run, beta_schedule) for run in runs],
+        schedules=[schedule_of(run, beta_schedule) for run in runs],
         replay=replay,
     )
-    history: list[Row] = []
+    common = {"batch_size": batch_size, "order": order, "optimizer": str(settings), "samples": len(pair[0])}
+    kept = RunsCheckpoint(Path(checkpoint) if checkpoint else None, common, every=checkpoint_seconds)
+    history = _epochs(training, names, epochs, lr_schedule, kept, on_epoch)
+    how: dict[str, Any] = {"num_samples": num_samples, "elbo": elbo}
+    by_name = dict(zip(names, programs, strict=True))
+    return result_of(
+        runs,
+        programs,
+        history,
+        training.diverged,
+        validation=None if validation is None else evaluate_side_by_side(by_name, validation, **how),
+        test=None if test is None else evaluate_side_by_side(by_name, test, **how),
+        not_replayed=training.not_replayed,
+    )
+
+
+def _epochs(
+    training: SideBySideTraining,
+    names: Sequence[str],
+    epochs: int,
+    lr_schedule: Callable[[int], float] | None,
+    checkpoint: RunsCheckpoint,
+    on_epoch: Callable[[list[Row]], None] | None,
+) -> list[Row]:
+    """Train to the end, and close; return the history."""
     training.expect(epochs)
     try:
-        for finished in range(epochs):
+        history = checkpoint.restore(training)
+        if len(history) > epochs * len(names):
+            raise ValueError(f"checkpoint is at epoch {len(history) // len(names)}, beyond epochs={epochs}")
+        for finished in range(len(history) // len(names), epochs):
             if lr_schedule is not None:
                 training.optimizers.set_factor(lr_schedule(finished))
             rates = training.optimizers.rates
-            for run, row, rate in zip(runs, training.epoch(finished), rates, strict=True):
-                history.append({**run.settings, "epoch": finished + 1, **row, "lr": rate})
+            for name, row, rate in zip(names, training.epoch(finished), rates, strict=True):
+                history.append({"run": name, "epoch": finished + 1, **row, "lr": rate})
+            checkpoint.save(training, history, last=finished + 1 == epochs)
             if on_epoch is not None:
                 on_epoch(history)
     finally:
         training.close()
-    last = history[-len(runs) :]
-    found = [{name: row[name] for name in row if name not in ("epoch", "loss")} for row in last]
-    if validation is not None:
-        found = evaluate_side_by_side(programs, validation, num_samples=num_samples, names=names)
-    results = [
-        {**run.settings, "diverged": name in training.diverged, **row}
-        for run, name, row in zip(runs, names, found, strict=True)
-    ]
-    return SideBySide(
-        tuple(runs), tuple(programs), history, results, training.diverged, training.not_replayed
-    )
-
-
-def build_programs(
-    make_program: Callable[..., nn.Module],
-    runs: Sequence[Run],
-    *,
-    device: torch.device | str | None = None,
-) -> tuple[list[nn.Module], Streams]:
-    """Build the program of each run under its seed, and go on with its random numbers where that left off.
-
-    PyTorch's ambient generators are left as they were.
-
-    Args:
-        make_program: Builds a program from a run's options.
-        runs: The runs.
-        device: Where to put the programs.
-    """
-    programs, states = [], []
-    for run in runs:
-        with torch.random.fork_rng():
-            torch.manual_seed(run.seed)
-            program = make_program(**run.options)
-            if device is not None:
-                program.to(device)
-            where = next((p.device for p in program.parameters()), torch.device("cpu"))
-            on_gpu = where.type == "cuda"
-            states.append(torch.cuda.get_rng_state(where) if on_gpu else torch.get_rng_state())
-        programs.append(program)
-    streams = Streams.seeded([run.seed for run in runs], where)
-    streams.states = states
-    return programs, streams
+    return history
 
 
 def _check(runs: Sequence[Run], epochs: int, order: str) -> None:
     require_known("order=", order, ("own", "shared"))
     if epochs < 1:
         raise ValueError(f"epochs must be at least 1; got {epochs}")
-    if not runs:
-        raise ValueError("runs is empty; pass at least one Run")
-    names = [run.name for run in runs]
-    twice = [name for name in names if names.count(name) > 1]
-    if twice:
-        raise ValueError(f"runs: {twice[0]} is there twice; give one another seed, or leave it out")
+    require_alike(runs)
 
 
-def _objective(elbo: InformationBottleneckELBO | None, run: Run) -> InformationBottleneckELBO:
-    new = copy(elbo or InformationBottleneckELBO())
-    new.beta, new.gamma = run.beta, run.gamma
-    if new.penalty is not None:
-        new.penalty = copy(new.penalty)
-    return new
-
-
-def _optimizers(
-    optimizer: str | OptimizerFactory, settings: OptimizerSettings, runs: Sequence[Run]
-) -> Sequence[OptimizerSettings] | OptimizerFactory:
-    if isinstance(optimizer, str):
-        return [settings if run.lr is None else replace(settings, lr=run.lr) for run in runs]
-    if any(run.lr is not None for run in runs):
-        raise VectorizationError(
-            "optimizer is a function, and some runs have a learning rate of their own, which it cannot know; pass "
-            'optimizer="sgd" or "adam"'
-        )
-    return optimizer
-
-
-def _schedules(run: Run, share: Callable[[float], float]) -> dict[str, Callable[[float], Any]]:
-    return {"beta": partial(_scaled, run.beta, share)}
-
-
-def _scaled(
-    beta: float | Mapping[str, float], share: Callable[[float], float], epoch: float
-) -> float | dict[str, float]:
-    factor = share(epoch)
-    if isinstance(beta, Mapping):
-        return {site: factor * value for site, value in beta.items()}
-    return factor * beta
-
-
-def _pair(data: object) -> tuple[Tensor, Tensor]:
-    tensors = batches(data, 1, shuffle=False).tensors
-    if len(tensors) != 2:
+def _require_batches_to_norm(program: nn.Module, size: int, batch_size: int) -> None:
+    if has_batch_norm(program) and (size % batch_size == 1 or batch_size == 1):
         raise ValueError(
-            f"data: {len(tensors)} tensors, but a program takes inputs x and what is observed, y"
+            f"batch_size={batch_size} leaves a batch of a single sample out of {size}, which batch norm cannot "
+            "normalise; choose another size"
         )
-    return tensors[0], tensors[1]

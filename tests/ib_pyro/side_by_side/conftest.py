@@ -86,10 +86,12 @@ def same() -> Callable[..., None]:
     """Compare what came of runs side by side with each of them alone."""
 
     def compare(found: Any, make_program: Any, data: Any, tolerance: float = 1e-9, **options: Any) -> None:
-        epochs = max(row["epoch"] for row in found.history)
-        for number, (run, program) in enumerate(zip(found.runs, found.programs, strict=True)):
+        history = found.history.to_dict("records")
+        epochs = max(row["epoch"] for row in history)
+        for run in found.runs:
+            program = found.programs[run.name]
             alone, rows = train_alone(make_program, data, run, epochs=epochs, **options)
-            theirs = found.history[number :: len(found.runs)]
+            theirs = [row for row in history if row["run"] == run.name]
             for row, mine in zip(theirs, rows, strict=True):
                 assert {n: row[n] for n in mine} == pytest.approx(mine, rel=tolerance, abs=tolerance), (
                     run.name

@@ -14,8 +14,8 @@ from ib_pyro.capture.recording import record
 from ib_pyro.elbo import Capacity, CapacityELBO, GaussianTotalCorrelation
 from ib_pyro.elbo.schedules import linear_warm_up
 from ib_pyro.nn import AdditiveNormal, BinaryDropout, ConstantDropout, GaussianDropout, InformationDropout
-from ib_pyro.side_by_side import Run, evaluate_side_by_side, evaluation, train_side_by_side
-from ib_pyro.side_by_side.weights import Objectives
+from ib_pyro.side_by_side import Run, evaluate_side_by_side, lagrangians, train_side_by_side
+from ib_pyro.side_by_side.run_objectives import Objectives
 
 RUNS = [Run(beta=b, seed=s) for b, s in ((0.0, 0), (0.1, 0), (0.5, 3))]
 SOFTPLUS = {"activation": "softplus", "prior": "log-normal"}
@@ -157,16 +157,14 @@ def test_schedules_of_beta_and_of_the_learning_rate(data, make, same):
 
     runs = [Run(beta=b, seed=s) for b, s in ((0.2, 0), (0.5, 1))]
     found = train(make, data, runs, beta_schedule=share, lr_schedule=factor, replay="on")
-    assert [row["lr"] for row in found.history[::2]] == pytest.approx([0.07, 0.07, 0.007])
-    for number, run in enumerate(runs):
+    assert found.history["lr"][::2].tolist() == pytest.approx([0.07, 0.07, 0.007])
+    for run in runs:
 
         def moved(epoch, elbo, optimizer, beta=run.beta):
             elbo.beta = share(epoch) * beta
             optimizer.param_groups[0]["lr"] = 0.07 * factor(int(epoch))
 
-        part = SimpleNamespace(
-            runs=[run], programs=[found.programs[number]], history=found.history[number::2]
-        )
+        part = SimpleNamespace(runs=[run], programs=found.programs, history=found.history)
         same(part, make, data, before_batch=moved)
 
 
@@ -247,7 +245,7 @@ def test_draws_into_new_tensors(data, same):
 
 
 def test_evaluation_leaves_the_mode_of_training(data, make):
-    programs = train(make, data, RUNS).programs
+    programs = list(train(make, data, RUNS).programs.values())
     rows = evaluate_side_by_side(programs, data)
     assert evaluate_side_by_side([program.train() for program in programs], data) == rows
 
@@ -255,11 +253,11 @@ def test_evaluation_leaves_the_mode_of_training(data, make):
 @pytest.mark.parametrize("num_samples", [1, 3])
 def test_evaluation_has_the_numbers_of_a_program_alone(num_samples, data, make):
     found = train(make, data, RUNS)
-    for program in found.programs:
+    for program in found.programs.values():
         # Far logits, whose mean says something else than that of the probabilities.
         program.decoder.weight.data *= 20
     rows = evaluate_side_by_side(found.programs, data, num_samples=num_samples, batch_size=10, seed=7)
-    for row, program in zip(rows, found.programs, strict=True):
+    for row, program in zip(rows, found.programs.values(), strict=True):
         torch.manual_seed(7)
         sums = {}
         for x, y in zip(data[0].split(10), data[1].split(10), strict=True):
@@ -280,7 +278,7 @@ def test_evaluation_has_the_numbers_of_a_program_alone(num_samples, data, make):
 
 def test_a_weight_that_moves_alike_in_all_runs_is_not_recorded_at_each_step(data, make, monkeypatch):
     recorded = []
-    monkeypatch.setattr(evaluation, "record", lambda *args: recorded.append(args) or record(*args))
+    monkeypatch.setattr(lagrangians, "record", lambda *args: recorded.append(args) or record(*args))
     runs = [Run(beta=0.1, seed=s) for s in (0, 1)]
     train(make, data, runs, beta_schedule=lambda epoch: 1.0 + epoch, replay="on")
     # Of whole and of partial batches, with beta as a number in the first step and as a tensor in all others.
@@ -320,12 +318,10 @@ def test_what_a_weight_of_zero_leaves_out_takes_no_step(name, cycles, data, same
     options, optimizer = DECAYS[name]
     runs = [Run(beta=b, seed=s) for b, s in ((0.3, 0), (0.0, 1), (0.5, 2))]
     found = train(make_program, data, runs, beta_schedule=share if cycles else None, **options)
-    for number, run in enumerate(runs):
+    for run in runs:
 
         def moved(epoch, elbo, optimizer, beta=run.beta):
             elbo.beta = share(epoch) * beta if cycles else beta
 
-        part = SimpleNamespace(
-            runs=[run], programs=[found.programs[number]], history=found.history[number :: len(runs)]
-        )
+        part = SimpleNamespace(runs=[run], programs=found.programs, history=found.history)
         same(part, make_program, data, optimizer=optimizer, before_batch=moved)

@@ -1,7 +1,7 @@
 """The weights of several objectives, gathered into tensors with a value for each run."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from copy import copy
 from typing import Any
 
@@ -55,9 +55,7 @@ class Objectives:
                 moves or len(set(now)) > 1 or now != old
                 for moves, now, old in zip(self._moves, columns, before, strict=True)
             ]
-            moving = [column for column, moves in zip(columns, self._moves, strict=True) if moves]
-            tensors = [torch.tensor(c, dtype=self._like.dtype, device=self._like.device) for c in moving]
-            self._known = columns, tensors
+            self._known = columns, self._tensors(columns)
         return self._known[1]
 
     @property
@@ -73,14 +71,15 @@ class Objectives:
         rows = zip(*self._columns(), strict=True)
         return [tuple(value == 0 for value in row) for row in rows]
 
-    @property
-    def moves(self) -> list[bool]:
-        """Which weights have been tensors so far; may be set, to go on with the arithmetic of another process."""
-        return list(self._moves)
+    def state_dict(self) -> dict[str, Any]:
+        """Return which weights have been tensors so far, and their values at the last step."""
+        return {"moves": list(self._moves), "columns": self._columns()}
 
-    @moves.setter
-    def moves(self, values: Sequence[bool]) -> None:
-        self._moves, self._known = list(values), None
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on from what :meth:`state_dict` gave, with the same arithmetic."""
+        self._moves = list(state["moves"])
+        columns = [tuple(column) for column in state["columns"]]
+        self._known = columns, self._tensors(columns)
 
     def with_numbers(self, numbers: Sequence[Tensor]) -> InformationBottleneckELBO:
         """Return an objective like them with one run's values as its weights.
@@ -98,6 +97,10 @@ class Objectives:
             elbo.penalty = copy(elbo.penalty)
             elbo.penalty.target = target  # type: ignore[attr-defined]
         return elbo
+
+    def _tensors(self, columns: Sequence[tuple[float, ...]]) -> list[Tensor]:
+        moving = [column for column, moves in zip(columns, self._moves, strict=True) if moves]
+        return [torch.tensor(c, dtype=self._like.dtype, device=self._like.device) for c in moving]
 
     def _columns(self) -> list[tuple[float, ...]]:
         rows = [self._split(elbo)[0] for elbo in self._elbos]

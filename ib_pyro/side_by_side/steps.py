@@ -9,13 +9,14 @@ from torch import Generator, Tensor, nn
 from ib_pyro.choices import require_known
 from ib_pyro.elbo import InformationBottleneckELBO
 from ib_pyro.precision import widest
-from ib_pyro.side_by_side.evaluation import Evaluation, Lagrangians
 from ib_pyro.side_by_side.first_step import require_same_alone, unreached
-from ib_pyro.side_by_side.optimizers import OptimizerFactory, OptimizerSettings, RunOptimizers
+from ib_pyro.side_by_side.lagrangians import Evaluation, Lagrangians
+from ib_pyro.side_by_side.run_optimizers import OptimizerFactory, OptimizerSettings, RunOptimizers
 from ib_pyro.side_by_side.refusal import VectorizationError
+from ib_pyro.side_by_side.run_batches import RunBatches, Transform, placed, repeated
 from ib_pyro.side_by_side.stack import Stack
 from ib_pyro.side_by_side.streams import Streams
-from ib_pyro.side_by_side.weights import Objectives
+from ib_pyro.side_by_side.run_objectives import Objectives
 
 __all__ = ["REPLAY", "SideBySideTraining"]
 
@@ -23,7 +24,6 @@ REPLAY = ("auto", "off", "on")
 # A recording takes about a second, which it wins back at some ten milliseconds a step.
 LEAST_STEPS = 150
 
-Transform = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
 Schedules = Mapping[str, Callable[[float], Any]]
 
 
@@ -41,7 +41,7 @@ class SideBySideTraining:
         streams: The random numbers of each: of the noise, and of ``transform``.
         orders: A generator for each run that draws the order of its batches; one and the same for all is a common
             order.
-        optimizer: See :class:`~ib_pyro.side_by_side.optimizers.RunOptimizers`.
+        optimizer: See :class:`~ib_pyro.side_by_side.run_optimizers.RunOptimizers`.
         batch_size: Samples in a step; the last, partial batch is kept.
         clip_norm: Largest norm of a run's gradient.
         transform: What a step sees of a run's batch x, y; it draws from the run's stream.
@@ -76,8 +76,7 @@ class SideBySideTraining:
         replay: str = "auto",
     ) -> None:
         require_known("replay=", replay, REPLAY)
-        self._names, self._elbos, self._streams, self._orders = tuple(names), tuple(elbos), streams, orders
-        self._batch_size, self._transform, self._replay = batch_size, transform, replay
+        self._names, self._elbos, self._streams, self._replay = tuple(names), tuple(elbos), streams, replay
         self._schedules = schedules or [{}] * len(programs)
         for program in programs:
             program.train()
@@ -85,25 +84,24 @@ class SideBySideTraining:
         self._stack = Stack(programs, names)
         try:
             like = self._stack.like
-            # A transform draws from what it is given, in the type that it has.
-            place = _placed if transform is None else _moved
-            self._x, self._y = (place(values, like) for values in data)
+            how: dict[str, Any] = {"like": like, "transform": transform, "streams": streams}
+            self._batches = RunBatches(data, orders, batch_size, **how)
             self._objectives = Objectives(elbos, names, like)
             self.lagrangians = Lagrangians(self._stack, self._objectives, streams)
             self.optimizers = RunOptimizers(self._stack, optimizer, clip_norm=clip_norm)
         except BaseException:
             self._stack.release()
             raise
-        self.steps = -(-len(self._x) // batch_size)
+        self.steps = len(self._batches)
         self.diverged: dict[str, str] = {}
         self.not_replayed: str | None = "it is switched off" if replay == "off" else None
         self._checked: set[int] = set()
         self._unreached: dict[tuple[bool, ...], frozenset[int]] = {}
-        self._to_come = 0
+        self._epochs = 0
 
     def expect(self, epochs: int) -> None:
-        """Say how many epochs there will be: a recording does not pay for a few steps."""
-        self._to_come = epochs
+        """Say how many epochs there will be in all: a recording does not pay for a few steps."""
+        self._epochs = epochs
 
     def epoch(self, finished: int) -> list[dict[str, float]]:
         """Take a step of every run on each of its batches, in a new order.
@@ -119,18 +117,18 @@ class SideBySideTraining:
         labels: list[str] = []
         for program in self._stack.programs:
             program.train()
-        for step, (x, y) in enumerate(self._batches()):
+        for step, (x, y) in enumerate(self._batches):
             self._set_weights(finished + step / self.steps)
             if x.shape[1] not in self._checked:
-                self._check(x, y, finished)
-            found = self._evaluate(x, y, finished)
+                self._check(x, y)
+            found = self._evaluate(x, y)
             self.optimizers.step(found.gradients, self._skipped(x, y))
             size = x.shape[1]
             wide = widest(x.device)
             column = torch.stack([found.loss.to(wide) * size, *found.sums.values()])
             totals, labels = column if totals is None else totals + column, ["loss", *found.sums]
         assert totals is not None
-        return self._rows((totals / len(self._x)).T.tolist(), labels, finished + 1)
+        return self._rows((totals / self._batches.size).T.tolist(), labels, finished + 1)
 
     @torch.no_grad()
     def error_on(self, x: Tensor, y: Tensor, *, batch_size: int = 1000, seed: int = 0) -> list[float] | None:
@@ -146,11 +144,11 @@ class SideBySideTraining:
             program.eval()
         runs = len(self._names)
         states = self._streams.states
-        self._streams.states = Streams.seeded([seed] * runs, self._x.device).states
+        self._streams.states = Streams.seeded([seed] * runs, self._stack.like.device).states
         wrong: Tensor | float = 0.0
         try:
             for part_x, part_y in zip(x.split(batch_size), y.split(batch_size), strict=True):
-                x_here, y_here = (_repeated(_placed(v, self._stack.like), runs) for v in (part_x, part_y))
+                x_here, y_here = (repeated(placed(v, self._stack.like), runs) for v in (part_x, part_y))
                 sums, _ = self.lagrangians.measure(x_here, y_here)
                 if "error" not in sums:
                     return None
@@ -160,6 +158,35 @@ class SideBySideTraining:
         shares: list[float] = (torch.as_tensor(wrong) / len(x)).tolist()
         return shares
 
+    def state_dict(self) -> dict[str, Any]:
+        """Return all that is needed to go on, made of tensors and plain values: each run's, side by side."""
+        return {
+            "names": list(self._names),
+            "parameters": dict(self._stack.parameters),
+            "others": dict(self._stack.others),
+            "optimizers": self.optimizers.state_dict(),
+            "streams": self._streams.states,
+            "orders": self._batches.states,
+            "objectives": self._objectives.state_dict(),
+            "diverged": dict(self.diverged),
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on from what :meth:`state_dict` gave, with the same numbers as if there had been no stop.
+
+        Raises:
+            ValueError: If it is of other runs.
+        """
+        if state["names"] != list(self._names):
+            raise ValueError(f"the state is of the runs {state['names']}, and not of {list(self._names)}")
+        for own, kept in ((self._stack.parameters, "parameters"), (self._stack.others, "others")):
+            for name, tensor in own.items():
+                tensor.copy_(state[kept][name])
+        self.optimizers.load_state_dict(state["optimizers"])
+        self._streams.states, self._batches.states = state["streams"], state["orders"]
+        self._objectives.load_state_dict(state["objectives"])
+        self.diverged = dict(state["diverged"])
+
     def close(self) -> None:
         """Give each program memory of its own, and leave it in evaluation mode."""
         self.optimizers.close()
@@ -167,51 +194,18 @@ class SideBySideTraining:
         for program in self._stack.programs:
             program.eval()
 
-    def _batches(self) -> Iterator[tuple[Tensor, Tensor]]:
-        drawn: dict[int, Tensor] = {}
-        for generator in self._orders:
-            if id(generator) not in drawn:
-                drawn[id(generator)] = torch.randperm(len(self._x), generator=generator)
-        orders = [drawn[id(generator)] for generator in self._orders]
-        is_common = all(order is orders[0] or torch.equal(order, orders[0]) for order in orders[1:])
-        whole = orders[0] if is_common else torch.stack(orders)
-        for index in whole.to(self._x.device).split(self._batch_size, -1):
-            yield self._seen(*(self._at(values, index) for values in (self._x, self._y)))
-
-    def _at(self, values: Tensor, index: Tensor) -> Tensor:
-        """Return the samples of a step, ``[runs, batch, ...]``."""
-        if index.dim() == 1:
-            return _repeated(values.index_select(0, index), len(self._names))
-        return values.index_select(0, index.flatten()).view(*index.shape, *values.shape[1:])
-
-    def _seen(self, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
-        if self._transform is None:
-            return x, y
-        pairs = []
-        for run in range(len(self._names)):
-            with self._streams.ambient(run):
-                pairs.append(self._transform(x[run], y[run]))
-        inputs, observed = zip(*pairs, strict=True)
-        like = self._stack.like
-        whole = _placed(torch.stack(inputs), like)
-        # What is its own target is so side by side, too.
-        same = all(one is other for one, other in pairs)
-        return whole, whole if same else _placed(torch.stack(observed), like)
-
-    def _check(self, x: Tensor, y: Tensor, finished: int) -> None:
-        def together(x: Tensor, y: Tensor) -> Evaluation:
-            return self._evaluate(x, y, finished)
-
+    def _check(self, x: Tensor, y: Tensor) -> None:
         try:
-            require_same_alone(together, self._stack, self._elbos, self._streams, self._names, (x, y))
+            require_same_alone(self._evaluate, self._stack, self._elbos, self._streams, self._names, (x, y))
         except BaseException:
             self._stack.release()
             raise
         self._checked.add(x.shape[1])
 
-    def _evaluate(self, x: Tensor, y: Tensor, finished: int) -> Evaluation:
-        whole = x.shape[1] == min(self._batch_size, len(self._x))
-        steps = (self._to_come - finished) * (max(1, len(self._x) // self._batch_size) if whole else 1)
+    def _evaluate(self, x: Tensor, y: Tensor) -> Evaluation:
+        # Of all epochs, also of those before a resumption: its arithmetic is that of a fit that did not stop.
+        whole = x.shape[1] == min(self._batches.batch_size, self._batches.size)
+        steps = self._epochs * (max(1, self._batches.size // self._batches.batch_size) if whole else 1)
         pays = self._replay == "on" or self.lagrangians.has_recording(x, y) or steps >= LEAST_STEPS
         if self.not_replayed is None and pays:
             try:
@@ -253,15 +247,3 @@ class SideBySideTraining:
             head = {"loss": row.pop("loss"), "distortion": row.pop("distortion"), "rate": rate}
             rows.append({**head, **row})
         return rows
-
-
-def _moved(values: Tensor, like: Tensor) -> Tensor:
-    return values.to(like.device)
-
-
-def _placed(values: Tensor, like: Tensor) -> Tensor:
-    return values.to(device=like.device, dtype=like.dtype if values.is_floating_point() else values.dtype)
-
-
-def _repeated(values: Tensor, runs: int) -> Tensor:
-    return values.expand(runs, *values.shape)
