@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Generator, Tensor, nn
 from torch.nn.utils import clip_grad_norm_
+from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
 from ib_pyro.elbo import InformationBottleneckELBO
@@ -77,7 +78,7 @@ def train_one_by_one(
     for number, run in enumerate(runs):
         program, state = program_and_state(make_program, run, device=device)
         parameters = list(program.parameters())
-        one = how(parameters) if callable(how) else how[number].build([{"params": parameters}])
+        one = how(parameters) if callable(how) else _built(how[number], parameters)
         if clip_norm is not None:
             one.register_step_pre_hook(partial(_clip, parameters, clip_norm))
         rows: list[Row] = []
@@ -109,6 +110,10 @@ def train_one_by_one(
         test=held_out["test"] or None,
         not_replayed="the runs were trained one by one",
     )
+
+
+def _built(settings: OptimizerSettings, parameters: list[nn.Parameter]) -> Optimizer:
+    return settings.build([{"params": parameters, "lr": settings.lr}])
 
 
 def _fit(
