@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from itertools import chain, repeat
 
 from torch import Tensor, nn
 
 __all__ = ["DivergenceError", "explained", "require_finite_parameters", "require_finite_terms"]
 
+_NAMES = ("inputs x", "targets y")
 _TERMS = {"rate/": "", "total_correlation/": ": the total correlation"}
 
 
@@ -94,23 +96,24 @@ def require_finite_parameters(program: nn.Module) -> None:
             raise DivergenceError(f"'{name}' is not finite", term=name, value=first)
 
 
-def explained(error: FloatingPointError | ValueError, epoch: int, x: Tensor, y: Tensor) -> DivergenceError:
+def explained(
+    error: FloatingPointError | ValueError, epoch: int, data: Iterable[Tensor] = ()
+) -> DivergenceError:
     """What an error in an epoch comes from: the data, if those are not finite, and else what the error itself says.
 
     Args:
         error: What was raised.
         epoch: In which epoch, from 1.
-        x: All inputs.
-        y: All targets.
+        data: The tensors of the whole set, ``[N, ...]``, as the program takes them; none where they are not at hand.
     """
     found = error if isinstance(error, DivergenceError) else _of_a_refusal(error)
     facts = {"site": found.site, "term": found.term, "value": found.value, "epoch": epoch}
-    for name, data in (("inputs x", x), ("targets y", y)):
-        if data.is_floating_point() and not data.isfinite().all():
-            wrong = ~data.isfinite()
+    for name, values in zip(chain(_NAMES, repeat("an argument")), data, strict=False):
+        if values.is_floating_point() and not values.isfinite().all():
+            wrong = ~values.isfinite()
             first = tuple(wrong.nonzero()[0])
-            told = f"not finite in {int(wrong.sum())} of {data.numel()} values"
-            where = f"sample {int(first[0])} has {data[first]:g}"
+            told = f"not finite in {int(wrong.sum())} of {values.numel()} values"
+            where = f"sample {int(first[0])} has {values[first]:g}"
             return DivergenceError(
                 f"epoch {epoch}: {name}: {told} ({where}), hence {found}; mend the data",
                 **facts,

@@ -74,20 +74,16 @@ def run(options: Namespace) -> int:
     """Fit what is not done yet, and print the table."""
     _check(options)
     jobs = _grid(options)
-    from inference.runs.failure import Failure
+    from inference.runs.failure import Failure, failed_runs
 
     found = _side_by_side(jobs) if options.vectorize else _one_by_one(jobs, options)
-    failed = [outcome for outcome in found.values() if isinstance(outcome, Failure)]
-    _print_table(jobs, found)
-    print(f"written to {options.out}")
+    failed = [found[out] for _, out in jobs if isinstance(found[out], Failure)]
+    _print_table([job for job in jobs if not isinstance(found[job[1]], Failure)], found)
     for failure in failed:
-        print(f"failed: {failure}", file=sys.stderr)
+        print(f"missing: {failure}")
+    print(f"written to {options.out}")
     if failed:
-        print(
-            f"{len(failed)} of {len(jobs)} runs failed; what is known of each is in its failure.json, and "
-            "--retry-failed tries them again",
-            file=sys.stderr,
-        )
+        print(failed_runs([failure.run for failure in failed], len(jobs)), file=sys.stderr)
     return 1 if failed else 0
 
 
@@ -95,11 +91,8 @@ def _print_table(jobs: Sequence[Job], found: Mapping[Path, Outcome]) -> None:
     from inference.runs.result_tables import comparison_table
 
     settings = [{n: v for n, v in spec.settings().items() if n != "seed"} for spec, _ in jobs]
-    done = [isinstance(found[out], dict) for _, out in jobs]
-    results = [found[out] for (_, out), there in zip(jobs, done, strict=True) if there]
-    known = [what for what, there in zip(settings, done, strict=True) if there]
-    missing = [what for what, there in zip(settings, done, strict=True) if not there]
-    print("\n".join(comparison_table(results, known, missing=missing)))
+    results: list[Any] = [found[out] for _, out in jobs]
+    print("\n".join(comparison_table(results, settings)))
 
 
 def _side_by_side(jobs: Sequence[Job]) -> dict[Path, Outcome]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import platform
 import traceback
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, fields
 from datetime import UTC, datetime
@@ -14,7 +14,7 @@ from typing import Any
 
 from inference.json_and_csv import read_json, write_json
 
-__all__ = ["Failure", "failure_kept", "read_failure"]
+__all__ = ["Failure", "failed_runs", "failure_kept", "read_failure"]
 
 _FILE = "failure.json"
 
@@ -104,3 +104,16 @@ def failure_kept(out: Path, *, but: type[Exception] | tuple[type[Exception], ...
     except Exception as error:
         Failure.of(error, out).write(out)
         raise
+
+
+def failed_runs(names: Sequence[str], total: int) -> str:
+    """Say at the end which of several runs failed, and what can be done.
+
+    Args:
+        names: Of those that did.
+        total: Number of all.
+    """
+    return (
+        f"{len(names)} of {total} runs failed: {', '.join(names)}; why stands in each one's {_FILE}, and "
+        "--retry-failed tries them again"
+    )

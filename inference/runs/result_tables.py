@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import math
 import statistics
-from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -60,10 +59,7 @@ def print_result(result: Result, path: Path, *, console: Console | None = None) 
 
 
 def comparison_table(
-    results: Sequence[Result],
-    settings: Sequence[Mapping[str, Any] | None] | None = None,
-    *,
-    missing: Sequence[Mapping[str, Any]] = (),
+    results: Sequence[Result], settings: Sequence[Mapping[str, Any] | None] | None = None
 ) -> list[str]:
     """Lines of a Markdown table over the runs' ``result.json``: means ± standard errors over the seeds.
 
@@ -71,8 +67,6 @@ def comparison_table(
         results: Results of finished runs.
         settings: What each run is but for its seed, runs with the same being one line; of None, and by default, the
             columns of its result that tell.
-        missing: What runs are, but for their seeds, that have no result: the line of others with the same settings
-            says how many of how many it is a mean of.
 
     Returns:
         The lines; distortion, rate and bounds in nats per image of the test set, where a run has them. Lines that
@@ -87,15 +81,13 @@ def comparison_table(
     head = [*(title for title, _ in _NAMES), "seeds", *(_NUMBERS[name][0] for name in columns)]
     lines = [f"| {' | '.join(head)} |", f"|{'---|' * len(head)}"]
     names = {first: [text(results[first]) for _, text in _NAMES] for first, *_ in grouped.values()}
-    without = Counter(json.dumps(what, sort_keys=True) for what in missing)
-    for key, members in grouped.items():
+    for members in grouped.values():
         cells = names[members[0]]
         alike = [told[first] for first, other in names.items() if other == cells]
         runs = [results[index] for index in members]
         numbers = [_mean(runs, name, _NUMBERS[name][1]) for name in columns]
         cells = [cells[0] + _apart(told[members[0]], alike), *cells[1:]]
-        seeds = f"{len(runs)} of {len(runs) + without[key]}" if without[key] else str(len(runs))
-        lines.append(f"| {' | '.join([*cells, seeds, *numbers])} |")
+        lines.append(f"| {' | '.join([*cells, str(len(runs)), *numbers])} |")
     return lines
 
 

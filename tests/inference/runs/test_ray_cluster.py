@@ -62,6 +62,7 @@ def numbers(out: Path) -> dict[str, tuple[dict, list]]:
 
 
 @ray
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="a path that differs from process to process is Linux's")
 def test_a_machine_that_does_not_see_the_folder_is_refused_by_name(cluster, tmp_path: Path) -> None:
     # The folder of whoever looks: here the test's, on the nodes the one that they were started in.
@@ -84,6 +85,7 @@ def test_a_machine_that_does_not_see_the_folder_is_refused_by_name(cluster, tmp_
 
 
 @ray
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="looks for processes in Linux's /proc")
 def test_a_kill_of_the_sweep_leaves_no_worker_on_the_cluster(cluster, tmp_path: Path) -> None:
     out = tmp_path / "out"
@@ -103,6 +105,7 @@ def test_a_kill_of_the_sweep_leaves_no_worker_on_the_cluster(cluster, tmp_path: 
 
 
 @ray
+@pytest.mark.slow
 def test_runs_of_a_killed_node_go_on_elsewhere_with_the_same_numbers(
     cluster, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
