@@ -12,6 +12,10 @@ from torch import Tensor, nn
 __all__ = ["DivergenceError", "explained", "require_finite_parameters", "require_finite_terms"]
 
 _NAMES = ("inputs x", "targets y")
+_OF_COLLINEAR_UNITS = (
+    "units that are collinear over a batch, such as some that only one sample excites, make it infinite: larger "
+    "batches or an estimator with shrinkage=0.1 may help"
+)
 _TERMS = {"rate/": "", "total_correlation/": ": the total correlation"}
 
 
@@ -76,12 +80,6 @@ def require_finite_terms(values: Mapping[str, float]) -> None:
         value=bad[term],
         way_out="a smaller beta or gamma may help",
     )
-
-
-_OF_COLLINEAR_UNITS = (
-    "units that are constant, collinear or exactly zero make it infinite: shrinkage=0.1, larger batches or "
-    "activation='softplus' may help"
-)
 
 
 def require_finite_parameters(program: nn.Module) -> None:
