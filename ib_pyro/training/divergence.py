@@ -12,6 +12,7 @@ from torch import Tensor, nn
 __all__ = ["DivergenceError", "explained", "require_finite_parameters", "require_finite_terms"]
 
 _NAMES = ("inputs x", "targets y")
+_OF_STEPS = "a smaller learning rate may help"
 _OF_COLLINEAR_UNITS = (
     "units that are collinear over a batch, such as some that only one sample excites, make it infinite: larger "
     "batches or an estimator with shrinkage=0.1 may help"
@@ -40,11 +41,17 @@ class DivergenceError(FloatingPointError):
         term: str | None = None,
         value: float | None = None,
         epoch: int | None = None,
-        way_out: str = "a smaller learning rate may help",
+        way_out: str = _OF_STEPS,
     ) -> None:
         super().__init__(message)
         self.site, self.term, self.value = site, term, value
         self.epoch, self.way_out = epoch, way_out
+
+    def within(self, message: str, epoch: int, way_out: str) -> DivergenceError:
+        """The same of an epoch, under another message, which ends in the way out."""
+        known = DivergenceError(f"epoch {epoch}: {message}; {way_out}", epoch=epoch, way_out=way_out)
+        known.site, known.term, known.value = self.site, self.term, self.value
+        return known
 
 
 def require_finite_terms(values: Mapping[str, float]) -> None:
@@ -69,7 +76,7 @@ def require_finite_terms(values: Mapping[str, float]) -> None:
                 site=sites[0],
                 term=terms[0],
                 value=bad[terms[0]],
-                **({"way_out": _OF_COLLINEAR_UNITS} if what else {}),
+                way_out=_OF_COLLINEAR_UNITS if what else _OF_STEPS,
             )
     if "distortion" in bad:
         raise DivergenceError(f"the likelihood of 'y': {told}", term="distortion", value=bad["distortion"])
@@ -105,19 +112,14 @@ def explained(
         data: The tensors of the whole set, ``[N, ...]``, as the program takes them; none where they are not at hand.
     """
     found = error if isinstance(error, DivergenceError) else _of_a_refusal(error)
-    facts = {"site": found.site, "term": found.term, "value": found.value, "epoch": epoch}
     for name, values in zip(chain(_NAMES, repeat("an argument")), data, strict=False):
         if values.is_floating_point() and not values.isfinite().all():
             wrong = ~values.isfinite()
             first = tuple(wrong.nonzero()[0])
             told = f"not finite in {int(wrong.sum())} of {values.numel()} values"
             where = f"sample {int(first[0])} has {values[first]:g}"
-            return DivergenceError(
-                f"epoch {epoch}: {name}: {told} ({where}), hence {found}; mend the data",
-                **facts,
-                way_out="mend the data",
-            )
-    return DivergenceError(f"epoch {epoch}: {found}; {found.way_out}", **facts, way_out=found.way_out)
+            return found.within(f"{name}: {told} ({where}), hence {found}", epoch, "mend the data")
+    return found.within(str(found), epoch, found.way_out)
 
 
 def _of_a_refusal(error: FloatingPointError | ValueError) -> DivergenceError:
