@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 __all__ = ["DivergenceError", "explained", "require_finite_parameters", "require_finite_terms"]
 
+_STATISTICS = ("running_mean", "running_var")
 _NAMES = ("inputs x", "targets y")
 _OF_STEPS = "a smaller learning rate may help"
 _OF_COLLINEAR_UNITS = (
@@ -90,13 +91,16 @@ def require_finite_terms(values: Mapping[str, float]) -> None:
 
 
 def require_finite_parameters(program: nn.Module) -> None:
-    """Raise if a parameter or statistic is not finite, as after a step whose loss still was.
+    """Raise if a parameter or a running statistic is not finite, as after a step whose loss still was.
+
+    Other buffers may be infinite, as a mask of scores is.
 
     Raises:
         DivergenceError: If one is not; it names the parameter.
     """
-    for name, value in program.state_dict().items():
-        if isinstance(value, Tensor) and value.is_floating_point() and not value.isfinite().all():
+    statistics = (named for named in program.named_buffers() if named[0].endswith(_STATISTICS))
+    for name, value in chain(program.named_parameters(), statistics):
+        if value.is_floating_point() and not value.isfinite().all():
             first = float(value[~value.isfinite()][0])
             raise DivergenceError(f"'{name}' is not finite", term=name, value=first)
 

@@ -91,6 +91,12 @@ def test_a_step_after_a_loss_that_is_still_finite_is_seen_in_its_epoch(data: tup
     assert caught.value.epoch == 2
 
 
+def test_an_infinite_buffer_is_no_divergence(data: tuple[Tensor, Tensor]) -> None:
+    net = program()
+    net.register_buffer("mask", torch.tensor([0.0, -math.inf]))
+    assert fit(net, data, epochs=1, progress=False).epochs == 1
+
+
 def test_what_a_law_refuses_of_moved_parameters_is_a_divergence(data: tuple[Tensor, Tensor]) -> None:
     trainer = Trainer(program(), data, epochs=5, batch_size=40, progress=False)
     rows = iter(trainer)
