@@ -34,7 +34,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         arguments: Words of the command line; by default those of the process.
 
     Returns:
-        Exit code: 0 if all went well, 2 if the input was bad, 130 if interrupted.
+        Exit code: 0 if all went well, 1 if runs of several failed, 2 if the input was bad, 130 if interrupted.
     """
     words = list(sys.argv[1:] if arguments is None else arguments)
     traceback = "--traceback" in words

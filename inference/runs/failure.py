@@ -63,22 +63,31 @@ class Failure:
             **known,
         )
 
-    def write(self, out: Path) -> None:
-        """Keep it in the run's folder."""
+    def write(self, out: Path, *, of: str = "") -> None:
+        """Keep it in the run's folder.
+
+        Args:
+            out: The folder.
+            of: What failed of it, if not the run itself.
+        """
         out.mkdir(parents=True, exist_ok=True)
-        write_json(out / _FILE, asdict(self))
+        write_json(_file(out, of), asdict(self))
 
     def __str__(self) -> str:
         return f"{self.run}: {self.message or self.type}"
 
 
-def read_failure(out: Path) -> Failure | None:
-    """What is kept of a run that failed; None if none is.
+def read_failure(out: Path, *, of: str = "") -> Failure | None:
+    """What is kept of a run that failed; None if nothing is.
+
+    Args:
+        out: Its folder.
+        of: What failed of it, if not the run itself.
 
     Raises:
         ValueError: If the file is of something else.
     """
-    path = out / _FILE
+    path = _file(out, of)
     if not path.exists():
         return None
     content: dict[str, Any] = read_json(path)
@@ -89,20 +98,23 @@ def read_failure(out: Path) -> Failure | None:
 
 
 @contextmanager
-def failure_kept(out: Path, *, but: type[Exception] | tuple[type[Exception], ...] = ()) -> Iterator[None]:
+def failure_kept(
+    out: Path, *, of: str = "", but: type[Exception] | tuple[type[Exception], ...] = ()
+) -> Iterator[None]:
     """Keep what is raised inside of the block, in place of what was kept before, and let it go on.
 
     Args:
         out: Folder of the run, whose ``config.json`` is written.
+        of: What is done of it, if not the run itself.
         but: What is no failure.
     """
-    (out / _FILE).unlink(missing_ok=True)
+    _file(out, of).unlink(missing_ok=True)
     try:
         yield
     except but:
         raise
     except Exception as error:
-        Failure.of(error, out).write(out)
+        Failure.of(error, out).write(out, of=of)
         raise
 
 
@@ -117,3 +129,7 @@ def failed_runs(names: Sequence[str], total: int) -> str:
         f"{len(names)} of {total} runs failed: {', '.join(names)}; why stands in each one's {_FILE}, and "
         "--retry-failed tries them again"
     )
+
+
+def _file(out: Path, of: str) -> Path:
+    return out / (f"{of}.{_FILE}" if of else _FILE)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
@@ -17,7 +18,7 @@ from inference.runs.local_processes import LocalProcesses
 from inference.runs.run_clock import RunClock
 from inference.runs.spec import RunSpec
 
-__all__ = ["ATTEMPTS", "Job", "Outcome", "attempt", "in_turn", "run_all"]
+__all__ = ["ATTEMPTS", "Job", "Outcome", "attempt", "in_turn", "run_all", "run_in_turn"]
 
 Item = TypeVar("Item")
 Found = TypeVar("Found")
@@ -65,18 +66,35 @@ def run_all(
             yield out, before
     told = Console(stderr=True) if console is None else console
     clock = RunClock("sweep", waiting, len(jobs) - len(waiting), told) if console is not None else None
-    for (_, out), outcome in in_turn(
-        _fit,
-        waiting,
-        processes=processes,
-        engine=engine,
-        going_on=clock and clock.going_on,
-        retrying=lambda job, lost, again: _say_lost(told, job, lost, again),
-        given_up=_given_up,
-    ):
+    going_on = clock and clock.going_on
+    options: dict[str, Any] = {"processes": processes, "engine": engine, "going_on": going_on}
+    for (_, out), outcome in run_in_turn(_fit, waiting, console=told, **options):
         if clock is not None:
             clock.finished(out, failed=isinstance(outcome, Failure))
         yield out, outcome
+
+
+def run_in_turn(
+    work: Callable[[Job], Any], jobs: Sequence[Job], *, console: Console, **options: Any
+) -> Iterator[tuple[Job, Any]]:
+    """Do the same with each of several runs, and say so when one goes on with another worker.
+
+    Args:
+        work: What is done with a run and its folder.
+        jobs: The runs.
+        console: Where it is said.
+        **options: As of ``in_turn``.
+
+    Yields:
+        A run with its folder and what came of it, a ``Failure`` where it lost every worker.
+    """
+    yield from in_turn(
+        work,
+        jobs,
+        retrying=lambda job, lost, again: _say_lost(console, job, lost, again),
+        given_up=_given_up,
+        **options,
+    )
 
 
 def in_turn(
@@ -131,7 +149,14 @@ def in_turn(
                 yield item, found
 
 
-def attempt(spec: RunSpec, out: Path, *, progress: bool = False, cache: Path | None = None) -> Outcome:
+def attempt(
+    spec: RunSpec,
+    out: Path,
+    *,
+    progress: bool = False,
+    cache: Path | None = None,
+    until: float = math.inf,
+) -> Outcome:
     """Do a run, or go on with it.
 
     Args:
@@ -139,6 +164,7 @@ def attempt(spec: RunSpec, out: Path, *, progress: bool = False, cache: Path | N
         out: Its folder.
         progress: Whether to show a progress bar.
         cache: See ``inference.runs.run.run``.
+        until: See there.
 
     Returns:
         Its result, or why it failed.
@@ -151,7 +177,7 @@ def attempt(spec: RunSpec, out: Path, *, progress: bool = False, cache: Path | N
 
     before = read_failure(out)
     try:
-        return run(spec, out, resume=True, progress=progress, cache=cache)
+        return run(spec, out, resume=True, progress=progress, cache=cache, until=until)
     except Exception:
         failure = read_failure(out)
         if failure is None or failure == before:
