@@ -138,11 +138,10 @@ class Trainer:
         self._processes = Processes(self._fabric)
         self.program = as_program(program).to(self._fabric.device)
         self.rows: list[Row] = []
-        self._order = self._processes.same_order(own.order)
         self._source = source_of(
             data,
             batch_size=own.batch_size,
-            order=self._order,
+            order=lambda: self._processes.same_order(own.order),
             device=self._fabric.device,
             processes=self._processes.place,
         )
@@ -260,6 +259,7 @@ class Trainer:
             self._best = {name: value.clone() for name, value in self.program.state_dict().items()}
         is_due = epoch % own.checkpoint_every == 0 or bool(self._reason())
         if self._checkpoint is not None and is_due:
+            self._checkpoint.path.parent.mkdir(parents=True, exist_ok=True)
             ambient, leads = self._processes.ambient(), self._processes.leads
             self._checkpoint.save(self.rows, best=self._best, ambient=ambient, write=leads)
 
@@ -277,6 +277,7 @@ class Trainer:
         path, epochs = self._checkpoint.path, self._options.epochs
         if not self._options.resume:
             raise ValueError(f"checkpoint={path} exists; pass resume=True to go on from it, or another path")
+        self._source.forget()
         self.rows, self._best = self._checkpoint.restore(self._processes.place[1])
         if len(self.rows) > epochs:
             raise ValueError(f"checkpoint={path} is at epoch {len(self.rows)}, beyond epochs={epochs}")
@@ -293,8 +294,9 @@ class Trainer:
     def _look(self) -> FirstLook:
         placed = Placement(self.program)
         before = {id(parameter) for parameter in self.program.parameters()}
+        first = self._source.first()
         with seeded(0):
-            first = placed(transformed(placed(self._source.first()), self._options.transform))
+            first = placed(transformed(placed(first), self._options.transform))
         look = look_at(self.program, first)
         made = [name for name, p in self.program.named_parameters() if id(p) not in before]
         if made and isinstance(self._options.optimizer, Optimizer):
@@ -363,7 +365,6 @@ class Trainer:
             )
         source = source_of(
             own.validation,
-            shuffle=False,
             device=self._fabric.device,
             default=HELD_OUT_BATCH_SIZE,
             name="validation",
