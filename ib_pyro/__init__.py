@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from ib_pyro.elbo import InformationBottleneckELBO
     from ib_pyro.export import to_arviz
     from ib_pyro.handlers import noise_off
+    from ib_pyro.side_by_side import sweep
     from ib_pyro.training import evaluate, fit
 
 __all__ = [
@@ -19,6 +20,7 @@ __all__ = [
     "evaluate",
     "fit",
     "noise_off",
+    "sweep",
     "to_arviz",
 ]
 
@@ -65,6 +67,7 @@ HOMES = {
     "evaluate": "training",
     "fit": "training",
     "noise_off": "handlers",
+    "sweep": "side_by_side",
     "to_arviz": "export",
 }
 

@@ -122,12 +122,16 @@ class TrainingLoop:
         if first is None:
             raise ValueError(f"data: no batch in epoch {finished + 1}; pass what can be gone through again")
         self._step(first)
+        # Bound to no name, a batch is gone before the next one is there; `enumerate` would keep it.
+        del first
         step = 1
         with self._checks():
-            for step, batch in enumerate(remaining, start=2):
+            for batch in remaining:
+                step += 1
                 if self._schedules:
                     self._set_weights(finished + (step - 1) / (self.steps or step))
                 self._step(batch)
+                del batch
                 if ticker.due() and self._fabric.world_size == 1:
                     means = self._means()
                     if report is not None:

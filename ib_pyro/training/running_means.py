@@ -68,7 +68,9 @@ class RunningMeans:
             self._names = (*means, *values, *(() if scores is None else ("error",)))
         means_now = tuple([value.detach() for value in means.values()])
         values_now = tuple([value.detach() for value in values.values()])
-        self._pending.append(_Step(means_now, size, values_now, scores, labels))
+        # Without scores there is nothing to compare labels with, and what is observed may be whole images.
+        known = labels if scores is not None else None
+        self._pending.append(_Step(means_now, size, values_now, scores, known))
         self.size += size
         if len(self._pending) == _STEPS_PER_SUM:
             self._sums = self._total()

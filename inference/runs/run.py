@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,7 +23,11 @@ from inference.runs.folder import RunFolder
 from inference.runs.spec import RunSpec
 from inference.runs.splits import Splits
 
-__all__ = ["Prepared", "evaluate_run", "facts_of", "finish", "load_run", "prepare", "run"]
+__all__ = ["OutOfTime", "Prepared", "evaluate_run", "facts_of", "finish", "load_run", "prepare", "run"]
+
+
+class OutOfTime(Exception):
+    """A run has stopped at a checkpoint because its time was over; resumed, it goes on from there."""
 
 
 @dataclass(frozen=True)
@@ -37,7 +43,13 @@ class Prepared:
 
 
 def run(
-    spec: RunSpec, out: Path, *, resume: bool = False, progress: bool = True, cache: Path | None = None
+    spec: RunSpec,
+    out: Path,
+    *,
+    resume: bool = False,
+    progress: bool = True,
+    cache: Path | None = None,
+    until: float = math.inf,
 ) -> dict[str, Any]:
     """Fit and evaluate, and keep everything in a folder.
 
@@ -49,6 +61,8 @@ def run(
         resume: Whether to go on from a checkpoint; a run that is done returns its result at once.
         progress: Whether to show a progress bar.
         cache: Folder that keeps what several runs prepare alike, the whitening; None to prepare it again.
+        until: When to stop at the next checkpoint, in the seconds of ``time.time``; the last epochs are not begun
+            then, and a fit that is done is still evaluated.
 
     Returns:
         What ``result.json`` holds.
@@ -56,6 +70,7 @@ def run(
     Raises:
         ValueError: If the settings, the data or the folder do not fit; nothing is written then.
         FloatingPointError: If the loss is not finite; the run stays as its last checkpoint left it.
+        OutOfTime: If it has stopped because of ``until``.
     """
     folder = RunFolder(out)
     folder.check(spec, resume=resume)
@@ -65,7 +80,7 @@ def run(
     with spec.training.ambience():
         prepared = prepare(spec, out, cache)
         folder.start(spec, **facts_of(prepared))
-        history = _fit(prepared, folder, resume=resume, progress=progress)
+        history = _fit(prepared, folder, resume=resume, progress=progress, until=until)
         return finish(prepared, folder, history)
 
 
@@ -159,8 +174,15 @@ def facts_of(prepared: Prepared) -> dict[str, Any]:
     }
 
 
-def _fit(prepared: Prepared, folder: RunFolder, *, resume: bool, progress: bool) -> FitResult:
+def _fit(prepared: Prepared, folder: RunFolder, *, resume: bool, progress: bool, until: float) -> FitResult:
     spec, splits, training = prepared.spec, prepared.splits, prepared.spec.training
+
+    def on_epoch(history: list[dict[str, Any]]) -> None:
+        folder.write_metrics(history)
+        kept = len(history) % training.checkpoint_every == 0
+        if kept and len(history) < training.epochs and time.time() > until:
+            raise OutOfTime(f"{folder.path} has stopped after {len(history)} of {training.epochs} epochs")
+
     beta, _ = spec.betas(len(splits.train))
     optimizer, scheduler = training.build(prepared.program, splits.train.x, beta=beta)
     return fit(
@@ -179,7 +201,7 @@ def _fit(prepared: Prepared, folder: RunFolder, *, resume: bool, progress: bool)
         out=folder.checkpoint_file,
         checkpoint_every=training.checkpoint_every,
         resume=resume,
-        on_epoch=folder.write_metrics,
+        on_epoch=on_epoch,
         progress=progress,
         capture=training.capture,
     )
