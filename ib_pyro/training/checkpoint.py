@@ -87,10 +87,13 @@ class Checkpoint:
         with written_whole(self.path) as partial, partial.open("wb") as file:
             torch.save(content, file)
 
-    def restore(self, process: int = 0) -> tuple[list[dict[str, Any]], State | None]:
+    def restore(
+        self, content: State | None = None, *, process: int = 0
+    ) -> tuple[list[dict[str, Any]], State | None]:
         """Put everything back as it was at the last ``save``.
 
         Args:
+            content: What the file holds, if it has been read.
             process: Which of several processes this is.
 
         Returns:
@@ -99,7 +102,7 @@ class Checkpoint:
         Raises:
             ValueError: If the file is of another program, or of a fit with other settings; names them.
         """
-        content = load_checkpoint(self.path)
+        content = load_checkpoint(self.path) if content is None else content
         self._require_same_settings(content.get("settings") or {})
         _load_program(self.path, self._program, content["program"])
         try:
@@ -112,6 +115,10 @@ class Checkpoint:
         for order, state in zip(self._orders, orders, strict=False):
             order.set_state(state)
         ambient = content["rng"] if isinstance(content["rng"], list) else [content["rng"]]
+        if process >= len(ambient):
+            raise ValueError(
+                f"{self.path} is of a fit in {len(ambient)} processes, and this one has more; go on with as many"
+            )
         set_rng_state(ambient[process])
         return content["history"], content.get("best")
 

@@ -14,12 +14,13 @@ from torch import Tensor
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
+from ib_pyro.batch_norm import has_batch_norm
 from ib_pyro.choices import require_known
 from ib_pyro.elbo import InformationBottleneckELBO
 from ib_pyro.elbo.schedules import linear_warm_up
 from ib_pyro.elbo.weights import Weight
 from ib_pyro.training.batch_arguments import Placement
-from ib_pyro.training.checkpoint import Checkpoint, State
+from ib_pyro.training.checkpoint import Checkpoint, State, load_checkpoint
 from ib_pyro.training.data_checks import (
     FirstLook,
     Transform,
@@ -188,6 +189,7 @@ class Trainer:
                     yield self._epoch(bar)
             self._stopped = self._reason()
             self._keep_best()
+            self._processes.share_buffers(self.program)
         finally:
             self._stopped = self._stopped or f"it was left after epoch {len(self.rows)}"
             self._loop.close()
@@ -271,14 +273,16 @@ class Trainer:
 
     def _begin(self) -> None:
         """Go on from a checkpoint, if there is one and that is asked for."""
-        if self._checkpoint is None or not self._checkpoint.path.exists():
-            self._processes.draw_apart()
+        state, processes = self._checkpoint, self._processes
+        if state is None or not processes.from_leader(state.path.exists):
+            processes.draw_apart()
             return
-        path, epochs = self._checkpoint.path, self._options.epochs
+        path, epochs = state.path, self._options.epochs
         if not self._options.resume:
             raise ValueError(f"checkpoint={path} exists; pass resume=True to go on from it, or another path")
         self._source.forget()
-        self.rows, self._best = self._checkpoint.restore(self._processes.place[1])
+        content = None if processes.place[0] == 1 else processes.from_leader(lambda: load_checkpoint(path))
+        self.rows, self._best = state.restore(content, process=processes.place[1])
         if len(self.rows) > epochs:
             raise ValueError(f"checkpoint={path} is at epoch {len(self.rows)}, beyond epochs={epochs}")
 
@@ -289,7 +293,9 @@ class Trainer:
     def _check_columns(self) -> None:
         whole = self._source.whole
         if whole is not None and not whole.kwargs and all(isinstance(part, Tensor) for part in whole.args):
-            check_columns(self.program, whole.args, batch_size=self._batch_size)
+            check_columns(
+                self.program, whole.args, batch_size=self._batch_size, processes=self._processes.place[0]
+            )
 
     def _look(self) -> FirstLook:
         placed = Placement(self.program)
@@ -318,6 +324,14 @@ class Trainer:
 
     def _check(self, look: FirstLook) -> None:
         own = self._options
+        if self._processes.place[0] > 1 and self._processes.leads and has_batch_norm(self.program):
+            warnings.warn(
+                f"batch norm normalises the {own.batch_size or BATCH_SIZE} samples of each of "
+                f"{self._processes.place[0]} processes by themselves, and keeps the statistics of the first: the "
+                "numbers are not those of one process with all of them. On CUDA "
+                "torch.nn.SyncBatchNorm.convert_sync_batchnorm(program) has them normalised together",
+                stacklevel=4,
+            )
         check_steps(
             look,
             self._source,
@@ -384,6 +398,7 @@ class Trainer:
             "size": self._source.size,
             "steps": self._source.steps,
         }
+        settings |= {"processes": self._processes.place[0]}
         settings |= {"optimizer": type(self._optimizer).__name__, "elbo": f"{self._elbo!r:.200}"}
         generators = self._source.generators
         return Checkpoint(path, self.program, self._optimizer, generators, self._scheduler, settings)

@@ -74,9 +74,6 @@ def test_deterministic_numbers_are_those_of_the_noise_free_network(
 
 
 def test_error_is_left_out_where_y_is_no_label(build: Build) -> None:
-    from torch import nn
-from torch.distributions import kl_divergence
-
     from ib_pyro.nn import InformationDropout
 
     program = Bottleneck(InformationDropout.linear(4, 3), nn.Linear(3, 2), likelihood="normal")
