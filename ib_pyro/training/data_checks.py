@@ -85,8 +85,8 @@ def check_columns(
     if has_batch_norm(program) and (batch_size == processes or (rest and rest < 2 * processes)):
         where = f" to one of {processes} processes" if processes > 1 else ""
         raise ValueError(
-            f"batch_size={batch_size // processes} leaves a batch of a single sample out of {size}{where}, which batch "
-            "norm cannot normalise; choose another size"
+            f"batch_size={batch_size // processes} leaves a batch of a single sample out of {size}{where}, which "
+            "batch norm cannot normalise; choose another size"
         )
     if isinstance(program, Bottleneck) and program.likelihood == "categorical" and len(columns) == 2:
         _check_labels(program, *columns)

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
@@ -324,7 +324,10 @@ class Trainer:
 
     def _check(self, look: FirstLook) -> None:
         own = self._options
-        if self._processes.place[0] > 1 and self._processes.leads and has_batch_norm(self.program):
+        norms_apart = has_batch_norm(self.program) and not any(
+            isinstance(module, nn.SyncBatchNorm) for module in self.program.modules()
+        )
+        if self._processes.place[0] > 1 and self._processes.leads and norms_apart:
             warnings.warn(
                 f"batch norm normalises the {own.batch_size or BATCH_SIZE} samples of each of "
                 f"{self._processes.place[0]} processes by themselves, and keeps the statistics of the first: the "
