@@ -150,9 +150,7 @@ def _pairs(
 def _require_same(name: str, pairs: Sequence[tuple[str, Tensor, Tensor]], dtype: torch.dtype) -> None:
     for label, one, other in pairs:
         if not _agree(one, other, torch.finfo(dtype).eps ** 0.5):
-            shown = (
-                f" ({one.item():.8g} alone, {other.item():.8g} side by side)" if one.numel() == 1 else ""
-            )
+            shown = f" ({one.item():.8g} alone, {other.item():.8g} side by side)" if one.numel() == 1 else ""
             raise VectorizationError(
                 f"run {name}: with the same noise the first {label} is another alone than side by side{shown}; the "
                 "program keeps what differs between runs elsewhere than in tensors and numbers of its modules, or "

@@ -17,10 +17,10 @@ from ib_pyro.handlers import noise_off
 from ib_pyro.side_by_side.batched import BatchedOperations
 from ib_pyro.side_by_side.products import turn_products
 from ib_pyro.side_by_side.refusal import VectorizationError, refusal_of
-from ib_pyro.side_by_side.stack import Stack
-from ib_pyro.side_by_side.sample_sums import scores_of, sums_of
-from ib_pyro.side_by_side.streams import PerRunDraws, Streams, drawing_nodes, with_streams
 from ib_pyro.side_by_side.run_objectives import Objectives
+from ib_pyro.side_by_side.sample_sums import scores_of, sums_of
+from ib_pyro.side_by_side.stack import Stack
+from ib_pyro.side_by_side.streams import PerRunDraws, Streams, drawing_nodes, with_streams
 
 __all__ = ["Evaluation", "Lagrangians"]
 

@@ -53,9 +53,9 @@ def evaluate_side_by_side(
         VectorizationError: If they are not of one structure, or cannot be run at once; says why.
         ValueError: If ``num_samples`` is below 1.
     """
-    named = isinstance(programs, Mapping)
-    every = list(programs.values()) if isinstance(programs, Mapping) else list(programs)
-    names = list(programs) if named else [f"program {number}" for number in range(1, len(every) + 1)]
+    if not isinstance(programs, Mapping):
+        programs = {f"program {number}": program for number, program in enumerate(programs, 1)}
+    every, names = list(programs.values()), list(programs)
     for program in every:
         program.eval()
     stack = Stack(every, names)

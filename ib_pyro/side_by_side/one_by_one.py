@@ -99,7 +99,9 @@ def train_one_by_one(
         history += rows
         for name, given in (("validation", validation), ("test", test)):
             if given is not None:
-                row = evaluate_alone(program, given, num_samples=num_samples, elbo=elbo) if why is None else {}
+                row = (
+                    evaluate_alone(program, given, num_samples=num_samples, elbo=elbo) if why is None else {}
+                )
                 held_out[name].append(row)
     return result_of(
         runs,
@@ -119,7 +121,7 @@ def _built(settings: OptimizerSettings, parameters: list[nn.Parameter]) -> Optim
 def _fit(
     program: nn.Module, samples: tuple[Tensor, Tensor], run: Run, state: Tensor, options: dict[str, Any]
 ) -> str | None:
-    """Fit a program, its noise going on from a state of the generator; return why it has come to nothing, if it has."""
+    """Fit a program, its noise going on from a state of the generator; return why it came to nothing, if it did."""
     where = next((p.device for p in program.parameters()), torch.device("cpu"))
     stream = Streams.seeded([run.seed], where)
     stream.states = [state]

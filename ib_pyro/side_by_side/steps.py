@@ -1,6 +1,6 @@
 """Epochs of several runs at once."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -11,12 +11,12 @@ from ib_pyro.elbo import InformationBottleneckELBO
 from ib_pyro.precision import widest
 from ib_pyro.side_by_side.first_step import require_same_alone, unreached
 from ib_pyro.side_by_side.lagrangians import Evaluation, Lagrangians
-from ib_pyro.side_by_side.run_optimizers import OptimizerFactory, OptimizerSettings, RunOptimizers
 from ib_pyro.side_by_side.refusal import VectorizationError
 from ib_pyro.side_by_side.run_batches import RunBatches, Transform, placed, repeated
+from ib_pyro.side_by_side.run_objectives import Objectives
+from ib_pyro.side_by_side.run_optimizers import OptimizerFactory, OptimizerSettings, RunOptimizers
 from ib_pyro.side_by_side.stack import Stack
 from ib_pyro.side_by_side.streams import Streams
-from ib_pyro.side_by_side.run_objectives import Objectives
 
 __all__ = ["REPLAY", "SideBySideTraining"]
 

@@ -58,7 +58,9 @@ def test_runs_that_stop_go_on_to_the_same_bits(how, stop, data, make, tmp_path):
     with pytest.raises(Stopped):
         train(make, data, runs, checkpoint=path, on_epoch=stop_after(stop), **options)
     seen = []
-    again = train(make, data, runs, checkpoint=path, on_epoch=lambda h: seen.append(h[-1]["epoch"]), **options)
+    again = train(
+        make, data, runs, checkpoint=path, on_epoch=lambda h: seen.append(h[-1]["epoch"]), **options
+    )
     assert seen == list(range(stop + 1, 5))
     bitwise(whole, again)
 
