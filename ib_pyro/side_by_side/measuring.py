@@ -124,6 +124,7 @@ def _measured(
             others = [measure(x, y)[1] for _ in range(num_samples - 1)]
             mean = torch.stack([draw.softmax(-1) for draw in (scores, *others) if draw is not None]).mean(0)
             sums["error_predictive"] = (mean.argmax(-1) != y).sum(-1)
+        sums.pop("loss", None)  # at weights of 1
         for name, value in sums.items():
             totals[name] = totals.get(name, 0.0) + value
     rows = [{name: float(value[run]) / size for name, value in totals.items()} for run in range(runs)]

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import time
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
+from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +14,15 @@ import torch
 from ib_pyro.elbo.weights import Weight
 from ib_pyro.side_by_side import OptimizerSettings, SideBySideTraining, Streams
 from ib_pyro.side_by_side.runs_checkpoint import RunsCheckpoint
+from ib_pyro.training.batch_arguments import Placement
 from ib_pyro.training.checkpoint import Checkpoint
-from ib_pyro.training.data_checks import check_steps
-from ib_pyro.training.fitting import FitResult
+from ib_pyro.training.data_checks import check_steps, look_at, transformed
+from ib_pyro.training.early_stopping import outlasted
+from ib_pyro.training.fit_result import FitResult
 from ib_pyro.training.lagrangian import lagrangian
 from ib_pyro.training.progress import FitProgress
+from ib_pyro.training.randomness import seeded
+from ib_pyro.training.sources import source_of
 from inference.runs.folder import RunFolder
 from inference.runs.pool import Job
 from inference.runs.run import Prepared, facts_of, finish, prepare
@@ -25,6 +31,7 @@ from inference.runs.spec import RunSpec
 __all__ = ["RunsAtOnce"]
 
 Row = dict[str, Any]
+HELD_OUT = ("loss", "distortion", "rate", "error")
 # A state of many runs takes a while to write: so many seconds lie between two at least.
 _SECONDS_BETWEEN_STATES = 1.0
 
@@ -57,7 +64,7 @@ class RunsAtOnce:
             prepared.program.to(first.fabric.device)
         self._streams = Streams.seeded([s.training.seed for s in self._specs], first.fabric.device)
         self._streams.states = states
-        self._targets = [(prepared.elbo.beta, prepared.elbo.gamma) for prepared in self._prepared]
+        self._targets = [deepcopy(prepared.elbo) for prepared in self._prepared]
 
     def run(self, *, progress: bool) -> Iterator[tuple[Path, dict[str, Any] | str]]:
         """Fit all runs, then evaluate each.
@@ -103,8 +110,9 @@ class RunsAtOnce:
                     bar.epoch(finished + 1, {**new[0], "seconds": seconds})
         finally:
             training.close()
-            for prepared, (beta, gamma) in zip(self._prepared, self._targets, strict=True):
-                prepared.elbo.beta, prepared.elbo.gamma = beta, gamma
+            for prepared, target in zip(self._prepared, self._targets, strict=True):
+                for name in prepared.schedules:
+                    setattr(prepared.elbo, name, getattr(target, name))
         histories = [rows[k :: len(self._specs)] for k in range(len(self._specs))]
         for folder, history in zip(self._folders, histories, strict=True):
             folder.write_metrics(history)
@@ -112,15 +120,7 @@ class RunsAtOnce:
 
     def _training(self) -> SideBySideTraining:
         first, how = self._prepared[0], self._specs[0].training
-        for prepared in self._prepared:
-            check_steps(
-                prepared.program,
-                self._train.x,
-                self._train.y,
-                elbo=prepared.elbo,
-                batch_size=how.batch_size,
-                transform=prepared.spec.task.transform,
-            )
+        self._check()
         return SideBySideTraining(
             [prepared.program for prepared in self._prepared],
             [prepared.elbo for prepared in self._prepared],
@@ -135,6 +135,24 @@ class RunsAtOnce:
             replay=how.capture,
         )
 
+    def _check(self) -> None:
+        """Raise, or warn, where a fit alone does: of targets out of range, and weights that never arrive."""
+        first, how, transform = self._prepared[0], self._specs[0].training, self._specs[0].task.transform
+        placement = Placement(first.program)
+        source = source_of(self._train, batch_size=how.batch_size, device=first.fabric.device)
+        with seeded(0):
+            batch = placement(transformed(placement(source.first()), transform))
+        look = look_at(first.program, batch)
+        for prepared in self._prepared:
+            options: dict[str, Any] = {"batch_size": how.batch_size, "transform": transform}
+            check_steps(look, source, placement, elbo=prepared.elbo, **options)
+        for prepared, target in zip(self._prepared, self._targets, strict=True):
+            targets = {name: getattr(target, name) for name in prepared.schedules}
+            message = outlasted(how.epochs, source.steps or 1, prepared.schedules, targets)
+            if message is not None:
+                warnings.warn(f"run {prepared.spec.name}: {message}", stacklevel=2)
+                return
+
     def _epoch(self, training: SideBySideTraining, finished: int) -> list[Row]:
         how = self._specs[0].training
         start = time.perf_counter()
@@ -142,22 +160,31 @@ class RunsAtOnce:
         training.optimizers.set_factor(how.lr_factor**drops)
         rows = training.epoch(finished)
         seconds = (time.perf_counter() - start) / len(rows)
-        errors = self._validation_errors(training)
+        held_out = self._held_out_means(training)
         for k, row in enumerate(rows):
-            prepared = self._prepared[k]
-            kept: Row = {"epoch": finished + 1}
+            prepared, target = self._prepared[k], self._targets[k]
+            kept: Row = {"epoch": finished + 1, "seconds": seconds}
             kept |= {"train_error" if name == "error" else name: value for name, value in row.items()}
             kept |= _weights(prepared.elbo.beta, len(self._train)) | {"lr": training.optimizers.rates[k]}
             if prepared.schedules:
-                kept["lagrangian"] = lagrangian(kept, *self._targets[k])
-            rows[k] = kept | ({"validation_error": errors[k]} if errors else {}) | {"seconds": seconds}
+                kept["lagrangian"] = lagrangian(kept, target.beta, target.gamma)
+            rows[k] = kept | held_out[k]
         return rows
 
-    def _validation_errors(self, training: SideBySideTraining) -> list[float] | None:
-        spec, held_out = self._specs[0], self._prepared[0].splits.validation
-        if held_out is None or not spec.evaluation.validate_every_epoch or spec.task.transform is not None:
-            return None
-        return training.error_on(held_out.x, held_out.y)
+    def _held_out_means(self, training: SideBySideTraining) -> list[Row]:
+        spec, images = self._specs[0], self._prepared[0].splits.validation
+        if images is None or not spec.evaluation.validate_every_epoch:
+            return [{} for _ in self._specs]
+        data = spec.task.observed(images, seed=spec.data.data_seed)
+        # A total correlation is a property of batches, and other batches than the training set's have another.
+        elbos = [deepcopy(target) for target in self._targets]
+        for elbo in elbos:
+            elbo.gamma = 0.0
+        found = training.held_out_means(data.x, data.y, elbos)
+        return [
+            {f"validation_{name}": row[name] for name in HELD_OUT[bool(target.gamma) :] if name in row}
+            for row, target in zip(found, self._targets, strict=True)
+        ]
 
     def _start(self) -> None:
         """Let the folders say whose they are, once the first epoch has shown that the runs go side by side."""

@@ -59,6 +59,7 @@ def rows(path):
     ]
 
 
+@pytest.mark.filterwarnings("ignore:.*still on its way")
 @pytest.mark.parametrize("case", CASES)
 def test_folders_hold_what_single_runs_leave(case, tmp_path):
     jobs = [(spec, tmp_path / "together" / spec.name) for spec in specs(case)]
@@ -74,6 +75,12 @@ def test_folders_hold_what_single_runs_leave(case, tmp_path):
     assert numbers(evaluate_run(path)) == pytest.approx(numbers(found[path]), rel=1e-12)
     assert RunFolder(path).spec().identity() == spec.identity()
     assert not list((tmp_path / "together").glob(".side-by-side*"))
+
+
+def test_a_weight_that_never_arrives_is_warned_of(tmp_path):
+    jobs = [(spec, tmp_path / spec.name) for spec in specs("schedules")]
+    with pytest.warns(UserWarning, match=rf"run {jobs[0][0].name}: schedules: beta is .* still on its way"):
+        list(run_side_by_side(jobs, progress=False))
 
 
 def test_finished_runs_are_not_fitted_again(tmp_path):
