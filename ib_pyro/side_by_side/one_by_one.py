@@ -52,13 +52,7 @@ def train_one_by_one(
     num_samples: int = 16,
     device: torch.device | str | None = None,
 ) -> SideBySide:
-    """Train each run alone; the arguments and what is returned are those of :func:`train_side_by_side`.
-
-    A run whose loss is no number any more is named, and the next goes on.
-
-    Raises:
-        ValueError: If there is no run, two are the same, or an argument or the data are wrong.
-    """
+    """Train each run alone; the arguments and what is returned are those of :func:`train_side_by_side`."""
     settings = OptimizerSettings(
         name=optimizer if isinstance(optimizer, str) else "sgd",
         lr=lr,

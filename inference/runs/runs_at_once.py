@@ -42,7 +42,7 @@ class RunsAtOnce:
     Args:
         jobs: Runs, alike but for what may differ, each with a folder of its own.
         state: File that keeps the state of all of them while they go on.
-        cache: See `inference.runs.run.run`.
+        cache: See ``inference.runs.run.run``.
     """
 
     def __init__(self, jobs: Sequence[Job], state: Path, *, cache: Path | None = None) -> None:

@@ -39,15 +39,15 @@ _STATE = ".side-by-side-{}.pt"
 def run_side_by_side(
     jobs: Sequence[Job], *, progress: bool = True, cache: Path | None = None
 ) -> Iterator[tuple[Path, dict[str, Any] | str]]:
-    """Fit everything that is not done yet, all at once, and evaluate and keep each run as `inference.runs.run` does.
+    """Fit everything that is not done yet, all at once, and evaluate and keep each run as ``inference.runs.run`` does.
 
     The runs' common state is kept beside their folders while they go on: the same runs, started again after a stop, go
     on from there, with the numbers that they would have had. Runs that were begun alone start again.
 
     Args:
-        jobs: Runs, each with a folder of its own; they differ in `VARIES`.
+        jobs: Runs, each with a folder of its own; they differ in ``VARIES``.
         progress: Whether to show a progress bar.
-        cache: See `inference.runs.run.run`.
+        cache: See ``inference.runs.run.run``.
 
     Yields:
         A folder and what its ``result.json`` holds, or why the run came to nothing: its loss was not finite.
