@@ -65,7 +65,7 @@ def plot_rate_distortion(
     Raises:
         ValueError: If shapes differ, an option is out of range, or a table lacks a column or has no run to draw.
     """
-    curve = _of_table(rate, beta) if distortion is None else _of_arrays(rate, distortion, beta)  # type: ignore[arg-type]
+    curve = _of_table(rate, beta) if distortion is None else _of_arrays(rate, distortion, beta)
     require_known("beta_unit:", beta_unit, ("per-sample", "paper"))
     means = [np.array([values.mean() for values in of]) for of in (curve.rate, curve.distortion)]
     order = np.argsort(means[0] if curve.beta is None else curve.beta)
