@@ -39,6 +39,7 @@ SUBMODULES = frozenset(
         "precision",
         "provenance",
         "rates",
+        "side_by_side",
         "sites",
         "testing",
         "traces",

@@ -1,7 +1,3 @@
-"""Training of several runs of one network at a time."""
+"""Fitting programs, and what a fitted one does on a set."""
 
-from ib_pyro.training.run_graph import SideBySideError
-from ib_pyro.training.runs import Run, SideBySide
-from ib_pyro.training.side_by_side import train_side_by_side
-
-__all__ = ["Run", "SideBySide", "SideBySideError", "train_side_by_side"]
+__all__: list[str] = []

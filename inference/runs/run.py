@@ -12,9 +12,9 @@ from lightning.fabric import Fabric
 
 from ib_pyro import Bottleneck
 from ib_pyro.elbo import InformationBottleneckELBO
-from inference.fit.checkpoint import restore_program
-from inference.fit.fitting import FitResult, check_data, fit
-from inference.fit.lagrangian import Schedule, lagrangian
+from ib_pyro.training.checkpoint import restore_program
+from ib_pyro.training.fitting import FitResult, check_data, fit
+from ib_pyro.training.lagrangian import Schedule, lagrangian
 from inference.runs.folder import RunFolder
 from inference.runs.spec import RunSpec
 from inference.runs.splits import Splits

@@ -129,8 +129,8 @@ class TrainingSpec:
         """
         from torch.optim.lr_scheduler import MultiStepLR
 
-        from inference.fit.noisy_sites import sample_sites
-        from inference.fit.optimizers import build_optimizer
+        from ib_pyro.training.noisy_sites import sample_sites
+        from ib_pyro.training.optimizers import build_optimizer
 
         shared = {
             name: p for name, p in program.named_parameters() if name.rsplit(".", 1)[-1].startswith("prior_")
@@ -189,7 +189,7 @@ class TrainingSpec:
         """
         import torch
 
-        from inference.fit.randomness import seeded
+        from ib_pyro.training.randomness import seeded
 
         before = torch.get_num_threads()
         torch.set_num_threads(self.threads or threads or before)

@@ -13,8 +13,8 @@ from torch.optim import Optimizer
 
 from ib_pyro import Bottleneck
 from ib_pyro.elbo import InformationBottleneckELBO
-from inference.fit.loop import TrainingLoop
-from inference.fit.optimizers import build_optimizer
+from ib_pyro.training.loop import TrainingLoop
+from ib_pyro.training.optimizers import build_optimizer
 from inference.studies.bench.all_cnn_by_hand import AllCNNByHand
 from inference.studies.bench.mlp_by_hand import MLPByHand
 from inference.studies.bench.taking_turns import Block

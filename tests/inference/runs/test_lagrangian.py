@@ -13,10 +13,10 @@ import torch
 from ib_pyro import Bottleneck, InformationBottleneckELBO
 from ib_pyro.elbo import CapacityELBO, FreeBitsELBO
 from ib_pyro.elbo.schedules import SCHEDULES, linear_warm_up
+from ib_pyro.training.lagrangian import lagrangian
+from ib_pyro.training.optimizers import build_optimizer
 from inference import FitResult, RunSpec, fit
 from inference.cli import main
-from inference.fit.lagrangian import lagrangian
-from inference.fit.optimizers import build_optimizer
 from inference.runs.folder import RunFolder
 from inference.runs.objective_spec import BETA_SCHEDULES, ObjectiveSpec
 

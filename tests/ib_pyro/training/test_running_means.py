@@ -5,7 +5,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from inference.fit.running_means import RunningMeans
+from ib_pyro.training.running_means import RunningMeans
 
 TYPES = [torch.bfloat16, torch.float16, torch.float32, torch.float64]
 

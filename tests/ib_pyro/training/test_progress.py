@@ -6,7 +6,7 @@ import time
 import pytest
 from rich.console import Console
 
-from inference.fit.progress import FitProgress, Ticker
+from ib_pyro.training.progress import FitProgress, Ticker
 
 METRICS = {"distortion": 0.25, "rate": 12.5, "train_error": 0.031, "validation_error": 0.042, "seconds": 2.0}
 

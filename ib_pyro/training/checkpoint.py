@@ -11,7 +11,7 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
 from ib_pyro.files import written_whole
-from inference.fit.randomness import rng_state, set_rng_state
+from ib_pyro.training.randomness import rng_state, set_rng_state
 
 __all__ = ["Checkpoint", "load_checkpoint", "restore_program"]
 

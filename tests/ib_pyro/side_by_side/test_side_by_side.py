@@ -18,7 +18,7 @@ from ib_pyro.nn import (
     GaussianDropout,
     InformationDropout,
 )
-from ib_pyro.training import Run, SideBySide, train_side_by_side
+from ib_pyro.side_by_side import Run, SideBySide, train_side_by_side
 
 LAYERS = {
     "binary": BinaryDropout,

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.optim.swa_utils import update_bn
 
-from ib_pyro import noise_off
+from ib_pyro.handlers import noise_off
 
 __all__ = ["has_batch_norm", "noise_off_copy"]
 

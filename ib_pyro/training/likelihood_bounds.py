@@ -11,8 +11,9 @@ from torch import Tensor, nn
 from ib_pyro.data import batches
 from ib_pyro.diagnostics import importance_log_weights
 from ib_pyro.information import effective_sample_size, importance_weighted_bound
-from inference.fit.data_placement import placed
-from inference.fit.randomness import seeded
+from ib_pyro.training.data_placement import placed
+from ib_pyro.training.model_and_guide import model_and_guide
+from ib_pyro.training.randomness import seeded
 
 __all__ = ["Bounds", "bounds"]
 
@@ -60,11 +61,10 @@ def bounds(
         The bounds.
     """
     weighted, single, counts = [], [], []
+    model, guide = model_and_guide(program)
     with seeded(seed):
         for (part,) in batches((placed(x, program),), batch_size, shuffle=False):
-            log_weights = importance_log_weights(
-                program.model, program.guide, part, part, num_samples=num_samples
-            )
+            log_weights = importance_log_weights(model, guide, part, part, num_samples=num_samples)
             weighted.append(importance_weighted_bound(log_weights))
             single.append(log_weights.mean(0))
             counts.append(effective_sample_size(log_weights))

@@ -10,7 +10,8 @@ from torch.distributions import Categorical
 
 from ib_pyro.elbo import InformationBottleneckELBO, Terms, captured
 from ib_pyro.handlers import unwrap
-from inference.fit.running_means import RunningMeans
+from ib_pyro.training.model_and_guide import model_and_guide
+from ib_pyro.training.running_means import RunningMeans
 
 __all__ = ["Objective"]
 
@@ -31,7 +32,7 @@ class Objective(nn.Module):
         self.program = program
         self.elbo = elbo
         self.means = RunningMeans()
-        self._captured = captured(elbo, (program, program.model, program.guide), self._evaluate)
+        self._captured = captured(elbo, (program, *model_and_guide(program)), self._evaluate)
 
     def forward(self, x: Tensor, y: Tensor) -> Tensor:
         """Evaluate a batch, and add it to the means.
@@ -60,7 +61,7 @@ class Objective(nn.Module):
     def _evaluate(
         self, elbo: InformationBottleneckELBO, x: Tensor, y: Tensor
     ) -> tuple[Tensor, dict[str, Any]]:
-        terms = elbo.terms(self.program.model, self.program.guide, x, y)
+        terms = elbo.terms(*model_and_guide(self.program), x, y)
         # Pyro's loss is a sum over the batch, or over the whole set of which the batch stands for a share.
         loss = terms.loss / (getattr(self.program, "num_data", None) or len(x))
         outputs: dict[str, Any] = {"distortion": terms.distortion, "rate": terms.rate}

@@ -1,13 +1,13 @@
-"""One pass over the training set, over ``lightning.fabric``."""
+"""One pass over the training set, on the devices of ``lightning.fabric`` or on one without it."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING
 
 import pyro
 import torch
-from lightning.fabric import Fabric
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
@@ -15,17 +15,20 @@ from ib_pyro.capture import CaptureError
 from ib_pyro.choices import require_known
 from ib_pyro.data import batches
 from ib_pyro.elbo import InformationBottleneckELBO
-from inference.fit.data_placement import placed
-from inference.fit.lagrangian import Schedule
-from inference.fit.objective import Objective
-from inference.fit.progress import Ticker
+from ib_pyro.training.data_placement import placed
+from ib_pyro.training.lagrangian import Schedule
+from ib_pyro.training.objective import Objective
+from ib_pyro.training.one_device import OneDevice, precision_of
+from ib_pyro.training.progress import Ticker
+
+if TYPE_CHECKING:
+    from lightning.fabric import Fabric
 
 __all__ = ["CAPTURE", "TrainingLoop", "Transform"]
 
 CAPTURE = ("auto", "off", "on")
 # A recording costs half a second, as much as a thousand steps of a small network win by it.
 LEAST_STEPS = 1000
-PLAIN_PRECISIONS = ("32-true", "64-true", "bf16-true", "16-true")
 
 # Reading a number off the device stalls the steps behind it, so the loop looks up this often only.
 _SECONDS_BETWEEN_LOOKS = 0.2
@@ -38,7 +41,7 @@ class TrainingLoop:
     """Steps of an optimiser on the mean Lagrangian of batches.
 
     Args:
-        program: Module with ``model`` and ``guide``; it is moved to Fabric's device.
+        program: Module with ``model`` and ``guide``; it is moved to the device.
         x: Inputs, ``[N, ...]``.
         y: What is observed, ``[N, ...]``.
         elbo: The objective.
@@ -66,7 +69,7 @@ class TrainingLoop:
         optimizer: Optimizer,
         batch_size: int,
         order: torch.Generator,
-        fabric: Fabric,
+        fabric: Fabric | OneDevice,
         transform: Transform | None = None,
         schedules: Mapping[str, Schedule] | None = None,
         capture: str = "off",
@@ -80,6 +83,8 @@ class TrainingLoop:
         self._targets = {name: getattr(elbo, name) for name in self._schedules}
         self._transform = transform
         self._core = Objective(program, elbo)
+        self._objective: nn.Module
+        self._optimizer: Optimizer
         self._objective, self._optimizer = fabric.setup(self._core, optimizer)
         data = (x.to(fabric.device), y.to(fabric.device))
         self._batches = batches(data, batch_size, shuffle=True, generator=order)
@@ -156,14 +161,12 @@ class TrainingLoop:
         return {"train_error" if name == "error" else name: value for name, value in means.items()}
 
 
-def _why_not(fabric: Fabric, program: nn.Module) -> str | None:
+def _why_not(fabric: Fabric | OneDevice, program: nn.Module) -> str | None:
     """Say what rules out replaying steps, before anything is tried."""
     if fabric.world_size > 1:
         return "it runs in several processes, which exchange gradients while they are computed"
-    if fabric._precision.precision not in PLAIN_PRECISIONS:
-        return (
-            f"precision {fabric._precision.precision} casts, and may scale the loss, outside of the program"
-        )
+    if precision_of(fabric) is not None:
+        return f"precision {precision_of(fabric)} casts, and may scale the loss, outside of the program"
     if next(program.parameters(), None) is None:
         return "the program has no parameters"
     return None

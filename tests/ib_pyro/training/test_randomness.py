@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from inference.fit.randomness import rng_state, seeded, set_rng_state
+from ib_pyro.training.randomness import rng_state, seeded, set_rng_state
 
 
 def draws() -> tuple[float, ...]:

@@ -16,8 +16,9 @@ from ib_pyro.elbo.weights import is_zero, weight_of
 from ib_pyro.handlers import unwrap
 from ib_pyro.sites import is_observation, sample_sites
 from ib_pyro.traces import trace_pair
-from inference.fit.data_placement import placed
-from inference.fit.randomness import seeded
+from ib_pyro.training.data_placement import placed
+from ib_pyro.training.model_and_guide import model_and_guide
+from ib_pyro.training.randomness import seeded
 
 __all__ = ["check_steps"]
 
@@ -57,12 +58,12 @@ def check_steps(
     with seeded(0):
         seen = _as_steps_see(x[:batch_size], y[:batch_size], transform, program)
         with buffers_kept([program]):
-            traces = trace_pair(program.model, program.guide, seen, {})
+            traces = trace_pair(*model_and_guide(program), seen, {})
         _require_samples(sample_sites(traces.guide.nodes), elbo, len(x), batch_size)
         for name, site in sample_sites(traces.model.nodes).items():
             if is_observation(site) and _observes(site, seen[1]):
                 chunks = batches((x, y), _CHUNK, shuffle=False)
-                targets = (_as_steps_see(*chunk, transform, program)[1] for chunk in chunks)
+                targets = (_as_steps_see(x, y, transform, program)[1] for x, y in chunks)
                 _require_in_support(name, site, targets)
 
 

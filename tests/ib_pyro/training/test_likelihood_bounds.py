@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch.distributions import Bernoulli, Normal
 
-from inference.fit.likelihood_bounds import bounds
+from ib_pyro.training.likelihood_bounds import bounds
 from inference.runs.task import TASKS
 from models.vae import VAE
 

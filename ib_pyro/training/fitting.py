@@ -5,27 +5,30 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
-from lightning.fabric import Fabric
 from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
 from ib_pyro.elbo import InformationBottleneckELBO
 from ib_pyro.elbo.weights import Weight
-from inference.fit.batch_norm import has_batch_norm
-from inference.fit.checkpoint import Checkpoint
-from inference.fit.data_checks import check_steps
-from inference.fit.data_placement import placed
-from inference.fit.dataset import Dataset
-from inference.fit.evaluation import noisy_error
-from inference.fit.lagrangian import Schedule, lagrangian
-from inference.fit.loop import TrainingLoop, Transform
-from inference.fit.optimizers import build_optimizer
-from inference.fit.progress import FitProgress
-from inference.fit.randomness import seeded
+from ib_pyro.training.batch_norm import has_batch_norm
+from ib_pyro.training.checkpoint import Checkpoint
+from ib_pyro.training.data_checks import check_steps
+from ib_pyro.training.data_placement import placed
+from ib_pyro.training.dataset import Dataset
+from ib_pyro.training.evaluation import noisy_error
+from ib_pyro.training.lagrangian import Schedule, lagrangian
+from ib_pyro.training.loop import TrainingLoop, Transform
+from ib_pyro.training.one_device import OneDevice
+from ib_pyro.training.optimizers import build_optimizer
+from ib_pyro.training.progress import FitProgress
+from ib_pyro.training.randomness import seeded
+
+if TYPE_CHECKING:
+    from lightning.fabric import Fabric
 
 __all__ = ["FitResult", "check_data", "fit"]
 
@@ -69,7 +72,7 @@ def fit(
     optimizer: Optimizer | None = None,
     scheduler: LRScheduler | None = None,
     validation: Dataset | None = None,
-    fabric: Fabric | None = None,
+    fabric: Fabric | OneDevice | None = None,
     order: torch.Generator | None = None,
     transform: Transform | None = None,
     schedules: Mapping[str, Schedule] | None = None,
@@ -96,7 +99,7 @@ def fit(
         scheduler: Schedule of the learning rate, stepped after every epoch.
         validation: Held-out set for ``validation_error``.
         fabric: Device, precision and loggers, which get every row under its epoch; by default the best device there
-            is, one of it, and no logger.
+            is, one of it, the types of the program's parameters, and no logger.
         order: Generator that draws the order of the samples; by default one that PyTorch's ambient one seeds.
         transform: What a step sees of a batch x, y, such as images binarised anew and themselves as what is observed.
         schedules: Attributes of the objective that move, such as ``{"beta": schedule}``: each is set before every step
@@ -119,7 +122,7 @@ def fit(
         FloatingPointError: If the loss is not finite; it names the site, the values and the epoch. The last
             checkpoint stays.
     """
-    fabric = fabric or Fabric(accelerator="auto", devices=1)
+    fabric = fabric or OneDevice()
     order = order or torch.Generator().manual_seed(int(torch.randint(2**31, ())))
     elbo = elbo or InformationBottleneckELBO(beta=1 / max(1, len(train.x)))
     optimizer = optimizer or build_optimizer("sgd", program.parameters(), lr=0.07)
@@ -239,7 +242,8 @@ def check_data(program: nn.Module, data: Dataset, *, batch_size: int) -> None:
 def _check_labels(program: nn.Module, data: Dataset) -> None:
     training = program.training
     with seeded(0):
-        probabilities = program.eval().predict(placed(data.x[:2], program), num_samples=1)
+        predict: Callable[..., Tensor] = program.eval().predict  # type: ignore[assignment]
+        probabilities = predict(placed(data.x[:2], program), num_samples=1)
     program.train(training)
     classes, low, high = probabilities.shape[-1], int(data.y.min()), int(data.y.max())
     if low < 0 or high >= classes:

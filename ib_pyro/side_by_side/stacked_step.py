@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from ib_pyro.capture.recording import record
 from ib_pyro.capture.simplification import simplify
-from ib_pyro.training.run_graph import (
+from ib_pyro.side_by_side.run_graph import (
     Draw,
     RunGraph,
     SideBySideError,

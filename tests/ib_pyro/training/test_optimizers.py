@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from inference.fit.optimizers import build_optimizer
+from ib_pyro.training.optimizers import build_optimizer
 
 
 def parameter(*values):

@@ -14,9 +14,9 @@ from torch.optim.lr_scheduler import MultiStepLR
 
 from ib_pyro import Bottleneck, InformationBottleneckELBO
 from ib_pyro.nn import InformationDropout
+from ib_pyro.training.checkpoint import load_checkpoint
+from ib_pyro.training.optimizers import build_optimizer
 from inference import FitResult, evaluate, fit
-from inference.fit.checkpoint import load_checkpoint
-from inference.fit.optimizers import build_optimizer
 
 Build = Callable[..., Bottleneck]
 
@@ -144,7 +144,7 @@ def test_loss_that_overflows_names_epoch_and_values(stripes: SimpleNamespace, bu
 
 
 def test_parameters_that_are_not_finite_are_not_saved(build: Build, tmp_path: Path) -> None:
-    from inference.fit.checkpoint import Checkpoint
+    from ib_pyro.training.checkpoint import Checkpoint
 
     program = build()
     state = Checkpoint(

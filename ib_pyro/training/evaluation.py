@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
-from ib_pyro import noise_off
 from ib_pyro.data import Batches, batches
 from ib_pyro.elbo import InformationBottleneckELBO
+from ib_pyro.handlers import noise_off
 from ib_pyro.precision import widest
-from inference.fit.batch_norm import noise_off_copy
-from inference.fit.data_placement import placed
-from inference.fit.dataset import Dataset
-from inference.fit.randomness import seeded
+from ib_pyro.training.batch_norm import noise_off_copy
+from ib_pyro.training.data_placement import placed
+from ib_pyro.training.dataset import Dataset
+from ib_pyro.training.model_and_guide import model_and_guide
+from ib_pyro.training.randomness import seeded
 
 __all__ = ["Evaluation", "evaluate", "noisy_error"]
 
@@ -116,9 +118,10 @@ def noisy_error(program: nn.Module, data: Dataset, *, batch_size: int = 1000, se
 
 def _terms(program: nn.Module, data: Dataset, batch_size: int) -> tuple[float, dict[str, float]]:
     elbo = InformationBottleneckELBO(beta=1.0)
-    distortion, rate = 0.0, {}
+    distortion, rate = 0.0, dict[str, float]()
+    model, guide = model_and_guide(program)
     for x, y in _batches(program, data, batch_size):
-        terms = elbo.terms(program.model, program.guide, x, y)
+        terms = elbo.terms(model, guide, x, y)
         distortion += _total(terms.distortion)
         for site, value in terms.rate.items():
             rate[site] = rate.get(site, 0.0) + _total(value)
@@ -129,9 +132,10 @@ def _terms(program: nn.Module, data: Dataset, batch_size: int) -> tuple[float, d
 def _error(program: nn.Module, data: Dataset, num_samples: int, batch_size: int) -> float | None:
     if data.y.is_floating_point() or data.y.ndim != 1:
         return None
+    predict: Callable[..., Tensor] = program.predict  # type: ignore[assignment]
     wrong = 0
     for x, y in _batches(program, data, batch_size):
-        wrong += int((program.predict(x, num_samples=num_samples).argmax(-1) != y).sum())
+        wrong += int((predict(x, num_samples=num_samples).argmax(-1) != y).sum())
     return wrong / len(data.x)
 
 

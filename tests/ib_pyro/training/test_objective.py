@@ -11,7 +11,7 @@ import torch
 from torch.nn import functional as F
 
 from ib_pyro import Bottleneck, InformationBottleneckELBO
-from inference.fit.objective import Objective
+from ib_pyro.training.objective import Objective
 
 Build = Callable[..., Bottleneck]
 

@@ -10,8 +10,8 @@ from torch import Tensor, nn
 
 from ib_pyro.buffers import buffers_kept
 from ib_pyro.capture.loss_and_gradient import evaluate
-from ib_pyro.training.run_graph import SideBySideError, Step, tensors_of
-from ib_pyro.training.stacked_step import StackedStep
+from ib_pyro.side_by_side.run_graph import SideBySideError, Step, tensors_of
+from ib_pyro.side_by_side.stacked_step import StackedStep
 
 __all__ = ["require_own_numbers"]
 

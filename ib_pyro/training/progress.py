@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 from types import TracebackType
+from typing import Any
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, ProgressColumn, TextColumn, TimeRemainingColumn
@@ -59,7 +60,7 @@ class FitProgress:
         self._bar = Progress(
             *_columns(self._console), console=self._console, auto_refresh=False, disable=not self._live
         )
-        fields = {"epoch": min(done + 1, epochs), "epochs": epochs, "numbers": ""}
+        fields: dict[str, Any] = {"epoch": min(done + 1, epochs), "epochs": epochs, "numbers": ""}
         self._task = self._bar.add_task("", total=epochs * steps, completed=done * steps, **fields)
 
     def __enter__(self) -> FitProgress:

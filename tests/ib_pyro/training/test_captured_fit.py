@@ -10,7 +10,7 @@ from lightning.fabric import Fabric
 from ib_pyro import Bottleneck
 from ib_pyro.capture import CaptureError
 from ib_pyro.elbo import GaussianTotalCorrelation, InformationBottleneckELBO
-from inference.fit.fitting import FitResult, fit
+from ib_pyro.training.fitting import FitResult, fit
 from models.all_cnn import AllCNN32
 from models.mlp import MLP
 from models.vae import VAE

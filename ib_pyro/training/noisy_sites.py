@@ -8,11 +8,11 @@ import torch
 from pyro.distributions.torch_distribution import TorchDistributionMixin
 from torch import Tensor
 
-from ib_pyro import Bottleneck
+from ib_pyro.bottleneck import Bottleneck
 from ib_pyro.data import batches
 from ib_pyro.nn import StochasticLayer
-from inference.fit.data_placement import placed
-from inference.fit.randomness import seeded
+from ib_pyro.training.data_placement import placed
+from ib_pyro.training.randomness import seeded
 
 __all__ = ["read_sites", "sample_sites", "scalar_prior"]
 

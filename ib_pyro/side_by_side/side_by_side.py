@@ -11,12 +11,12 @@ import torch
 from torch import Tensor, nn
 
 from ib_pyro.data import batches
-from ib_pyro.training.measured_step import measured_step
-from ib_pyro.training.run_graph import SideBySideError, tensors_of
-from ib_pyro.training.runs import Run, SideBySide, require_alike
-from ib_pyro.training.stacked_optimizer import StackedOptimizer
-from ib_pyro.training.stacked_step import StackedStep, stack_programs, unstack_into
-from ib_pyro.training.verification import require_own_numbers
+from ib_pyro.side_by_side.measured_step import measured_step
+from ib_pyro.side_by_side.run_graph import SideBySideError, tensors_of
+from ib_pyro.side_by_side.runs import Run, SideBySide, require_alike
+from ib_pyro.side_by_side.stacked_optimizer import StackedOptimizer
+from ib_pyro.side_by_side.stacked_step import StackedStep, stack_programs, unstack_into
+from ib_pyro.side_by_side.verification import require_own_numbers
 
 if TYPE_CHECKING:
     pass

@@ -9,8 +9,8 @@ import torch
 from torch.nn import functional as F
 
 from ib_pyro import Bottleneck
+from ib_pyro.training.evaluation import noisy_error
 from inference import evaluate
-from inference.fit.evaluation import noisy_error
 
 Build = Callable[..., Bottleneck]
 
