@@ -15,7 +15,7 @@ from torch.optim.lr_scheduler import LRScheduler
 from ib_pyro.elbo import InformationBottleneckELBO
 from ib_pyro.elbo.weights import Weight
 from ib_pyro.training.batch_norm import has_batch_norm
-from ib_pyro.training.checkpoint import Checkpoint
+from ib_pyro.training.checkpoint import Checkpoint, Stateful
 from ib_pyro.training.data_checks import check_steps
 from ib_pyro.training.data_placement import placed
 from ib_pyro.training.dataset import Dataset
@@ -26,6 +26,7 @@ from ib_pyro.training.one_device import OneDevice
 from ib_pyro.training.optimizers import build_optimizer
 from ib_pyro.training.progress import FitProgress
 from ib_pyro.training.randomness import seeded
+from ib_pyro.training.stateful_parts import stateful_parts
 
 if TYPE_CHECKING:
     from lightning.fabric import Fabric
@@ -78,6 +79,8 @@ def fit(
     schedules: Mapping[str, Schedule] | None = None,
     checkpoint: Path | None = None,
     checkpoint_every: int = 1,
+    also: Mapping[str, Stateful] | None = None,
+    stamp: Mapping[str, str] | None = None,
     resume: bool = False,
     on_epoch: Callable[[list[Row]], None] | None = None,
     progress: bool = True,
@@ -107,6 +110,8 @@ def fit(
             the target: ``lagrangian`` is reported at it, and ``elbo`` has it again at the end.
         checkpoint: File to keep the state in.
         checkpoint_every: Epochs between two checkpoints; the last epoch always has one.
+        also: What else learns, to be kept in the checkpoint, by names: a critic, its optimiser.
+        stamp: What the fit is of, such as a digest of its settings, by name: a checkpoint of another is refused.
         resume: Whether to go on from ``checkpoint`` if it exists.
         on_epoch: Called with the history after every epoch, once its checkpoint is written, and with a restored one.
         progress: Whether to show a progress bar.
@@ -121,6 +126,7 @@ def fit(
             the checkpoint is not to be used.
         FloatingPointError: If the loss is not finite; it names the site, the values and the epoch. The last
             checkpoint stays.
+        KeyboardInterrupt: As it comes; the last finished epoch has a checkpoint then.
     """
     fabric = fabric or OneDevice()
     order = order or torch.Generator().manual_seed(int(torch.randint(2**31, ())))
@@ -143,7 +149,10 @@ def fit(
     )
     loop.expect(epochs)
     beta, gamma = elbo.beta, elbo.gamma
-    state = Checkpoint(checkpoint, program, optimizer, order, scheduler) if checkpoint else None
+    state = None
+    if checkpoint:
+        parts = stateful_parts(program, elbo, fabric, also)
+        state = Checkpoint(checkpoint, program, optimizer, order, scheduler, also=parts, stamp=stamp)
     try:
         history = _begin(state, epochs, resume=resume)
         if on_epoch is not None and history:
@@ -162,9 +171,15 @@ def fit(
                 fabric.log_dict(_measured(row), step=row["epoch"])
                 if state and (len(history) % checkpoint_every == 0 or len(history) == epochs):
                     state.save(history)
+                elif state:
+                    state.hold(history)
                 if on_epoch is not None:
                     on_epoch(history)
                 bar.epoch(len(history), row)
+    except KeyboardInterrupt:
+        if state:
+            state.save_held()
+        raise
     finally:
         loop.close()
         program.eval()

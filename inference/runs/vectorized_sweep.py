@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -58,7 +59,10 @@ def run_side_by_side(jobs: Sequence[Job]) -> list[tuple[Path, dict[str, Any]]]:
     waiting = [job for job, folder in zip(jobs, folders, strict=True) if folder.result() is None]
     if waiting:
         _require_alike([spec for spec, _ in waiting])
-        _fit(waiting)
+        with ExitStack() as all_of_them:
+            for _, out in waiting:
+                all_of_them.enter_context(RunFolder(out).held())
+            _fit(waiting)
     return [(folder.path, folder.result() or {}) for folder in folders]
 
 
@@ -104,11 +108,12 @@ def _keep(
     with training.ambience():
         own = prepare(spec, out, splits=splits)
         prepared = Prepared(spec, splits, program, own.elbo, own.schedules, own.fabric)  # type: ignore[arg-type]
-        folder.start(spec, **facts_of(prepared))
+        folder.start(spec, splits.fingerprints, **facts_of(prepared))
         folder.write_metrics(history)
         optimizer = build_optimizer(training.optimizer or "sgd", program.parameters(), lr=training.lr or 0.07)
         order = torch.Generator().manual_seed(training.seed)
-        Checkpoint(folder.checkpoint_file, program, optimizer, order).save(history)
+        stamp = {"settings": folder.digest}
+        Checkpoint(folder.checkpoint_file, program, optimizer, order, stamp=stamp).save(history)
         finish(prepared, folder, FitResult(history))
 
 
