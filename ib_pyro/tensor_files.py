@@ -51,11 +51,15 @@ def load_tensors(path: Path, *, mmap: bool = False) -> Any:  # noqa: ANN401 - wh
         return torch.load(path, map_location="cpu", mmap=mmap, weights_only=True)
     except pickle.UnpicklingError:
         # PyTorch would advise to run what is in it.
-        raise ValueError(f"{path} holds something else than tensors and plain values; it is not read") from None
+        raise ValueError(
+            f"{path} holds something else than tensors and plain values; it is not read"
+        ) from None
     except OSError:
         raise
     except Exception as error:
-        raise ValueError(f"{path} cannot be read ({type(error).__name__}); it is no file of tensors") from None
+        raise ValueError(
+            f"{path} cannot be read ({type(error).__name__}); it is no file of tensors"
+        ) from None
 
 
 def _require_whole(path: Path) -> None:

@@ -91,7 +91,6 @@ def require_distinct(runs: Sequence[Finished]) -> None:
             seen[key] = run
 
 
-
 def what_they_are(runs: Sequence[Finished]) -> list[Settings]:
     """What sets the runs apart: settings and, where all have them, the fingerprints of their images."""
     if not all(run.fingerprints for run in runs):

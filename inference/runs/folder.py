@@ -154,14 +154,17 @@ class RunFolder:
         config = self.config()
         before = {"device": config.get("device"), **(config.get("versions") or {})}
         here = {"device": device, **versions(*PACKAGES)}
-        return [f"{n}: {before[n]} there, {here[n]} here" for n in here if before.get(n) not in (None, here[n])]
+        return [
+            f"{n}: {before[n]} there, {here[n]} here" for n in here if before.get(n) not in (None, here[n])
+        ]
 
     def mend_metrics(self, history: list[dict[str, Any]]) -> None:
         """Write ``metrics.csv`` anew if it is not what a checkpoint's history says."""
         texts = [csv_text(rows).encode() for rows in (history, self._of_this_run(history))]
         if not self.metrics_file.exists() or self.metrics_file.read_bytes() not in texts:
             warnings.warn(
-                f"{self.metrics_file} is not as it was written; written anew from the checkpoint", stacklevel=3
+                f"{self.metrics_file} is not as it was written; written anew from the checkpoint",
+                stacklevel=3,
             )
             self.write_metrics(history)
 

@@ -75,7 +75,9 @@ def _is_of(value: object, hint: Any) -> bool:  # noqa: ANN401
         return isinstance(value, tuple) and all(_is_of(item, get_args(hint)[0]) for item in value)
     if get_origin(hint) is dict:
         key, item = get_args(hint)
-        return isinstance(value, Mapping) and all(_is_of(k, key) and _is_of(v, item) for k, v in value.items())
+        return isinstance(value, Mapping) and all(
+            _is_of(k, key) and _is_of(v, item) for k, v in value.items()
+        )
     if isinstance(value, bool):
         return hint is bool
     return isinstance(value, {int: Integral, float: Real}.get(hint, hint))

@@ -63,9 +63,7 @@ def test_it_is_refitted_from_its_configuration_to_the_same_numbers(folders, kind
     config = folders[kind] / "config.json"
     assert main(["fit", "--config", str(config), "--out", str(tmp_path / "again"), "--quiet"]) == 0
     assert metrics(tmp_path / "again") == metrics(folders[kind])
-    there, here = (
-        read_json(path / "result.json") for path in (folders[kind], tmp_path / "again")
-    )
+    there, here = (read_json(path / "result.json") for path in (folders[kind], tmp_path / "again"))
     assert {**here, "seconds": 0} == {**there, "seconds": 0}
 
 
