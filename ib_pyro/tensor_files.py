@@ -14,8 +14,8 @@ from ib_pyro.files import written_whole
 __all__ = ["load_tensors", "save_tensors"]
 
 # What Python's reader of archives stumbles over in one that is damaged.
-DAMAGED = (zipfile.BadZipFile, EOFError, NotImplementedError, OverflowError, RuntimeError, ValueError)
-DAMAGED += (struct.error, zlib.error)
+DAMAGED: tuple[type[Exception], ...] = (zipfile.BadZipFile, EOFError, NotImplementedError, OverflowError)
+DAMAGED += (RuntimeError, ValueError, struct.error, zlib.error)
 
 
 def save_tensors(content: Any, path: Path) -> None:  # noqa: ANN401 - tensors, plain values, and collections of them
@@ -35,8 +35,8 @@ def save_tensors(content: Any, path: Path) -> None:  # noqa: ANN401 - tensors, p
 def load_tensors(path: Path, *, mmap: bool = False) -> Any:  # noqa: ANN401 - what was saved
     """Read what ``save_tensors`` wrote, onto the CPU.
 
-    PyTorch looks at no checksum of its files: a bit that the disk has turned would be a weight that nobody fitted. Each
-    record's is looked at here, and a record that is compressed, as PyTorch writes none, is not unpacked.
+    PyTorch looks at no checksum of its files: a bit that the disk has turned would be a weight that nobody fitted.
+    Each record's is looked at here, and a record that is compressed, as PyTorch writes none, is not unpacked.
 
     Args:
         path: The file.

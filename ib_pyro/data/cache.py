@@ -47,8 +47,8 @@ def cached(
 ) -> dict[str, Tensor]:
     """Return the tensors kept at ``path``; make and keep them if there are none.
 
-    What is read is mapped from disk, not copied into memory. A file that is damaged, be it by a bit, or holds something
-    else is made anew; a folder that cannot be written costs a warning, not the result.
+    What is read is mapped from disk, not copied into memory. A file that is damaged, be it by a bit, or holds
+    something else is made anew; a folder that cannot be written costs a warning, not the result.
 
     Args:
         path: The file, whose name must stand for everything that ``make`` depends on.

@@ -43,7 +43,8 @@ class ZCA(nn.Module):
     *singular values* s is what the code of Achille and Soatto adds; it bounds W where images have no
     variance, so that :meth:`inverse`, which multiplies by ``U diag(s + eps) U^T``, undoes it exactly.
 
-    Make one by :meth:`ZCA.fit`, :meth:`ZCA.fitted` or :meth:`ZCA.load`. It moves between devices and dtypes as any module.
+    Make one by :meth:`ZCA.fit`, :meth:`ZCA.fitted` or :meth:`ZCA.load`. It moves between devices and dtypes as any
+    module.
 
     Args:
         mean: The mean m, with the shape of an image, ``[C, H, W]``.
@@ -161,8 +162,8 @@ class ZCA(nn.Module):
         wrong = [name for name, value in content.items() if not _is_finite(value)]
         if wrong:
             raise ValueError(
-                f"path: {path} holds no ZCA: its {', '.join(wrong)} must be finite numbers; make one by ZCA.fit(x) and "
-                "its save(path)"
+                f"path: {path} holds no ZCA: its {', '.join(wrong)} must be finite numbers; make one by ZCA.fit(x) "
+                "and its save(path)"
             )
         return cls(**content)
 

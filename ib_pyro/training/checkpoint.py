@@ -41,8 +41,8 @@ class Checkpoint:
         order: Generator that draws the order of the batches.
         scheduler: Schedule of the learning rate.
         also: What else has a state, by names of its own.
-        stamp: What the fit is of, such as digests of its settings and its data, by name; a checkpoint of another one is
-            refused.
+        stamp: What the fit is of, such as digests of its settings and its data, by name; a checkpoint of another one
+            is refused.
     """
 
     def __init__(

@@ -42,8 +42,8 @@ def stateful_parts(
     for name, module in _modules_of(elbo):
         if any(id(parameter) not in kept for parameter in module.parameters() if parameter.requires_grad):
             raise ValueError(
-                f"checkpoint: {name} of the objective learns ({type(module).__name__}), and a fit that is resumed needs "
-                "its parameters and what its optimiser remembers; name both, as also={'critic': critic, "
+                f"checkpoint: {name} of the objective learns ({type(module).__name__}), and a fit that is resumed "
+                "needs its parameters and what its optimiser remembers; name both, as also={'critic': critic, "
                 "'critic optimizer': optimizer}, or pass no checkpoint"
             )
     if isinstance(devices, OneDevice) or not devices._precision.state_dict():

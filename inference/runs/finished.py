@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from inference.runs.folder import RunFolder
-from inference.runs.spec import RunSpec, entries
+from inference.runs.spec import entries
 
 __all__ = ["Finished", "read_finished", "require_distinct", "told_by", "what_they_are"]
 
@@ -86,7 +86,8 @@ def require_distinct(runs: Sequence[Finished]) -> None:
         for key in keys:
             if key in seen:
                 raise ValueError(
-                    f"{run.path} and {seen[key].path} are the same run (seed {run.seed}), which counts once; leave out one"
+                    f"{run.path} and {seen[key].path} are the same run (seed {run.seed}), which counts once; leave "
+                    "out one"
                 )
             seen[key] = run
 

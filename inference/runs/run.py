@@ -53,8 +53,8 @@ def run(
         resume: Whether to go on from a checkpoint; a run that is done returns its result at once.
         progress: Whether to show a progress bar.
         cache: Folder that keeps what several runs prepare alike, the whitening; by default that of the data's cache.
-        threads: CPU threads of one operation where neither the spec nor a run that is resumed says how many; by default
-            PyTorch's choice. Sums round by them, so that a run keeps its number.
+        threads: CPU threads of one operation where neither the spec nor a run that is resumed says how many; by
+            default PyTorch's choice. Sums round by them, so that a run keeps its number.
 
     Returns:
         What ``result.json`` holds.

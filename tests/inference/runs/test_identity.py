@@ -1,4 +1,4 @@
-"""A result is what it says: files of another run, turned bits, edited settings and changed images are refused by name."""
+"""A result is what it says: files of another run, turned bits, edited settings and changed images are refused."""
 
 import json
 import shutil

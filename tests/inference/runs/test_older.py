@@ -157,7 +157,7 @@ def test_an_older_folder_is_resumed_evaluated_and_compared(settings, options, tm
     as_of_old(out, content)
     result = json.loads((out / "result.json").read_text())
     assert run(spec, out, resume=True) == result
-    with pytest.warns(UserWarning) as warned:
+    with pytest.warns(UserWarning, match="unverified") as warned:
         assert main(["evaluate", str(out)]) == 0
     assert {str(each.message).split(" unverified")[0] for each in warned} == {
         f"{out}: whether the images of {spec.data.data} are still those of the fit is",
