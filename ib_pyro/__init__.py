@@ -10,8 +10,9 @@ if TYPE_CHECKING:
     from ib_pyro.elbo import InformationBottleneckELBO
     from ib_pyro.export import to_arviz
     from ib_pyro.handlers import noise_off
+    from ib_pyro.side_by_side import sweep
 
-__all__ = ["Bottleneck", "InformationBottleneckELBO", "__version__", "noise_off", "to_arviz"]
+__all__ = ["Bottleneck", "InformationBottleneckELBO", "__version__", "noise_off", "sweep", "to_arviz"]
 
 SUBMODULES = frozenset(
     {
@@ -54,6 +55,7 @@ HOMES = {
     "Bottleneck": "bottleneck",
     "InformationBottleneckELBO": "elbo",
     "noise_off": "handlers",
+    "sweep": "side_by_side",
     "to_arviz": "export",
 }
 

@@ -1,7 +1,8 @@
-"""What sets one run apart from those beside it, and what comes of them together."""
+"""What sets runs apart that are trained side by side, and what came of them."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -9,53 +10,63 @@ from typing import TYPE_CHECKING, Any
 from torch import nn
 
 from ib_pyro.elbo.weights import check_scalar_weight
+from ib_pyro.side_by_side.curve import curve
 
 if TYPE_CHECKING:
     import pandas as pd  # type: ignore[import-untyped]
 
-__all__ = ["Run", "SideBySide", "require_alike"]
+__all__ = ["Run", "SideBySide", "columns_of", "require_alike"]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Run:
-    """One of several runs that are trained side by side.
+    """One of several runs of a network: what it does not share with the others.
 
     Args:
-        beta: Weight of the rate, per sample in nats; a number, or one for each site.
-        gamma: Weight of the total correlation.
-        seed: Seed of the parameters, the noise and the order of the samples.
-        lr: Learning rate; by default that of all runs.
-        options: Arguments of this run's program, such as ``{"drop_prob": 0.2}``.
-        name: What messages and tables call it; by default what it is made of.
+        beta: Weight of the rate, per sample in nats: a number, or one for each site.
+        gamma: Weight of the total correlation: a number, or one for each site.
+        seed: Seed of its weights, its noise and the order of its batches.
+        lr: Learning rate; by default the training's.
+        options: Arguments of ``make_program``, such as the strength of a noise.
+        name: What messages call it; by default what it is made of.
 
     Raises:
-        ValueError: If a weight is negative or infinite, or the learning rate is not positive.
+        ValueError: If a weight is negative or infinite, the seed is negative, or the learning rate is not positive.
+
+    >>> Run(beta=0.1, seed=3, options={"drop_prob": 0.2}).name
+    'beta=0.1, seed=3, drop_prob=0.2'
     """
 
     beta: float | Mapping[str, float] = 1.0
-    gamma: float = 0.0
+    gamma: float | Mapping[str, float] = 0.0
     seed: int = 0
     lr: float | None = None
     options: Mapping[str, Any] = field(default_factory=dict)
     name: str = ""
 
     def __post_init__(self) -> None:
-        check_scalar_weight(self.beta, "beta", "as a run has one")
-        check_scalar_weight(self.gamma, "gamma", "as a run has one")
-        if self.lr is not None and not self.lr > 0:
-            raise ValueError(f"lr must be positive; got {self.lr}")
+        for name in ("beta", "gamma"):
+            check_scalar_weight(getattr(self, name), name, "as a run has one")
+        if not 0 <= self.seed < 2**63:
+            raise ValueError(f"seed must be within [0, 2**63); got {self.seed}")
+        if self.lr is not None and not 0 < self.lr < math.inf:
+            raise ValueError(f"lr must be positive and finite; got {self.lr}")
         if not self.name:
-            settings = {"beta": self.beta, "gamma": self.gamma or None, "seed": self.seed, "lr": self.lr}
-            shown = {**settings, **self.options}
-            parts = [f"{key}={value}" for key, value in shown.items() if value is not None]
-            object.__setattr__(self, "name", ", ".join(parts))
+            object.__setattr__(self, "name", ", ".join(f"{n}={v}" for n, v in self.settings.items()))
 
     @property
-    def betas(self) -> dict[str, float]:
-        """Return beta as numbers by name, ``beta``, or ``beta/<site>`` of each site that has its own."""
-        if isinstance(self.beta, Mapping):
-            return {f"beta/{site}": float(value) for site, value in self.beta.items()}
-        return {"beta": float(self.beta)}
+    def settings(self) -> dict[str, Any]:
+        """What the run has, a column each; a weight of several sites has one for each."""
+        row: dict[str, Any] = {}
+        for name, weight in (("beta", self.beta), ("gamma", self.gamma)):
+            if isinstance(weight, Mapping):
+                row |= {f"{name}/{site}": float(value) for site, value in weight.items()}
+            elif name == "beta" or weight:
+                row[name] = float(weight)
+        row["seed"] = self.seed
+        if self.lr is not None:
+            row["lr"] = self.lr
+        return {**row, **self.options}
 
 
 @dataclass(frozen=True)
@@ -63,40 +74,45 @@ class SideBySide:
     """What came of several runs.
 
     Attributes:
-        programs: The trained programs by the name of their run, in evaluation mode.
-        table: A row a run: ``run``, ``beta`` (per sample, nats; or ``beta/<site>``), ``gamma``, ``seed``, ``lr``, the
-            run's options, ``loss``, ``distortion``, ``rate`` and ``rate/<site>`` (nats per sample, means over the last
-            epoch, while the parameters moved), ``train_error`` as a share where y are labels, the same of the test set
-            as ``test_...`` under one draw of the noise, and ``diverged_at``: the first epoch with a loss that is not
-            finite, or missing.
-        history: A row for each epoch and run.
+        runs: The runs.
+        programs: The trained program of each by its run's name, in evaluation mode.
+        history: A row for each epoch and run: ``run`` (its name), its settings, ``epoch`` from 1, means over the epoch
+            of ``loss``, ``distortion``, ``rate`` and ``rate/<site>`` in nats per sample and of ``error`` as a share,
+            all while the parameters moved, and ``lr``.
+        table: A row for each run: its settings, ``diverged``, and what :func:`evaluate_side_by_side` says of it on the
+            validation set, or without one the means of its last epoch; that of the test set as ``test_...``.
+        diverged: The runs, by name, whose loss was not finite, and since when; the others are as if these were not.
+        not_replayed: Why steps were not replayed from a recording; None if they were.
     """
 
+    runs: tuple[Run, ...]
     programs: dict[str, nn.Module]
-    table: pd.DataFrame
     history: pd.DataFrame
+    table: pd.DataFrame
+    diverged: dict[str, str] = field(default_factory=dict)
+    not_replayed: str | None = None
+
+    def curve(self, by: str = "beta", *, confidence: float = 0.95) -> pd.DataFrame:
+        """Return the table averaged over runs that differ in nothing but their seeds; see :func:`curve`."""
+        return curve(self.table, by, confidence=confidence)
+
+
+def columns_of(runs: Sequence[Run]) -> list[dict[str, Any]]:
+    """Return the settings of runs with the same columns for all: what one leaves to the default is None, or 0."""
+    names = list(dict.fromkeys(name for run in runs for name in run.settings))
+    empty = {name: 0.0 if name == "gamma" else None for name in names}
+    return [{**empty, **run.settings} for run in runs]
 
 
 def require_alike(runs: Sequence[Run]) -> None:
-    """Raise unless the runs may be trained side by side, as far as their settings say.
+    """Raise unless there are runs, each under a name of its own.
 
     Raises:
-        ValueError: Names the runs and what keeps them apart.
+        ValueError: Names the run that is there twice.
     """
     if not runs:
         raise ValueError("runs is empty; pass at least one Run")
     names = [run.name for run in runs]
-    twice = sorted({name for name in names if names.count(name) > 1})
+    twice = [name for name in names if names.count(name) > 1]
     if twice:
-        raise ValueError(f"run {twice[0]!r} is there more than once; name each, or leave one out")
-    for run in runs[1:]:
-        if run.betas.keys() != runs[0].betas.keys():
-            raise ValueError(
-                f"run {run.name!r} weights {list(run.betas)}, run {runs[0].name!r} weights {list(runs[0].betas)}; "
-                "weight the same sites in all runs (1.0 is what a site without a weight has)"
-            )
-        if (run.gamma == 0) != (runs[0].gamma == 0):
-            raise ValueError(
-                f"run {run.name!r} has gamma={run.gamma}, run {runs[0].name!r} gamma={runs[0].gamma}: with gamma=0 no "
-                "total correlation is estimated; train those with gamma=0 in another call"
-            )
+        raise ValueError(f"runs: {twice[0]} is there twice; give one another seed or name, or leave it out")

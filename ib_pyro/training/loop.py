@@ -119,9 +119,10 @@ class TrainingLoop:
         # Pyro's checks of shapes, supports and sites take a tenth of a small network's step: the first step has
         # them, and the numbers of all the others are looked at in `_means`.
         with pyro.validation_enabled(False):
-            for step, (x, y) in enumerate(remaining, start=2):
+            for step in range(2, self.steps + 1):
                 self._set_weights(finished + (step - 1) / self.steps)
-                self._step(x, y)
+                # Bound to no name in the loop, a batch is gone before the next one is there.
+                self._step(*next(remaining))
                 if ticker.due():
                     means = self._means()
                     if report is not None:

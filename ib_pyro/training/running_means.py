@@ -24,7 +24,7 @@ class _Step:
     size: int
     values: tuple[Tensor, ...]
     scores: Tensor | None
-    labels: Tensor
+    labels: Tensor | None
 
 
 class RunningMeans:
@@ -59,7 +59,9 @@ class RunningMeans:
             correlations = (f"total_correlation/{site}" for site in terms.total_correlation)
             rates = (f"rate/{site}" for site in terms.rate)
             self._names = ("loss", *correlations, "distortion", *rates, *error)
-        self._pending.append(_Step(means, len(labels), values, scores, labels))
+        # Without scores there is nothing to compare labels with, and what is observed may be whole images.
+        known = labels if scores is not None else None
+        self._pending.append(_Step(means, len(labels), values, scores, known))
         self._size += len(labels)
         if len(self._pending) == _STEPS_PER_SUM:
             self._sums = self._total()
@@ -98,7 +100,7 @@ def _sums(steps: list[_Step]) -> Tensor:
     sums = [*(sizes * means).sum(0), *(torch.cat(column).sum(dtype=wide) for column in _columns(steps))]
     if steps[0].scores is not None:
         scores = torch.cat([step.scores for step in steps if step.scores is not None])
-        wrong = scores.argmax(-1) != torch.cat([step.labels for step in steps])
+        wrong = scores.argmax(-1) != torch.cat([step.labels for step in steps if step.labels is not None])
         sums.append(wrong.sum().to(wide))
     return torch.stack(sums)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import time
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +21,11 @@ from inference.runs.folder import RunFolder
 from inference.runs.spec import RunSpec
 from inference.runs.splits import Splits
 
-__all__ = ["Prepared", "evaluate_run", "facts_of", "finish", "load_run", "prepare", "run"]
+__all__ = ["OutOfTime", "Prepared", "evaluate_run", "facts_of", "finish", "load_run", "prepare", "run"]
+
+
+class OutOfTime(Exception):
+    """A run has stopped at a checkpoint because its time was over; resumed, it goes on from there."""
 
 
 @dataclass(frozen=True)
@@ -42,6 +48,7 @@ def run(
     progress: bool = True,
     cache: Path | None = None,
     threads: int | None = None,
+    until: float = math.inf,
 ) -> dict[str, Any]:
     """Fit and evaluate, and keep everything in a folder.
 
@@ -55,6 +62,8 @@ def run(
         cache: Folder that keeps what several runs prepare alike, the whitening; by default that of the data's cache.
         threads: CPU threads of one operation where neither the spec nor a run that is resumed says how many; by
             default PyTorch's choice. Sums round by them, so that a run keeps its number.
+        until: When to stop at the next checkpoint, in the seconds of ``time.time``; the last epochs are not begun
+            then, and a fit that is done is still evaluated.
 
     Returns:
         What ``result.json`` holds.
@@ -63,6 +72,7 @@ def run(
         ValueError: If the settings, the data or the folder do not fit, nothing being written then, or another process
             is writing to the folder.
         FloatingPointError: If the loss is not finite; the run stays as its last checkpoint left it.
+        OutOfTime: If it has stopped because of ``until``.
     """
     folder = RunFolder(out)
     folder.check(spec, resume=resume)
@@ -78,7 +88,7 @@ def run(
             if done is not None:
                 return done
             folder.start(spec, prepared.splits.fingerprints, **facts_of(prepared))
-            history = _fit(prepared, folder, resume=resume, progress=progress)
+            history = _fit(prepared, folder, resume=resume, progress=progress, until=until)
             return finish(prepared, folder, history)
 
 
@@ -187,8 +197,15 @@ def facts_of(prepared: Prepared) -> dict[str, Any]:
     }
 
 
-def _fit(prepared: Prepared, folder: RunFolder, *, resume: bool, progress: bool) -> FitResult:
+def _fit(prepared: Prepared, folder: RunFolder, *, resume: bool, progress: bool, until: float) -> FitResult:
     spec, splits, training = prepared.spec, prepared.splits, prepared.spec.training
+
+    def on_epoch(history: list[dict[str, Any]]) -> None:
+        folder.write_metrics(history)
+        kept = len(history) % training.checkpoint_every == 0
+        if kept and len(history) < training.epochs and time.time() > until:
+            raise OutOfTime(f"{folder.path} has stopped after {len(history)} of {training.epochs} epochs")
+
     beta, _ = spec.betas(len(splits.train))
     optimizer, scheduler = training.build(prepared.program, splits.train.x, beta=beta)
     return fit(
@@ -208,7 +225,7 @@ def _fit(prepared: Prepared, folder: RunFolder, *, resume: bool, progress: bool)
         stamp={"settings": folder.digest},
         checkpoint_every=training.checkpoint_every,
         resume=resume,
-        on_epoch=folder.write_metrics,
+        on_epoch=on_epoch,
         progress=progress,
         capture=training.capture,
     )

@@ -86,8 +86,8 @@ def epoch_by_hand(
     network.train()
     total = torch.zeros((), device=x.device)
     for index in torch.randperm(len(x), device=x.device).split(batch_size):
-        loss = network.loss(*_batch(x, y, index), beta)
         optimizer.zero_grad()
+        loss = network.loss(*_batch(x, y, index), beta)
         loss.backward()
         optimizer.step()
         total += loss.detach()
