@@ -31,33 +31,34 @@ def require_same_run(path: Path, found: object, expected: str) -> None:
 
 
 def require_same_images(
-    path: Path, found: Mapping[str, Any] | None, here: Mapping[str, str], name: str
+    path: Path, found: Mapping[str, Any] | None, here: Mapping[str, str], name_of_set: str
 ) -> None:
     """Make sure that the images of a run are still those that it was fitted to and tested on.
 
     Args:
         path: Folder of the run.
         found: Fingerprints of its splits; None of a run of an earlier version, which is said.
-        here: Those of the images that are here now.
-        name: What the images are called: the set and where it lies.
+        here: Those of the images that are here now; without a whitening, the images alone are looked at.
+        name_of_set: What the images are called: the set and where it lies.
 
     Raises:
         ValueError: If they differ; names the splits.
     """
     if found is None:
         warnings.warn(
-            f"{path}: whether the images of {name} are still those of the fit is unverified: an earlier version wrote "
-            "it without their fingerprints",
+            f"{path}: whether the images of {name_of_set} are still those of the fit is unverified: an earlier version "
+            "wrote it without their fingerprints",
             stacklevel=3,
         )
         return
-    changed = [split for split in dict.fromkeys([*found, *here]) if found.get(split) != here.get(split)]
+    names = [n for n in dict.fromkeys([*found, *here]) if n != "whitening" or n in here]
+    changed = [name for name in names if found.get(name) != here.get(name)]
     if changed == ["whitening"]:
         # Of the same images: another machine, or another number of threads, rounds otherwise.
         warnings.warn(f"{path}: the whitening was fitted anew, and differs in its last digits", stacklevel=3)
     elif changed:
-        told = ", ".join(f"{split} {found.get(split)} there, {here.get(split)} here" for split in changed)
+        told = ", ".join(f"{name} {found.get(name)} there, {here.get(name)} here" for name in changed)
         raise ValueError(
-            f"{path}: the images of {name} are not those of the fit (fingerprints: {told}); put the former images "
-            "back or name their folder by --data-root, or fit anew in a new folder"
+            f"{path}: the images of {name_of_set} are not those of the fit (fingerprints: {told}); put the former "
+            "images back or name their folder by --data-root, or fit anew in a new folder"
         )
