@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from copy import copy
+from functools import partial
 from typing import Any
 
 import torch
@@ -17,6 +19,7 @@ from ib_pyro.handlers import unwrap
 from ib_pyro.sites import is_observation, sample_sites
 from ib_pyro.traces import trace_pair
 from ib_pyro.training.data_placement import placed
+from ib_pyro.training.finite_data import require_finite_loss
 from ib_pyro.training.model_and_guide import model_and_guide
 from ib_pyro.training.randomness import seeded
 
@@ -52,10 +55,12 @@ def check_steps(
         transform: What a step sees of a batch; targets that it draws are looked at as they come.
 
     Raises:
-        ValueError: If some target is not a value that its likelihood takes, or the last batch has too few samples for
-            a total correlation that gamma weights; names the site, the value and the way out.
+        ValueError: If some input or target is not finite and makes the loss so, some target is not a value that its
+            likelihood takes, or the last batch has too few samples for a total correlation that gamma weights; names
+            the site, the value and the way out.
     """
     with seeded(0):
+        require_finite_loss(x, y, partial(_loss, program, elbo, transform))
         seen = _as_steps_see(x[:batch_size], y[:batch_size], transform, program)
         with buffers_kept([program]):
             traces = trace_pair(*model_and_guide(program), seen, {})
@@ -65,6 +70,17 @@ def check_steps(
                 chunks = batches((x, y), _CHUNK, shuffle=False)
                 targets = (_as_steps_see(x, y, transform, program)[1] for x, y in chunks)
                 _require_in_support(name, site, targets)
+
+
+def _loss(
+    program: nn.Module, elbo: InformationBottleneckELBO, transform: Transform | None, x: Tensor, y: Tensor
+) -> Tensor:
+    seen = _as_steps_see(x, y, transform, program)
+    plain = copy(elbo)
+    # An estimator of total correlation may need more samples than are looked at.
+    plain.gamma = 0.0
+    with buffers_kept([program]):
+        return plain.differentiable_loss(*model_and_guide(program), *seen)
 
 
 def _as_steps_see(
