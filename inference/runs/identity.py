@@ -46,8 +46,8 @@ def require_same_images(
     """
     if found is None:
         warnings.warn(
-            f"{path}: whether the images of {name_of_set} are still those of the fit is unverified: an earlier version "
-            "wrote it without their fingerprints",
+            f"{path}: whether the images of {name_of_set} are still those of the fit is unverified: an earlier "
+            "version wrote it without their fingerprints",
             stacklevel=3,
         )
         return
