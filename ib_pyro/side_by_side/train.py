@@ -17,7 +17,7 @@ from ib_pyro.side_by_side.runs import Run, SideBySide, require_alike
 from ib_pyro.side_by_side.runs_checkpoint import RunsCheckpoint
 from ib_pyro.side_by_side.steps import SideBySideTraining
 from ib_pyro.side_by_side.tables import result_of
-from ib_pyro.training.batch_norm import has_batch_norm
+from ib_pyro.batch_norm import has_batch_norm
 
 __all__ = ["train_side_by_side"]
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import torch
 from torch import Tensor
+
+from ib_pyro.training.batch_arguments import Batch, leaves_of
+from ib_pyro.training.sources import Source
 
 __all__ = ["require_finite_loss"]
 
@@ -15,41 +18,54 @@ CHUNK = 4096
 PROBES = 8
 
 
-def require_finite_loss(x: Tensor, y: Tensor, loss: Callable[[Tensor, Tensor], Tensor]) -> None:
-    """Refuse a set whose NaN or infinity reaches the loss, whichever batch it is in.
+def require_finite_loss(source: Source, loss: Callable[[Batch], Tensor]) -> None:
+    """Refuse a set in memory whose NaN or infinity reaches the loss, whichever batch it is in.
 
     Args:
-        x: Inputs of the whole set, ``[N, ...]``.
-        y: What is observed of them, ``[N, ...]``.
+        source: The set.
         loss: Loss of a batch; it is asked only where something is not finite.
 
     Raises:
         ValueError: If the loss of such samples is not finite, or cannot be computed; names how many there are, and the
             first.
     """
-    wrong = {name: rows for name, values in (("x", x), ("y", y)) if len(rows := _rows_not_finite(values))}
+    if source.whole is None or source.size is None:
+        return
+    leaves = dict(_named(source.whole))
+    wrong = {name: rows for name, values in leaves.items() if len(rows := _rows_not_finite(values))}
     if not wrong:
         return
     rows = torch.cat([*wrong.values()]).unique()
-    right = torch.ones(len(x), dtype=torch.bool)
+    right = torch.ones(source.size, dtype=torch.bool)
     right[rows] = False
     others = right.nonzero().flatten()[:PROBES]
 
     def is_finite(index: Tensor) -> bool:
         try:
-            return bool(loss(x[index.to(x.device)], y[index.to(y.device)]).isfinite().all())
+            return bool(loss(source.rebuilt([v[index.to(v.device)] for v in leaves.values()])).isfinite().all())
         except (RuntimeError, ValueError):
             return False  # a check of values has found it first
 
     # Where the loss of others is none either, it is something else that is wrong, and will be said.
     if (len(others) == 0 or is_finite(others)) and not is_finite(torch.cat([rows[:PROBES], others])):
         name, found = next(iter(wrong.items()))
-        values = (x if name == "x" else y)[int(found[0])]
+        values = leaves[name][int(found[0])]
         first = values[~values.isfinite()].flatten()[0].item()
         raise ValueError(
-            f"{name} is not finite in {len(found)} of {len(x)} samples (sample {int(found[0])} has {first}), and nor "
-            "is the loss there; leave them out, or let the program mask them"
+            f"{name} is not finite in {len(found)} of {source.size} samples (sample {int(found[0])} has {first}), and "
+            "nor is the loss there; leave them out, or let the program mask them"
         )
+
+
+def _named(whole: Batch) -> Iterator[tuple[str, Tensor]]:
+    """Each tensor of a set, with the name that its user knows it by."""
+    leaves = list(leaves_of(whole))
+    names = [f"argument {place}" for place in range(len(leaves))]
+    if len(whole.args) == len(leaves) <= 2:
+        names = ["x", "y"][: len(leaves)]
+    elif len(whole.kwargs) == len(leaves):
+        names = list(whole.kwargs)
+    yield from zip(names, leaves, strict=True)
 
 
 def _rows_not_finite(values: Tensor) -> Tensor:

@@ -15,7 +15,10 @@ from lightning.fabric import Fabric
 from ib_pyro import Bottleneck
 from ib_pyro.elbo import InformationBottleneckELBO
 from ib_pyro.training.checkpoint import restore_program
-from ib_pyro.training.fitting import FitResult, check_data, fit
+from ib_pyro.training.data_checks import check_data
+from ib_pyro.training.dataset import Dataset
+from ib_pyro.training.fit_result import FitResult
+from ib_pyro.training.fitting import fit
 from ib_pyro.training.lagrangian import Schedule, lagrangian
 from inference.runs.folder import RunFolder
 from inference.runs.spec import RunSpec
@@ -216,12 +219,12 @@ def _fit(prepared: Prepared, folder: RunFolder, *, resume: bool, progress: bool,
         elbo=prepared.elbo,
         optimizer=optimizer,
         scheduler=scheduler,
-        validation=splits.validation if spec.evaluation.validate_every_epoch else None,
+        validation=_held_out(prepared),
         fabric=prepared.fabric,
         order=torch.Generator().manual_seed(training.seed),
         transform=spec.task.transform,
         schedules=prepared.schedules,
-        checkpoint=folder.checkpoint_file,
+        out=folder.checkpoint_file,
         stamp={"settings": folder.digest},
         checkpoint_every=training.checkpoint_every,
         resume=resume,
@@ -231,13 +234,21 @@ def _fit(prepared: Prepared, folder: RunFolder, *, resume: bool, progress: bool,
     )
 
 
+def _held_out(prepared: Prepared) -> Dataset | None:
+    """What is looked at after every epoch: held-out images, with what is observed of them."""
+    spec, images = prepared.spec, prepared.splits.validation
+    if images is None or not spec.evaluation.validate_every_epoch:
+        return None
+    return spec.task.observed(images, seed=spec.data.data_seed)
+
+
 def finish(prepared: Prepared, folder: RunFolder, history: FitResult) -> dict[str, Any]:
     """Evaluate a fitted run, and write its result.
 
     Returns:
         What ``result.json`` holds.
     """
-    spec, facts, last = prepared.spec, facts_of(prepared), history.history[-1]
+    spec, facts, last = prepared.spec, facts_of(prepared), history.rows[-1]
     names = ("beta", "beta_paper", "source", "num_train", "num_test", "num_parameters")
     result = {**spec.columns(), **{name: facts[name] for name in names}}
     result |= {"epochs": history.epochs, "seconds": history.seconds, "train_error": last.get("train_error")}

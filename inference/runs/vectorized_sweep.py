@@ -13,7 +13,7 @@ from torch import nn
 
 from ib_pyro.side_by_side import Run, train_side_by_side
 from ib_pyro.training.checkpoint import Checkpoint
-from ib_pyro.training.fitting import FitResult
+from ib_pyro.training.fit_result import FitResult
 from ib_pyro.training.optimizers import build_optimizer
 from inference.runs.folder import RunFolder
 from inference.runs.pool import Job

@@ -13,7 +13,7 @@ from ib_pyro import Bottleneck, InformationBottleneckELBO
 from ib_pyro.elbo import CriticTotalCorrelation, GaussianTotalCorrelation
 from ib_pyro.information import DensityRatioCritic
 from ib_pyro.nn import AdditiveNormal, InformationDropout
-from inference import fit
+from ib_pyro.training import fit
 
 SIZE = 120
 

@@ -9,8 +9,7 @@ import torch
 from torch.nn import functional as F
 
 from ib_pyro import Bottleneck
-from ib_pyro.training.evaluation import noisy_error
-from inference import evaluate
+from ib_pyro.training import evaluate
 
 Build = Callable[..., Bottleneck]
 
@@ -66,15 +65,6 @@ def test_deterministic_numbers_are_those_of_the_noise_free_network(
     wrong = (logits.argmax(-1) != stripes.y).double().mean().item()
     assert found.error_deterministic == pytest.approx(wrong)
     assert found.distortion != pytest.approx(found.distortion_deterministic, rel=1e-3)
-
-
-def test_noisy_error_keeps_the_mode(stripes: SimpleNamespace, build: Build) -> None:
-    program = build().train()
-    share = noisy_error(program, stripes)
-    assert program.training
-    torch.manual_seed(0)
-    wrong = program.eval().predict(stripes.x, num_samples=1).argmax(-1) != stripes.y
-    assert 0 < share == wrong.double().mean().item()
 
 
 def test_error_is_left_out_where_y_is_no_label(build: Build) -> None:
