@@ -11,6 +11,7 @@ from importlib import import_module
 from pathlib import Path
 
 from ib_pyro.choices import require_known
+from ib_pyro.files import FULL
 from inference.cli.arguments import Parser
 from inference.cli.signals import Interrupted, command_to_go_on, signals_interrupt
 
@@ -53,7 +54,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except _USER_ERRORS as error:
         if traceback:
             raise
-        print(f"error: {' '.join(str(error).split()) or type(error).__name__}", file=sys.stderr)
+        full = isinstance(error, OSError) and error.errno in FULL
+        way_out = "; make room there, and do it again" if full else ""
+        print(f"error: {' '.join(str(error).split()) or type(error).__name__}{way_out}", file=sys.stderr)
         return 2
     except KeyboardInterrupt as interruption:
         number = interruption.number if isinstance(interruption, Interrupted) else signal.SIGINT

@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from inference import RunSpec, evaluate_run
+from inference.cli import main
 from inference.json_and_csv import read_json, write_json
 from inference.runs import run as run_module
 from inference.runs import splits as splits_module
@@ -241,3 +242,48 @@ def test_a_run_keeps_its_number_of_threads(
     evaluate_run(job.out)
     quick(out=tmp_path / "other", epochs=1, threads=None).run()
     assert seen == [2, 2, 1]
+
+
+def test_a_run_is_refitted_from_its_config_bit_for_bit(quick: Quick, tmp_path: Path) -> None:
+    job = quick(epochs=2, threads=None)
+    job.run(threads=2)
+    again = tmp_path / "again"
+    assert main(["fit", "--config", str(job.out / "config.json"), "--out", str(again), "--quiet"]) == 0
+    assert RunFolder(again).threads == 2
+    assert RunFolder(again).digest == job.spec.digest
+    there, here = (torch.load(out / "checkpoint.pt")["program"] for out in (job.out, again))
+    for name, value in there.items():
+        assert torch.equal(value, here[name]), name
+    results = [{**read_json(out / "result.json"), "seconds": 0} for out in (job.out, again)]
+    assert results[0] == results[1]
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "told"),
+    [
+        ("epochs", "three", "--epochs takes a whole number; got 'three'"),
+        ("epochs", 2.5, "--epochs takes a whole number; got 2.5"),
+        ("epochs", None, "--epochs takes a whole number; got None"),
+        ("epochs", [3], "--epochs takes a whole number"),
+        ("batch_norm", 1, "--batch-norm takes true or false; got 1"),
+        ("lr", "0.1", "--lr takes a number; got '0.1'"),
+        ("lr", True, "--lr takes a number; got True"),
+        ("data", 3, "--data takes a name; got 3"),
+        ("data_root", 3, "--data-root takes a path; got 3"),
+        ("lr_drops", 3, "--lr-drops takes whole numbers; got 3"),
+        ("lr_drops", ["a"], "--lr-drops takes whole numbers"),
+        ("gamma", {"z1": "much"}, "--gamma takes a number or a number for each site"),
+        ("beta_factors", 2, "--beta-factors takes a number for each site; got 2"),
+    ],
+)
+def test_a_setting_of_a_wrong_type_is_named(
+    name: str, value: Any, told: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    settings = {**RunSpec.of(beta=1.0).settings(), name: value}
+    path = tmp_path / "config.json"
+    path.write_text(json.dumps({"settings": settings}))
+    (tmp_path / "checkpoint.pt").write_bytes(b"")
+    assert main(["evaluate", str(tmp_path)]) == 2
+    error = capsys.readouterr().err
+    assert f"{path}: {told}" in error
+    assert error.count("\n") == 1
