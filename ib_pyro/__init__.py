@@ -53,6 +53,7 @@ SUBMODULES = frozenset(
         "rates",
         "side_by_side",
         "sites",
+        "tensor_files",
         "testing",
         "traces",
         "training",

@@ -33,6 +33,7 @@ SHARED_PAGES = {
     "particles": "program",
     "provenance": "files",
     "sites": "traces",
+    "tensor_files": "files",
 }
 MODULES = [info.name for info in pkgutil.iter_modules(ib_pyro.__path__) if not info.name.startswith("_")]
 BUILDERS = ("sphinx", "furo", "myst_nb", "sphinx-mathjax-offline")
