@@ -20,7 +20,7 @@ from ib_pyro.choices import require_known
 from ib_pyro.elbo import InformationBottleneckELBO
 from ib_pyro.elbo.schedules import linear_warm_up
 from ib_pyro.elbo.weights import Weight
-from ib_pyro.training.batch_arguments import Batch, Placement
+from ib_pyro.training.batch_arguments import Batch, Placement, leaves_of
 from ib_pyro.training.checkpoint import Checkpoint, State, Stateful, load_checkpoint
 from ib_pyro.training.data_checks import (
     FirstLook,
@@ -30,6 +30,7 @@ from ib_pyro.training.data_checks import (
     look_at,
     transformed,
 )
+from ib_pyro.training.divergence import explained, require_finite_parameters
 from ib_pyro.training.early_stopping import MONITORS, best_epoch, epochs_without_gain, outlasted, settled
 from ib_pyro.training.finite_data import require_finite_loss
 from ib_pyro.training.fit_result import FitResult, Row
@@ -247,10 +248,14 @@ class Trainer:
 
         try:
             means = self._loop.epoch(finished, report)
+            require_finite_parameters(self.program)
         except FloatingPointError as error:
-            raise FloatingPointError(
-                f"epoch {finished + 1}: {error}; a smaller learning rate may help"
-            ) from error
+            raise explained(error, finished + 1, self._data()) from error
+        except ValueError as error:
+            if not finished:
+                raise
+            # Program and data have passed an epoch: it is the parameters that have moved.
+            raise explained(error, finished + 1, self._data()) from error
         row = {"epoch": finished + 1, **means, **self._weights()}
         if self._schedules and not any(map(_differs_by_sample, _parts(self._target("beta")))):
             row["lagrangian"] = lagrangian(row, self._target("beta"), self._target("gamma"))
@@ -264,6 +269,11 @@ class Trainer:
         self._fabric.log_dict({name: row[name] for name in row if name != "epoch"}, step=row["epoch"])
         bar.epoch(len(self.rows), row)
         return row
+
+    def _data(self) -> list[Tensor]:
+        """The tensors of the whole set, where they are at hand."""
+        leaves = [] if self._source.whole is None else leaves_of(self._source.whole)
+        return [leaf for leaf in leaves if isinstance(leaf, Tensor)]
 
     def _remember(self) -> None:
         """Keep the best parameters, and write a checkpoint where one is due."""
