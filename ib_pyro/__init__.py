@@ -8,10 +8,10 @@ from ib_pyro._version import __version__
 if TYPE_CHECKING:
     from ib_pyro.bottleneck import Bottleneck
     from ib_pyro.elbo import InformationBottleneckELBO
-    from ib_pyro.export import to_arviz
+    from ib_pyro.export import elpd, to_arviz
     from ib_pyro.handlers import noise_off
 
-__all__ = ["Bottleneck", "InformationBottleneckELBO", "__version__", "noise_off", "to_arviz"]
+__all__ = ["Bottleneck", "InformationBottleneckELBO", "__version__", "elpd", "noise_off", "to_arviz"]
 
 SUBMODULES = frozenset(
     {
@@ -51,6 +51,7 @@ SUBMODULES = frozenset(
 HOMES = {
     "Bottleneck": "bottleneck",
     "InformationBottleneckELBO": "elbo",
+    "elpd": "export",
     "noise_off": "handlers",
     "to_arviz": "export",
 }
