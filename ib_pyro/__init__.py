@@ -10,8 +10,18 @@ if TYPE_CHECKING:
     from ib_pyro.elbo import InformationBottleneckELBO
     from ib_pyro.export import elpd, to_arviz
     from ib_pyro.handlers import noise_off
+    from ib_pyro.saving import load, save
 
-__all__ = ["Bottleneck", "InformationBottleneckELBO", "__version__", "elpd", "noise_off", "to_arviz"]
+__all__ = [
+    "Bottleneck",
+    "InformationBottleneckELBO",
+    "__version__",
+    "elpd",
+    "load",
+    "noise_off",
+    "save",
+    "to_arviz",
+]
 
 SUBMODULES = frozenset(
     {
@@ -39,6 +49,7 @@ SUBMODULES = frozenset(
         "precision",
         "provenance",
         "rates",
+        "saving",
         "sites",
         "testing",
         "traces",
@@ -52,7 +63,9 @@ HOMES = {
     "Bottleneck": "bottleneck",
     "InformationBottleneckELBO": "elbo",
     "elpd": "export",
+    "load": "saving",
     "noise_off": "handlers",
+    "save": "saving",
     "to_arviz": "export",
 }
 

@@ -53,14 +53,14 @@ def elpd(
 
     Returns:
         An ``ELPDData`` of the installed ArviZ: ``.elpd_loo``, ``.se``, ``.loo_i`` (one value a row) in 0.x,
-        ``.elpd``, ``.se``, ``.elpd_i`` in 1.x. ``warning`` is set, and a warning given, where the draws are so few that
+        ``.elpd``, ``.se``, ``.elpd_i`` in 1.x. ``warning`` is set, and a warning given, where draws are so few that
         the estimate, which is too low by about :math:`\sum_n \operatorname{Var}_s(w_{ns}) / 2S` with
         :math:`w_{ns} = p(y_n|z_s) / \text{mean}_s`, is so by more than half its standard error.
 
     Raises:
         TypeError: If the export has no log likelihood.
-        ValueError: If rows are known to be among those fitted, there is one draw or row alone, several chains are meant
-            in no known way, a site has no rows, or a density is 0 under all draws or no number.
+        ValueError: If rows are known to be among those fitted, there is one draw or row alone, it is not said how
+            several chains are meant, a site has no rows, or a density is 0 under all draws or no number.
 
     Example:
         >>> import torch
@@ -92,8 +92,8 @@ def elpd(
     too_few = too_low > error / 2
     if too_few:
         warnings.warn(
-            f"elpd: {values.shape[1]} draws are few for these rows: the sum is about {too_low:.2g} nats too low, beside "
-            f"a standard error of {error:.2g}; export more draws",
+            f"elpd: {values.shape[1]} draws are few for these rows: the sum is about {too_low:.2g} nats too low, "
+            f"beside a standard error of {error:.2g}; export more draws",
             stacklevel=2,
         )
     num_draws = per_draw.sizes["chain"] * per_draw.sizes["draw"]
@@ -105,7 +105,7 @@ def _log_likelihood(export: Any, var_name: str | None) -> "xr.Dataset":  # noqa:
         group = export["log_likelihood"]
     except (KeyError, TypeError, AttributeError) as error:
         raise TypeError(
-            "export: it has no group 'log_likelihood'; export held-out rows with their y, as in to_arviz(program, x, y)"
+            "export: it has no group 'log_likelihood'; export held-out rows with their y: to_arviz(program, x, y)"
         ) from error
     dataset: xr.Dataset = group if hasattr(group, "reindex") else group.to_dataset()  # a DataTree's node
     if var_name is not None:
@@ -122,8 +122,8 @@ def _require_held_out(export: Any) -> None:  # noqa: ANN401
     fitted = int(_attributes(export).get("num_rows_fitted_to", 0))
     if fitted:
         raise ValueError(
-            f"export: {fitted} of its rows are among those that the program was fitted to, whose density says little of "
-            "new ones; export others"
+            f"export: {fitted} of its rows are among those that the program was fitted to, whose density says "
+            "little of new ones; export others"
         )
 
 
@@ -163,8 +163,8 @@ def _require_usable(per_draw: "xr.DataArray", chains: str | None) -> None:
         require_known("chains=", chains, ("mean", "ensemble"))
     elif num_chains > 1:
         raise ValueError(
-            f"chains: the export holds {num_chains} programs; pass chains='mean' for how well one of them predicts, or "
-            "chains='ensemble' for all of them averaged"
+            f"chains: the export holds {num_chains} programs; pass chains='mean' for how well one of them predicts, "
+            "or chains='ensemble' for all of them averaged"
         )
 
 
@@ -173,8 +173,8 @@ def _require_finite(by_chain: np.ndarray, labels: np.ndarray) -> None:
     if wrong.any():
         row, value = labels[wrong][0], by_chain[:, wrong][:, 0]
         raise ValueError(
-            f"row {row}: its log density is {value.tolist()} ({int(wrong.sum())} such rows of {len(wrong)}), and that of "
-            "all rows with it: no program can be compared; look at the likelihood, whose probabilities may round to 0"
+            f"row {row}: its log density is {value.tolist()} ({int(wrong.sum())} such rows of {len(wrong)}), and so "
+            "is that of all rows: no program can be compared; look at the likelihood, whose probabilities may be 0"
         )
 
 

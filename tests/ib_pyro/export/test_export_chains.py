@@ -134,7 +134,7 @@ def test_what_depends_on_such_a_site_is_left_out_too(labelled):
     assert "prior_predictive" not in (result.groups() if callable(result.groups) else result.children)
     with (
         pytest.raises(ValueError, match="'prior_predictive' needs .*proper priors"),
-        pytest.warns(UserWarning),
+        pytest.warns(UserWarning, match="no proper prior"),
     ):
         to_arviz(program, *labelled, num_samples=3, groups=["prior_predictive"])
 
