@@ -34,7 +34,7 @@ def modules_of(program: ProgramLike) -> dict[str, nn.Module]:
             f"program must be a module, such as a Bottleneck, or a pair (model, guide); got {type(program).__name__}"
         )
     whole = getattr(program[0], "program", None)
-    if isinstance(whole, Bottleneck) and whole is getattr(program[1], "program", None):
+    if whole is getattr(program[1], "program", None) and isinstance(whole, Bottleneck):
         return {"": whole}
     found = list(dict.fromkeys([*modules_behind(program[0]), *modules_behind(program[1])]))
     inner = {module for root in found for module in root.modules() if module is not root}
