@@ -7,6 +7,7 @@ from ib_pyro._version import __version__
 
 if TYPE_CHECKING:
     from ib_pyro.bottleneck import Bottleneck
+    from ib_pyro.choosing import choose_beta
     from ib_pyro.elbo import InformationBottleneckELBO
     from ib_pyro.export import elpd, to_arviz
     from ib_pyro.handlers import noise_off
@@ -16,6 +17,7 @@ __all__ = [
     "Bottleneck",
     "InformationBottleneckELBO",
     "__version__",
+    "choose_beta",
     "elpd",
     "load",
     "noise_off",
@@ -31,6 +33,7 @@ SUBMODULES = frozenset(
         "capture",
         "checks",
         "choices",
+        "choosing",
         "data",
         "dependence",
         "diagnostics",
@@ -62,6 +65,7 @@ SUBMODULES = frozenset(
 HOMES = {
     "Bottleneck": "bottleneck",
     "InformationBottleneckELBO": "elbo",
+    "choose_beta": "choosing",
     "elpd": "export",
     "load": "saving",
     "noise_off": "handlers",

@@ -20,6 +20,7 @@ NAMESPACES = (
 ALIASES = {
     "ib_pyro.Bottleneck": "ib_pyro.bottleneck.Bottleneck",
     "ib_pyro.InformationBottleneckELBO": "ib_pyro.elbo.InformationBottleneckELBO",
+    "ib_pyro.choose_beta": "ib_pyro.choosing.choose_beta",
     "ib_pyro.elpd": "ib_pyro.export.elpd",
     "ib_pyro.load": "ib_pyro.saving.load",
     "ib_pyro.noise_off": "ib_pyro.handlers.noise_off",
