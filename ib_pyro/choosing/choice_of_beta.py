@@ -22,7 +22,7 @@ class BetaChoice:
     """A beta that was chosen."""
 
     beta: float
-    """Weight of the rate, per sample and in nats: one of those of the sweep."""
+    """Weight of the rate, per sample and in nats; one of those of the sweep."""
     why: str
     """The rule, the numbers that met it, and what to know of them, in a sentence or two."""
     at_edge: bool

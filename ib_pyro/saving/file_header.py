@@ -30,11 +30,11 @@ class FileHeader:
     dtypes: Mapping[str, str]
     """Type of each tensor, as in ``"float32"``."""
     shared: Mapping[str, str] = field(default_factory=dict)
-    """Names of tensors that are another one, and its name: such are in the file once."""
+    """Names of tensors that are another one, each with the name of that one; such are in the file once."""
     store: Mapping[str, str] = field(default_factory=dict)
     """Entries of Pyro's parameter store, and their constraint."""
     modules: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
-    """Class and plain options of each module by its path: what no tensor says, such as an activation."""
+    """Class and plain options of each module by its path; what no tensor says, such as an activation."""
     factory: str | None = None
     """Who made the program, as ``"module:name"``; for a reader, and never imported."""
     arguments: Mapping[str, Any] | None = None
@@ -90,7 +90,7 @@ def read_header(path: str | PathLike[str]) -> FileHeader:
     """Return what a saved program's file says of itself: no program is needed, nothing of it imported.
 
     Args:
-        path: What :func:`save` wrote.
+        path: What :func:`ib_pyro.save` wrote.
 
     Raises:
         FileNotFoundError: If there is no such file.

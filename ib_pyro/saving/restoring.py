@@ -15,19 +15,19 @@ from ib_pyro.saving.store_entries import PREFIX, put_entries_back, require_entri
 
 __all__ = ["load"]
 
-Loaded = TypeVar("Loaded", bound=ProgramLike)
+_Loaded = TypeVar("_Loaded", bound=ProgramLike)
 NAMED = 3
 
 
 def load(
     path: str | PathLike[str],
-    into: Loaded | None = None,
+    into: _Loaded | None = None,
     *,
-    factory: Callable[..., Loaded] | None = None,
+    factory: Callable[..., _Loaded] | None = None,
     convert: bool = False,
     check_options: bool = True,
-) -> Loaded:
-    """Load what :func:`save` wrote into a program of the same shape.
+) -> _Loaded:
+    """Load what :func:`ib_pyro.save` wrote into a program of the same shape.
 
     Values are copied into the program's own tensors, which keep their device and type; so a file that was written
     on a GPU is loaded on a CPU, and the other way round. The program's mode (``train``, ``eval``) is left as it is.
@@ -80,7 +80,7 @@ def load(
     return program
 
 
-def _program_for(header: FileHeader, into: Loaded | None, factory: Callable[..., Loaded] | None) -> Loaded:
+def _program_for(header: FileHeader, into: _Loaded | None, factory: Callable[..., _Loaded] | None) -> _Loaded:
     if (into is None) == (factory is None):
         made = f", or factory={header.factory.replace(':', '.')}, as the file says" if header.factory else ""
         raise TypeError(
