@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     from ib_pyro.export import elpd, to_arviz
     from ib_pyro.handlers import noise_off
     from ib_pyro.saving import load, save
+    from ib_pyro.side_by_side import sweep
+    from ib_pyro.training import evaluate, fit
 
 __all__ = [
     "Bottleneck",
@@ -19,15 +21,19 @@ __all__ = [
     "__version__",
     "choose_beta",
     "elpd",
+    "evaluate",
+    "fit",
     "load",
     "noise_off",
     "save",
+    "sweep",
     "to_arviz",
 ]
 
 SUBMODULES = frozenset(
     {
         "atoms",
+        "batch_norm",
         "bounds",
         "buffers",
         "capture",
@@ -53,6 +59,7 @@ SUBMODULES = frozenset(
         "provenance",
         "rates",
         "saving",
+        "side_by_side",
         "sites",
         "testing",
         "traces",
@@ -67,9 +74,12 @@ HOMES = {
     "InformationBottleneckELBO": "elbo",
     "choose_beta": "choosing",
     "elpd": "export",
+    "evaluate": "training",
+    "fit": "training",
     "load": "saving",
     "noise_off": "handlers",
     "save": "saving",
+    "sweep": "side_by_side",
     "to_arviz": "export",
 }
 

@@ -89,6 +89,9 @@ def knee_of(curve: pd.DataFrame) -> int:
     distortion`` (Satopää et al. 2011). On a curve whose slope is ``-beta``, as an exact one has, the knee is where
     beta is the slope of the chord: the mean exchange of distortion for rate between the ends.
 
+    Args:
+        curve: Rows by ascending beta, with means and standard errors of rate and distortion.
+
     Raises:
         ValueError: If there are fewer than three such betas, no knee, or two that are no neighbours and as good.
     """

@@ -224,3 +224,16 @@ def test_the_table_that_was_passed_is_left_as_it_is():
     before = frame.copy()
     ib_pyro.choose_beta(frame, knee=True)
     pd.testing.assert_frame_equal(frame, before)
+
+
+def test_a_sweep_of_programs_is_chosen_from_if_it_had_a_validation_set():
+    def make_program():
+        return ib_pyro.Bottleneck(ib_pyro.nn.InformationDropout.linear(4, 3), torch.nn.Linear(3, 2))
+
+    x = torch.randn(60, 4)
+    data, held_out = (x[:40], (x[:40, 0] > 0).long()), (x[40:], (x[40:, 0] > 0).long())
+    options = {"betas": (1e-3, 1e-2), "seeds": (0, 1), "epochs": 1, "batch_size": 20}
+    frame = ib_pyro.sweep(make_program, data, validation=held_out, **options)
+    assert ib_pyro.choose_beta(frame, target_error=1.0).beta == 1e-2
+    with pytest.raises(ValueError, match="column 'error' is of the training set; sweep with validation="):
+        ib_pyro.choose_beta(ib_pyro.sweep(make_program, data, **options), target_error=1.0)
