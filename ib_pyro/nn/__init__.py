@@ -5,6 +5,8 @@ from ib_pyro.nn.binary_dropout import BinaryDropout
 from ib_pyro.nn.constant_dropout import ConstantDropout
 from ib_pyro.nn.gaussian_dropout import GaussianDropout
 from ib_pyro.nn.information_dropout import InformationDropout
+from ib_pyro.nn.insertion import Insertion, insert
+from ib_pyro.nn.places import Place
 from ib_pyro.nn.stochastic import StochasticLayer
 
 __all__ = [
@@ -13,5 +15,8 @@ __all__ = [
     "ConstantDropout",
     "GaussianDropout",
     "InformationDropout",
+    "Insertion",
+    "Place",
     "StochasticLayer",
+    "insert",
 ]

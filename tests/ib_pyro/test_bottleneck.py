@@ -280,13 +280,6 @@ class TestBadInput:
         ):
             getattr(make(Forgetful()), through)(x)
 
-    def test_an_encoder_that_goes_on_after_its_last_site(self, x, make):
-        program = make(nn.Sequential(InformationDropout.linear(4, 2), nn.Linear(2, 2)))
-        with pytest.raises(
-            ValueError, match=r"must return the value of its last stochastic layer.*into the decoder"
-        ):
-            program.guide(x)
-
     def test_an_unknown_likelihood(self, make):
         with pytest.raises(ValueError, match="likelihood='softmax' is unknown"):
             make(likelihood="softmax")
