@@ -171,6 +171,6 @@ def require_no_way_around(encoder: nn.Module, sites: Sites, x: Input, values: Ma
         raise ValueError(
             f"sites {list(sites.layers)}: what the encoder returns depends on x beside their values too, by a "
             "residual connection or another branch, so that the rate is no bound on what y is told of x; return "
-            "the values of the layers (or move the layer behind the place where the branches meet), or say conditional=True for a "
-            "model p(y|z, x)"
+            "the values of the layers (or move the layer behind the place where the branches meet), or say "
+            "conditional=True for a model p(y|z, x)"
         )

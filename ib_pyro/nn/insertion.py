@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Mapping
+from functools import partial
 from typing import TYPE_CHECKING, Any, Self
 
 from torch import Tensor, nn
@@ -10,7 +11,7 @@ from ib_pyro.checks import is_traced
 from ib_pyro.choices import require_known
 from ib_pyro.handlers import particles_are_vectorised
 from ib_pyro.inputs import batch_size_of
-from ib_pyro.nn.places import Place
+from ib_pyro.nn.places import Place, exchanged
 from ib_pyro.nn.stochastic import StochasticLayer
 
 if TYPE_CHECKING:
@@ -169,9 +170,7 @@ class _Run:
                     "with a layer of its own"
                 )
             if place.call in (None, count):
-                output = _exchanged(
-                    output, place.parts, lambda value, k=key, p=place: self._pass(k, p, value), key
-                )
+                output = exchanged(output, place.parts, partial(self._pass, key, place), key)
         return output
 
     def finished(self) -> set[str]:
@@ -206,7 +205,9 @@ class _Run:
         except ValueError as error:
             signs = "; where values have both signs, use GaussianDropout.after or AdditiveNormal.after"
             raise ValueError(f"{error}{signs * ('out of range' in str(error))}") from error
-        if z.shape != given.shape:
+        # Vectorised particles give z a dimension in front.
+        in_front = z.dim() - given.dim() if particles_are_vectorised() and not place.batch_dim else 0
+        if z.shape[max(in_front, 0) :] != given.shape:
             raise ValueError(
                 f"site {key!r}: its layer makes {tuple(z.shape)} of {tuple(given.shape)}, and the network goes on "
                 f"with the latter; use a layer that keeps the shape, as {type(layer).__name__}.after does"

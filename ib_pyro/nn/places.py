@@ -70,16 +70,16 @@ def exchanged(
         return function(output)
     first, *rest = parts
     try:
-        exchanged = exchanged(output[first], tuple(rest), function, key)
+        part = exchanged(output[first], tuple(rest), function, key)
     except (KeyError, IndexError) as error:
         raise ValueError(
             f"site {key!r}: the output has no part [{first}] ({type(output).__name__})"
         ) from error
     if isinstance(output, tuple):
-        values = [exchanged if place == first % len(output) else v for place, v in enumerate(output)]
+        values = [part if place == first % len(output) else v for place, v in enumerate(output)]
         return type(output)(*values) if hasattr(output, "_fields") else type(output)(values)
     output = copy(output)
-    output[first] = exchanged
+    output[first] = part
     return output
 
 
