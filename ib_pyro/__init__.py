@@ -16,6 +16,7 @@ __all__ = ["Bottleneck", "InformationBottleneckELBO", "__version__", "noise_off"
 SUBMODULES = frozenset(
     {
         "atoms",
+        "attribution",
         "bounds",
         "buffers",
         "capture",
