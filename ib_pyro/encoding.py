@@ -83,7 +83,10 @@ def name_layers(encoder: nn.Module) -> dict[str, StochasticLayer]:
     """Return the encoder's layers by the name of their site.
 
     A layer's own name comes first, then that which a module around it gives it
-    (:class:`~ib_pyro.nn.naming.GivesNames`), then its path; layers that have only a position are numbered.
+    (``names_of_layers``), then its path; layers that have only a position are numbered.
+
+    Args:
+        encoder: The encoder.
 
     Raises:
         ValueError: If two would have the same.

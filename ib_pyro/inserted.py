@@ -1,5 +1,6 @@
 """The program of a network that exists, with noisy layers inserted."""
 
+from collections.abc import Mapping
 from types import TracebackType
 from typing import Any, Self
 
@@ -8,6 +9,7 @@ from torch import nn
 from ib_pyro.bottleneck import Bottleneck
 from ib_pyro.likelihoods import Likelihood
 from ib_pyro.nn.insertion import Insertion
+from ib_pyro.nn.stochastic import StochasticLayer
 
 __all__ = ["InsertedBottleneck"]
 
@@ -64,3 +66,49 @@ class InsertedBottleneck(Bottleneck):
                 "insert(network, layers)"
             )
         return super()._encode(*args, **kwargs)
+
+
+def insert(
+    network: nn.Module,
+    layers: Mapping[str, StochasticLayer],
+    likelihood: str | Likelihood = "categorical",
+    *,
+    batch_dim: int | Mapping[str, int] = 0,
+    frozen: bool = False,
+    conditional: bool = False,
+    num_data: int | None = None,
+) -> InsertedBottleneck:
+    """Make a program of a network that exists, with noisy layers behind some of its modules.
+
+    ``insert(resnet, {"layer3": InformationDropout.after(256, "image")})`` is a :class:`~ib_pyro.Bottleneck` with the
+    site ``layer3``: its guide runs the network, and its model goes on from the values. See :class:`Insertion` for what
+    a place is. The network stays as it is, and may be used beside the program.
+
+    Args:
+        network: The network, trained or not. What it returns is the likelihood's parameter, such as logits.
+        layers: The layer for each place.
+        likelihood: As for :class:`~ib_pyro.Bottleneck`; a function takes the network's output apart if it is no
+            tensor.
+        batch_dim: Dimension of the batch at the places, one for all or by place.
+        frozen: Train the layers alone; see :class:`Insertion`.
+        conditional: Let x reach the output beside the sites too, as by a residual connection around a place; see
+            :class:`~ib_pyro.Bottleneck`.
+        num_data: Size of the data set; see :class:`~ib_pyro.Bottleneck`.
+
+    Returns:
+        The program. Its ``remove()``, and the end of a ``with`` block, put the network back as it was.
+
+    Raises:
+        TypeError: If something else than a layer is to be inserted.
+        ValueError: If a module does not exist, or a layer is in two places.
+
+    Example:
+        >>> import torch
+        >>> from ib_pyro.nn import AdditiveNormal
+        >>> network = nn.Sequential(nn.Linear(4, 8), nn.Tanh(), nn.Linear(8, 3))
+        >>> program = insert(network, {"1": AdditiveNormal.after(8)}, frozen=True)
+        >>> program.predict(torch.rand(5, 4)).shape, list(program.stochastic_layers)
+        (torch.Size([5, 3]), ['1'])
+    """
+    encoder = Insertion(network, layers, batch_dim=batch_dim, frozen=frozen)
+    return InsertedBottleneck(encoder, likelihood, conditional=conditional, num_data=num_data)

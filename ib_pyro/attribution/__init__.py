@@ -2,7 +2,7 @@
 
 from ib_pyro.attribution.degradation import DegradationCurves, degradation_curves, mean_interval
 from ib_pyro.attribution.feature_statistics import FeatureStatistics, feature_statistics, features_at
-from ib_pyro.attribution.information_maps import InformationMaps, share_inside, spread_over_pixels
+from ib_pyro.attribution.image_maps import InformationMaps, share_inside, spread_over_pixels
 from ib_pyro.attribution.interpolated_noise import InterpolatedNoise, interpolation_rate
 from ib_pyro.attribution.per_sample import PerSampleAttribution
 from ib_pyro.attribution.randomisation import randomised, rank_correlation

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor, nn
 
 from ib_pyro.attribution.feature_statistics import FeatureStatistics
-from ib_pyro.attribution.information_maps import InformationMaps
+from ib_pyro.attribution.image_maps import InformationMaps
 from ib_pyro.attribution.restriction import Restriction
 from ib_pyro.nn import insert
 

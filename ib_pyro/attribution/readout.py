@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ib_pyro.attribution.feature_statistics import FeatureStatistics, features_at
-from ib_pyro.attribution.information_maps import InformationMaps
+from ib_pyro.attribution.image_maps import InformationMaps
 from ib_pyro.attribution.restriction import Restriction
 from ib_pyro.nn import insert
 

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ib_pyro.attribution.feature_statistics import FeatureStatistics
-from ib_pyro.attribution.information_maps import InformationMaps
+from ib_pyro.attribution.image_maps import InformationMaps
 from ib_pyro.attribution.interpolated_noise import InterpolatedNoise
 from ib_pyro.bottleneck import Bottleneck
 from ib_pyro.choices import require_known

@@ -3,7 +3,7 @@
 import threading
 from collections.abc import Mapping
 from functools import partial
-from typing import TYPE_CHECKING, Any, Self
+from typing import Any, Self
 
 from torch import Tensor, nn
 
@@ -14,10 +14,7 @@ from ib_pyro.inputs import batch_size_of
 from ib_pyro.nn.places import Place, exchanged
 from ib_pyro.nn.stochastic import StochasticLayer
 
-if TYPE_CHECKING:
-    from ib_pyro.inserted import InsertedBottleneck
-
-__all__ = ["Insertion", "insert"]
+__all__ = ["Insertion"]
 
 
 class Insertion(nn.Module):
@@ -45,6 +42,7 @@ class Insertion(nn.Module):
         ValueError: If a module does not exist, or a layer is in two places.
 
     Example:
+        >>> import torch
         >>> from ib_pyro.nn import AdditiveNormal
         >>> network = nn.Sequential(nn.Linear(4, 3), nn.Linear(3, 2))
         >>> Insertion(network, {"0": AdditiveNormal.after(3)})(torch.rand(5, 4)).shape
@@ -230,54 +228,6 @@ class _Run:
                 f"dimension {dim}; {way_out}"
             )
         return value.transpose(0, dim) if dim else value
-
-
-def insert(
-    network: nn.Module,
-    layers: Mapping[str, StochasticLayer],
-    likelihood: Any = "categorical",  # noqa: ANN401  (what Bottleneck takes)
-    *,
-    batch_dim: int | Mapping[str, int] = 0,
-    frozen: bool = False,
-    conditional: bool = False,
-    num_data: int | None = None,
-) -> "InsertedBottleneck":
-    """Make a program of a network that exists, with noisy layers behind some of its modules.
-
-    ``insert(resnet, {"layer3": InformationDropout.after(256, "image")})`` is a :class:`~ib_pyro.Bottleneck` with the
-    site ``layer3``: its guide runs the network, and its model goes on from the values. See :class:`Insertion` for what
-    a place is. The network stays as it is, and may be used beside the program.
-
-    Args:
-        network: The network, trained or not. What it returns is the likelihood's parameter, such as logits.
-        layers: The layer for each place.
-        likelihood: As for :class:`~ib_pyro.Bottleneck`; a function takes the network's output apart if it is no
-            tensor.
-        batch_dim: Dimension of the batch at the places, one for all or by place.
-        frozen: Train the layers alone; see :class:`Insertion`.
-        conditional: Let x reach the output beside the sites too, as by a residual connection around a place; see
-            :class:`~ib_pyro.Bottleneck`.
-        num_data: Size of the data set; see :class:`~ib_pyro.Bottleneck`.
-
-    Returns:
-        The program. Its ``remove()``, and the end of a ``with`` block, put the network back as it was.
-
-    Raises:
-        TypeError: If something else than a layer is to be inserted.
-        ValueError: If a module does not exist, or a layer is in two places.
-
-    Example:
-        >>> from ib_pyro.nn import AdditiveNormal
-        >>> network = nn.Sequential(nn.Linear(4, 8), nn.Tanh(), nn.Linear(8, 3))
-        >>> program = insert(network, {"1": AdditiveNormal.after(8)}, frozen=True)
-        >>> program.predict(torch.rand(5, 4)).shape, list(program.stochastic_layers)
-        (torch.Size([5, 3]), ['1'])
-    """
-    # A program holds layers, so that the package of the layers cannot import it.
-    from ib_pyro.inserted import InsertedBottleneck
-
-    encoder = Insertion(network, layers, batch_dim=batch_dim, frozen=frozen)
-    return InsertedBottleneck(encoder, likelihood, conditional=conditional, num_data=num_data)
 
 
 def _check_layers(layers: Mapping[str, StochasticLayer]) -> None:

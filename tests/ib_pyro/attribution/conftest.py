@@ -50,4 +50,5 @@ def trained():
             optimizer.zero_grad()
             F.cross_entropy(network(x), y).backward()
             optimizer.step()
+    network.zero_grad()
     return network.eval()
