@@ -36,6 +36,7 @@ SUBMODULES = frozenset(
         "inserted",
         "likelihoods",
         "nn",
+        "observing",
         "oracle",
         "parameters",
         "particles",

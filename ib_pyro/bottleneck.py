@@ -1,13 +1,12 @@
 """A network with noisy layers as a Pyro model and guide."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import pyro
 import torch
 from pyro import poutine
 from pyro.distributions.torch_distribution import TorchDistributionMixin
-from pyro.infer.util import is_validation_enabled
 from torch import Tensor, nn
 from torch.distributions import Distribution
 from torch.nn.utils.rnn import PackedSequence
@@ -25,16 +24,10 @@ from ib_pyro.encoding import (
 )
 from ib_pyro.handlers import LayerCalls, noise_off, optimiser_listens, particles_are_vectorised, unwrap
 from ib_pyro.inputs import Input, batch_size_of, call_with, count_nan, shape_of, tensors_of
-from ib_pyro.likelihoods import (
-    Likelihood,
-    as_target,
-    check_target,
-    check_values,
-    predictive_mean,
-    resolve_likelihood,
-)
+from ib_pyro.likelihoods import Likelihood, predictive_mean
 from ib_pyro.nn.naming import hold
 from ib_pyro.nn.stochastic import StochasticLayer
+from ib_pyro.observing import Target, laws_of, observe, part_of, resolve_likelihoods
 from ib_pyro.parameters import announce
 from ib_pyro.particles import Evaluation, random_state_kept, require_particles_fit
 
@@ -82,12 +75,15 @@ class Bottleneck(nn.Module):
             likelihood's parameter already.
         likelihood: ``"categorical"`` (decoder gives logits), ``"bernoulli"`` (logits), ``"normal"`` (mean, unit
             variance; or a pair mean, standard deviation), or a function from the decoder's output to a
-            distribution with batch shape ``[batch]``.
+            distribution with batch shape ``[batch]``. For several heads, a mapping of these: the observed sites have
+            its names, the decoder returns a mapping (or a tuple in this order), and y is a mapping.
         num_data: Size of the data set. If given, a batch is taken as a subsample of it, and log densities are
             scaled by ``num_data / batch``, as Pyro does; by default a batch stands for itself.
         conditional: Let the encoder's output depend on x beside the sites' values, as in ``return z, c``: the model
             is ``p(y | z, x)``, and the rate bounds what z tells of x, but not what y is told. By default such an
             encoder is refused when it first runs.
+        class_weights: What the distortion of each class is multiplied with, ``[classes]``, as that of
+            ``F.cross_entropy``. What is predicted does not change.
 
     Raises:
         ValueError: If two layers would emit the same site, a noisy layer is in the decoder, or the likelihood is
@@ -99,14 +95,17 @@ class Bottleneck(nn.Module):
     torch.Size([5, 2])
     """
 
+    class_weights: Tensor | None
+
     def __init__(
         self,
         encoder: nn.Module,
         decoder: nn.Module | None = None,
-        likelihood: str | Likelihood = "categorical",
+        likelihood: str | Likelihood | Mapping[str, str | Likelihood] = "categorical",
         *,
         num_data: int | None = None,
         conditional: bool = False,
+        class_weights: Tensor | None = None,
     ) -> None:
         super().__init__()
         self._known: Sites | None = None
@@ -117,6 +116,8 @@ class Bottleneck(nn.Module):
         self.decoder = decoder
         self.likelihood = likelihood
         self.num_data, self.conditional = num_data, conditional
+        # Not part of the state: it says how to fit, not what was fitted.
+        self.register_buffer("class_weights", class_weights, persistent=False)
         self._sites()
 
     def __setattr__(self, name: str, value: Any) -> None:  # noqa: ANN401 (whatever nn.Module takes)
@@ -124,10 +125,10 @@ class Bottleneck(nn.Module):
             name_layers(value)
         if name == "decoder":
             require_no_layers(value)
-        likelihood = resolve_likelihood(value) if name == "likelihood" else None
+        likelihoods = resolve_likelihoods(value) if name == "likelihood" else None
         super().__setattr__(name, value)
-        if likelihood is not None:
-            self._likelihood = likelihood
+        if likelihoods is not None:
+            self._likelihoods = likelihoods
 
     def __getstate__(self) -> dict[str, Any]:
         # Model and guide are views of this module; they and what is known of it are made again on demand.
@@ -148,13 +149,22 @@ class Bottleneck(nn.Module):
         return self._sites().names.get(layer)
 
     @property
+    def has_heads(self) -> bool:
+        """Whether the observed sites have names of their own, instead of ``y``."""
+        return isinstance(self.likelihood, Mapping)
+
+    @property
     def model(self) -> "_Model":
-        """The Pyro model, a module called as ``model(x, y)``; without y it samples y. Its ``program`` is this one."""
+        """The Pyro model, a module called as ``model(x, y)``; without y it samples y. Its ``program`` is this one.
+
+        ``model(x, y, labelled)`` observes y where the truth value of each sample says so; the other rows have rates
+        alone.
+        """
         return self._model_and_guide()[0]
 
     @property
     def guide(self) -> "_Guide":
-        """The Pyro guide, a module called as ``guide(x, y)``; y is not looked at. Its ``program`` is this one."""
+        """The Pyro guide, a module called as the model; y is not looked at. Its ``program`` is this one."""
         return self._model_and_guide()[1]
 
     def forward(self, x: Input) -> Any:  # noqa: ANN401  (whatever the decoder returns)
@@ -188,7 +198,7 @@ class Bottleneck(nn.Module):
         """
         return {name: unwrap(law) for name, law in self._encode(x)[1].laws.items()}
 
-    def predictive(self, x: Input, num_samples: int = 16) -> list[TorchDistributionMixin]:
+    def predictive(self, x: Input, num_samples: int = 16) -> list[Any]:
         """Return ``p(y | z_s)`` for draws ``z_s ~ p(z | x)``, differentiable in x and the parameters.
 
         Args:
@@ -196,7 +206,7 @@ class Bottleneck(nn.Module):
             num_samples: Number of draws; 0 stands for one pass with the noise off.
 
         Returns:
-            A distribution with batch shape ``[batch]`` for each draw.
+            A distribution with batch shape ``[batch]`` for each draw; of several heads, one for each by name.
 
         Raises:
             ValueError: If ``num_samples`` is negative.
@@ -206,10 +216,11 @@ class Bottleneck(nn.Module):
         if num_samples == 0:
             with noise_off():
                 return self.predictive(x, 1)
-        return [self._law(self._encode(x)[0], x) for _ in range(num_samples)]
+        drawn = [self._laws(self._encode(x)[0], x) for _ in range(num_samples)]
+        return drawn if self.has_heads else [laws["y"] for laws in drawn]
 
     @torch.no_grad()
-    def predict(self, x: Input, num_samples: int = 16) -> Tensor:
+    def predict(self, x: Input, num_samples: int = 16) -> Any:  # noqa: ANN401  (a tensor, or one a head)
         """Return the mean of the posterior predictive ``p(y|x) = E_{p(z|x)} p(y|z)``.
 
         Batch norm stays in the mode it is in; call ``program.eval()`` to predict with its running statistics.
@@ -220,14 +231,19 @@ class Bottleneck(nn.Module):
 
         Returns:
             Class probabilities ``[batch, ..., classes]`` under a categorical law, otherwise the mean of y,
-            ``[batch, ...]``.
+            ``[batch, ...]``; of several heads, this for each by name.
 
         Raises:
             NotImplementedError: If the likelihood's law has no mean, or none is known; names the law.
             ValueError: If a mean is NaN; names the law.
         """
-        draws = [predictive_mean(likelihood) for likelihood in self.predictive(x, num_samples)]
-        return torch.stack(draws).mean(0)
+        draws = self.predictive(x, num_samples)
+        if not self.has_heads:
+            return torch.stack([predictive_mean(law) for law in draws]).mean(0)
+        return {
+            name: torch.stack([predictive_mean(laws[name]) for laws in draws]).mean(0)
+            for name in self._likelihoods
+        }
 
     def extra_repr(self) -> str:
         """Name the likelihood and the sites."""
@@ -266,16 +282,13 @@ class Bottleneck(nn.Module):
             return encoded
         return self.decoder(*encoded) if isinstance(encoded, tuple) else self.decoder(encoded)
 
-    def _law(self, encoded: Encoded, x: Input) -> TorchDistributionMixin:
+    def _laws(self, encoded: Encoded, x: Input) -> dict[str, TorchDistributionMixin]:
+        """Return the law of each observed site."""
         output = self._decode(encoded)
         try:
-            return self._likelihood(output)
+            return laws_of(output, self._likelihoods, has_heads=self.has_heads)
         except ValueError as error:
-            text = str(error)
-            where = (
-                "" if "site 'y'" in text else "site 'y': the likelihood does not take the decoder's output: "
-            )
-            raise _naming_nan(ValueError(where + text), x) from error
+            raise _naming_nan(error, x) from error
 
     def _model_and_guide(self) -> "tuple[_Model, _Guide]":
         # A shallow copy, such as a replica of DataParallel, has views of its own.
@@ -407,28 +420,25 @@ class _View(nn.Module):
 class _Model(_View):
     side = "model"
 
-    def forward(self, x: Input, y: Tensor | None = None) -> Tensor:
-        """Sample each z from its prior and y given z; y is observed if given."""
+    def forward(self, x: Input, y: Target | None = None, labelled: Tensor | None = None) -> Target:
+        """Sample each z from its prior and y given z; y is observed if given, where it is labelled."""
         program = self.program
         with program._entered(x):
-            likelihood = program._law(program._sample_priors(x), x)
-            if y is None:
-                # For whoever finds that the guide lacks the site.
-                hint: Any = {"hint": "y was not given, so it is sampled; pass y"}
-                y = pyro.sample("y", likelihood, infer=hint)
-                # A handler such as poutine.condition may have set it.
-                if checks_values():
-                    check_values(y, likelihood)
-                return y
-            if is_validation_enabled():
-                check_target(y, likelihood, batch_size_of(x))
-            return pyro.sample("y", likelihood, obs=as_target(y, likelihood))
+            laws = program._laws(program._sample_priors(x), x)
+            size, weights = batch_size_of(x), program.class_weights
+            observed = {
+                name: observe(
+                    name, law, part_of(y, name, laws), size, labelled=labelled, class_weights=weights
+                )
+                for name, law in laws.items()
+            }
+        return observed if program.has_heads else observed["y"]
 
 
 class _Guide(_View):
     side = "guide"
 
-    def forward(self, x: Input, y: Tensor | None = None) -> None:
+    def forward(self, x: Input, y: Target | None = None, labelled: Tensor | None = None) -> None:
         """Sample each z given x."""
         program = self.program
         with program._entered(x):

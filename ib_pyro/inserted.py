@@ -23,8 +23,7 @@ class InsertedBottleneck(Bottleneck):
     Args:
         encoder: The network with its layers.
         likelihood: As for :class:`~ib_pyro.Bottleneck`.
-        conditional: Likewise.
-        num_data: Likewise.
+        **options: Its other options.
     """
 
     encoder: Insertion
@@ -32,12 +31,10 @@ class InsertedBottleneck(Bottleneck):
     def __init__(
         self,
         encoder: Insertion,
-        likelihood: str | Likelihood = "categorical",
-        *,
-        conditional: bool = False,
-        num_data: int | None = None,
+        likelihood: str | Likelihood | Mapping[str, str | Likelihood] = "categorical",
+        **options: Any,
     ) -> None:
-        super().__init__(encoder, None, likelihood, conditional=conditional, num_data=num_data)
+        super().__init__(encoder, None, likelihood, **options)
         self._is_removed = False
 
     @property
@@ -71,12 +68,12 @@ class InsertedBottleneck(Bottleneck):
 def insert(
     network: nn.Module,
     layers: Mapping[str, StochasticLayer],
-    likelihood: str | Likelihood = "categorical",
+    likelihood: str | Likelihood | Mapping[str, str | Likelihood] = "categorical",
     *,
     batch_dim: int | Mapping[str, int] = 0,
     frozen: bool = False,
     conditional: bool = False,
-    num_data: int | None = None,
+    **options: Any,
 ) -> InsertedBottleneck:
     """Make a program of a network that exists, with noisy layers behind some of its modules.
 
@@ -93,7 +90,7 @@ def insert(
         frozen: Train the layers alone; see :class:`Insertion`.
         conditional: Let x reach the output beside the sites too, as by a residual connection around a place; see
             :class:`~ib_pyro.Bottleneck`.
-        num_data: Size of the data set; see :class:`~ib_pyro.Bottleneck`.
+        **options: Other options of :class:`~ib_pyro.Bottleneck`: ``num_data``, ``class_weights``.
 
     Returns:
         The program. Its ``remove()``, and the end of a ``with`` block, put the network back as it was.
@@ -111,4 +108,4 @@ def insert(
         (torch.Size([5, 3]), ['1'])
     """
     encoder = Insertion(network, layers, batch_dim=batch_dim, frozen=frozen)
-    return InsertedBottleneck(encoder, likelihood, conditional=conditional, num_data=num_data)
+    return InsertedBottleneck(encoder, likelihood, conditional=conditional, **options)

@@ -30,6 +30,7 @@ SHARED_PAGES = {
     "inputs": "program",
     "inserted": "nn",
     "likelihoods": "program",
+    "observing": "program",
     "parameters": "program",
     "particles": "program",
     "provenance": "files",

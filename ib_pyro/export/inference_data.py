@@ -17,6 +17,7 @@ from ib_pyro.export.program import (
     resolve_inputs,
     resolve_program,
     seeded,
+    taking_keywords,
     warn_if_batch_norm_trains,
 )
 from ib_pyro.export.wishes import Wishes
@@ -33,6 +34,7 @@ def to_arviz(
     x: Rows,
     y: Argument | None = None,
     *,
+    kwargs: Mapping[str, Argument] | None = None,
     num_samples: int = 100,
     sites: Iterable[str] | None = None,
     groups: Iterable[str] | None = None,
@@ -93,10 +95,11 @@ def to_arviz(
     Args:
         program: A :class:`~ib_pyro.Bottleneck`, or any pair ``(model, guide)``, called as ``model(x, y)`` or, without
             y, as ``model(x)``. Automatic guides work.
-        x: Inputs, ``[N, ...]``. A tuple ``(x1, x2)`` is several arguments, ``model(x1, x2, y)``; a dict of tensors is
-            one, ``model({...}, y)``. All are cut by rows together; what has no rows is bound with
-            ``functools.partial``.
+        x: Inputs, ``[N, ...]``. A tuple ``(x1, x2)`` is several arguments, ``model(x1, x2, y)`` (of a ``Bottleneck``
+            the one x); a dict of tensors is one, ``model({...}, y)``. All are cut by rows together; what has no rows
+            is bound with ``functools.partial``.
         y: Targets, ``[N, ...]``, or a dict of such. Without them there is nothing observed, and y is predicted.
+        kwargs: More arguments by keyword, cut by rows too, such as ``{"labelled": ...}`` of a ``Bottleneck``.
         num_samples: Number S of draws.
         sites: Latent and deterministic sites to keep values of; by default all. Rates are of all sites.
         groups: Groups to fill; by default all that can be.
@@ -149,7 +152,8 @@ def to_arviz(
     from ib_pyro.export.tree import filled_tree
 
     resolved = resolve_program(program)
-    inputs = resolve_inputs(x, y, one_argument=resolved.takes_one_argument)
+    inputs = resolve_inputs(x, y, kwargs, one_argument=resolved.takes_one_argument)
+    resolved = resolved if kwargs is None else taking_keywords(resolved)
     wishes = Wishes(num_samples, sites, groups, batch_size, constant_data or {}, dims or {}, data_dim, plate)
     wishes.check(inputs.num_rows)
     target = None if path is None else check_path(Path(path), overwrite=overwrite)

@@ -196,7 +196,7 @@ class TestPrediction:
         program = Bottleneck(two_layers(), decoder, likelihood)
         mean = program.predict(x, num_samples=0)
         with noise_off():
-            expected = program._likelihood(decoder(program.encoder(x))).mean
+            expected = program._likelihoods["y"](decoder(program.encoder(x))).mean
         assert mean.shape == shape
         torch.testing.assert_close(mean, expected)
         loss = InformationBottleneckELBO()(program.model, program.guide)(x, (mean > 0.5).float())
