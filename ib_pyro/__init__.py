@@ -10,13 +10,25 @@ if TYPE_CHECKING:
     from ib_pyro.elbo import InformationBottleneckELBO
     from ib_pyro.export import to_arviz
     from ib_pyro.handlers import noise_off
+    from ib_pyro.side_by_side import sweep
+    from ib_pyro.training import evaluate, fit
 
-__all__ = ["Bottleneck", "InformationBottleneckELBO", "__version__", "noise_off", "to_arviz"]
+__all__ = [
+    "Bottleneck",
+    "InformationBottleneckELBO",
+    "__version__",
+    "evaluate",
+    "fit",
+    "noise_off",
+    "sweep",
+    "to_arviz",
+]
 
 SUBMODULES = frozenset(
     {
         "atoms",
         "attribution",
+        "batch_norm",
         "bounds",
         "buffers",
         "capture",
@@ -44,6 +56,7 @@ SUBMODULES = frozenset(
         "precision",
         "provenance",
         "rates",
+        "side_by_side",
         "sites",
         "testing",
         "traces",
@@ -56,7 +69,10 @@ SUBMODULES = frozenset(
 HOMES = {
     "Bottleneck": "bottleneck",
     "InformationBottleneckELBO": "elbo",
+    "evaluate": "training",
+    "fit": "training",
     "noise_off": "handlers",
+    "sweep": "side_by_side",
     "to_arviz": "export",
 }
 

@@ -17,7 +17,8 @@ import ib_pyro
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
 SPECIAL_CASES = DOCS / "special_cases.md"
-PAGES = sorted({*DOCS.glob("*.md"), *DOCS.glob("models/*.md"), *DOCS.glob("design/*.md"), SPECIAL_CASES})
+FOLDERS = ("", "guide/", "models/", "design/")
+PAGES = sorted({SPECIAL_CASES}.union(*(DOCS.glob(f"{folder}*.md") for folder in FOLDERS)))
 PROGRAMS = [page for page in PAGES if page.is_file() and "```python" in page.read_text()]
 # Pages are named after their module, but for these.
 SHARED_PAGES = {

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,14 +13,21 @@ from lightning.fabric import Fabric
 
 from ib_pyro import Bottleneck
 from ib_pyro.elbo import InformationBottleneckELBO
-from inference.fit.checkpoint import restore_program
-from inference.fit.fitting import FitResult, check_data, fit
-from inference.fit.lagrangian import Schedule, lagrangian
+from ib_pyro.training.checkpoint import restore_program
+from ib_pyro.training.data_checks import check_data
+from ib_pyro.training.dataset import Dataset
+from ib_pyro.training.fit_result import FitResult
+from ib_pyro.training.fitting import fit
+from ib_pyro.training.lagrangian import Schedule, lagrangian
 from inference.runs.folder import RunFolder
 from inference.runs.spec import RunSpec
 from inference.runs.splits import Splits
 
-__all__ = ["Prepared", "evaluate_run", "facts_of", "finish", "load_run", "prepare", "run"]
+__all__ = ["OutOfTime", "Prepared", "evaluate_run", "facts_of", "finish", "load_run", "prepare", "run"]
+
+
+class OutOfTime(Exception):
+    """A run has stopped at a checkpoint because its time was over; resumed, it goes on from there."""
 
 
 @dataclass(frozen=True)
@@ -34,7 +43,13 @@ class Prepared:
 
 
 def run(
-    spec: RunSpec, out: Path, *, resume: bool = False, progress: bool = True, cache: Path | None = None
+    spec: RunSpec,
+    out: Path,
+    *,
+    resume: bool = False,
+    progress: bool = True,
+    cache: Path | None = None,
+    until: float = math.inf,
 ) -> dict[str, Any]:
     """Fit and evaluate, and keep everything in a folder.
 
@@ -46,6 +61,8 @@ def run(
         resume: Whether to go on from a checkpoint; a run that is done returns its result at once.
         progress: Whether to show a progress bar.
         cache: Folder that keeps what several runs prepare alike, the whitening; None to prepare it again.
+        until: When to stop at the next checkpoint, in the seconds of ``time.time``; the last epochs are not begun
+            then, and a fit that is done is still evaluated.
 
     Returns:
         What ``result.json`` holds.
@@ -53,6 +70,7 @@ def run(
     Raises:
         ValueError: If the settings, the data or the folder do not fit; nothing is written then.
         FloatingPointError: If the loss is not finite; the run stays as its last checkpoint left it.
+        OutOfTime: If it has stopped because of ``until``.
     """
     folder = RunFolder(out)
     folder.check(spec, resume=resume)
@@ -62,7 +80,7 @@ def run(
     with spec.training.ambience():
         prepared = prepare(spec, out, cache)
         folder.start(spec, **facts_of(prepared))
-        history = _fit(prepared, folder, resume=resume, progress=progress)
+        history = _fit(prepared, folder, resume=resume, progress=progress, until=until)
         return finish(prepared, folder, history)
 
 
@@ -156,8 +174,15 @@ def facts_of(prepared: Prepared) -> dict[str, Any]:
     }
 
 
-def _fit(prepared: Prepared, folder: RunFolder, *, resume: bool, progress: bool) -> FitResult:
+def _fit(prepared: Prepared, folder: RunFolder, *, resume: bool, progress: bool, until: float) -> FitResult:
     spec, splits, training = prepared.spec, prepared.splits, prepared.spec.training
+
+    def on_epoch(history: list[dict[str, Any]]) -> None:
+        folder.write_metrics(history)
+        kept = len(history) % training.checkpoint_every == 0
+        if kept and len(history) < training.epochs and time.time() > until:
+            raise OutOfTime(f"{folder.path} has stopped after {len(history)} of {training.epochs} epochs")
+
     beta, _ = spec.betas(len(splits.train))
     optimizer, scheduler = training.build(prepared.program, splits.train.x, beta=beta)
     return fit(
@@ -168,18 +193,26 @@ def _fit(prepared: Prepared, folder: RunFolder, *, resume: bool, progress: bool)
         elbo=prepared.elbo,
         optimizer=optimizer,
         scheduler=scheduler,
-        validation=splits.validation if spec.evaluation.validate_every_epoch else None,
+        validation=_held_out(prepared),
         fabric=prepared.fabric,
         order=torch.Generator().manual_seed(training.seed),
         transform=spec.task.transform,
         schedules=prepared.schedules,
-        checkpoint=folder.checkpoint_file,
+        out=folder.checkpoint_file,
         checkpoint_every=training.checkpoint_every,
         resume=resume,
-        on_epoch=folder.write_metrics,
+        on_epoch=on_epoch,
         progress=progress,
         capture=training.capture,
     )
+
+
+def _held_out(prepared: Prepared) -> Dataset | None:
+    """What is looked at after every epoch: held-out images, with what is observed of them."""
+    spec, images = prepared.spec, prepared.splits.validation
+    if images is None or not spec.evaluation.validate_every_epoch:
+        return None
+    return spec.task.observed(images, seed=spec.data.data_seed)
 
 
 def finish(prepared: Prepared, folder: RunFolder, history: FitResult) -> dict[str, Any]:
@@ -188,7 +221,7 @@ def finish(prepared: Prepared, folder: RunFolder, history: FitResult) -> dict[st
     Returns:
         What ``result.json`` holds.
     """
-    spec, facts, last = prepared.spec, facts_of(prepared), history.history[-1]
+    spec, facts, last = prepared.spec, facts_of(prepared), history.rows[-1]
     names = ("beta", "beta_paper", "source", "num_train", "num_test", "num_parameters")
     result = {**spec.columns(), **{name: facts[name] for name in names}}
     result |= {"epochs": history.epochs, "seconds": history.seconds, "train_error": last.get("train_error")}

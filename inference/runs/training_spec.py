@@ -129,8 +129,8 @@ class TrainingSpec:
         """
         from torch.optim.lr_scheduler import MultiStepLR
 
-        from inference.fit.noisy_sites import sample_sites
-        from inference.fit.optimizers import build_optimizer
+        from ib_pyro.training.noisy_sites import sample_sites
+        from ib_pyro.training.optimizers import build_optimizer
 
         shared = {
             name: p for name, p in program.named_parameters() if name.rsplit(".", 1)[-1].startswith("prior_")
@@ -185,7 +185,7 @@ class TrainingSpec:
         """Seed the ambient generators and set the threads inside of the block, and leave them as they were."""
         import torch
 
-        from inference.fit.randomness import seeded
+        from ib_pyro.training.randomness import seeded
 
         before = torch.get_num_threads()
         torch.set_num_threads(self.threads or before)

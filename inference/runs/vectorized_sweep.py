@@ -10,10 +10,10 @@ from typing import Any
 import torch
 from torch import nn
 
-from ib_pyro.training import Run, train_side_by_side
-from inference.fit.checkpoint import Checkpoint
-from inference.fit.fitting import FitResult
-from inference.fit.optimizers import build_optimizer
+from ib_pyro.side_by_side import Run, train_side_by_side
+from ib_pyro.training.checkpoint import Checkpoint
+from ib_pyro.training.fit_result import FitResult
+from ib_pyro.training.optimizers import build_optimizer
 from inference.runs.folder import RunFolder
 from inference.runs.pool import Job
 from inference.runs.run import Prepared, facts_of, finish, prepare

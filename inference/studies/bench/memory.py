@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import gc
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Protocol
 
 import torch
 from torch import Tensor
-from torch.profiler import ProfilerActivity, profile
+from torch.profiler import ProfilerActivity, profile, record_function
 
 from ib_pyro import Bottleneck
 from inference.studies.bench.all_cnn_by_hand import AllCNNByHand
@@ -29,6 +29,7 @@ from models.mlp import MLP
 __all__ = ["PeakMemory", "all_cnn_memory", "mlp_memory", "peak_bytes", "vae_memory"]
 
 STEPS = 3
+MEASURED = "the measured run"
 
 
 @dataclass(frozen=True)
@@ -96,17 +97,18 @@ def _peaks_of(ways: Mapping[str, Block], device: Device) -> dict[str, int]:
 
 
 def peak_bytes(block: Block, device: Device) -> int:
-    """Run a block, and return the most bytes that its tensors hold at a time, over what was held before.
+    """Run a block twice, and return the most bytes that its tensors hold at a time, over what was held between.
 
-    PyTorch's allocator is asked, on a CPU by way of the profiler: the number is the same at every run, but for a few
-    scalars. What libraries allocate for themselves within an operation is not in it.
+    PyTorch's allocator is asked, on a CPU by way of the profiler. What libraries allocate for themselves within an
+    operation is not in it.
 
     Args:
-        block: What is run.
+        block: What is run; it leaves behind as much as it has found.
         device: Where it runs.
     """
     gc.collect()
     if device.name == "cuda":
+        block()
         torch.cuda.synchronize()
         torch.cuda.reset_peak_memory_stats()
         before = torch.cuda.memory_allocated()
@@ -114,21 +116,28 @@ def peak_bytes(block: Block, device: Device) -> int:
         torch.cuda.synchronize()
         return torch.cuda.max_memory_allocated() - before
     with _silent_errors(), profile(activities=[ProfilerActivity.CPU], profile_memory=True) as recorded:
+        # The profiler knows the size of what it has seen allocated. Older memory has for it the size of what an
+        # earlier profile saw at the same address: what the measured run frees must be made under this one.
         block()
-    return _highest(
-        event for event in recorded.profiler.kineto_results.events() if event.name() == "[memory]"
-    )
+        with record_function(MEASURED):
+            block()
+    return _highest(list(recorded.profiler.kineto_results.events()))
 
 
-class _Allocation(Protocol):
+class _Event(Protocol):
+    def name(self) -> str: ...
+
     def start_ns(self) -> int: ...
 
     def nbytes(self) -> int: ...
 
 
-def _highest(events: Iterator[_Allocation]) -> int:
+def _highest(events: Sequence[_Event]) -> int:
+    """Return the most that is allocated at a time once the measured run has begun."""
+    start = next(event.start_ns() for event in events if event.name() == MEASURED)
+    allocations = [event for event in events if event.name() == "[memory]" and event.start_ns() >= start]
     held = highest = 0
-    for event in sorted(events, key=lambda event: event.start_ns()):
+    for event in sorted(allocations, key=lambda event: event.start_ns()):
         held += event.nbytes()
         highest = max(highest, held)
     return highest

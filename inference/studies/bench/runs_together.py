@@ -61,14 +61,14 @@ def side_by_side_block(betas: Sequence[float], x: Tensor, y: Tensor, batch_size:
     """Return an epoch in which a run of the MLP for each beta is trained, all of them together.
 
     Raises:
-        NotMeasured: If :mod:`ib_pyro.training` has no epoch that can be timed apart.
+        NotMeasured: If :mod:`ib_pyro.side_by_side` has no epoch that can be timed apart.
     """
     # By name: a checkout may not have it.
-    training = import_module("ib_pyro.training") if find_spec("ib_pyro.training") else None
+    training = import_module("ib_pyro.side_by_side") if find_spec("ib_pyro.side_by_side") else None
     trainer: Callable[..., Block] | None = getattr(training, TRAINER, None)
     if trainer is None:
         raise NotMeasured(
-            f"ib_pyro.training.{TRAINER} is not there, and an epoch of train_side_by_side cannot be timed apart"
+            f"ib_pyro.side_by_side.{TRAINER} is not there, and an epoch of train_side_by_side cannot be timed apart"
         )
     return trainer(lambda: MLP(hidden=HIDDEN), x, y, betas=tuple(betas), batch_size=batch_size)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import time
 from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
@@ -19,9 +21,13 @@ from inference.studies.paper.place import Place
 from inference.studies.paper.plan import Planned
 from inference.studies.paper.statistics import read_rows
 
-__all__ = ["draw_figure", "measure_run", "run_figure", "with_numbers"]
+__all__ = ["StoppedEarly", "draw_figure", "measure_run", "run_figure", "with_numbers"]
 
 Row = dict[str, Any]
+
+
+class StoppedEarly(Exception):
+    """The time is over before all runs are done; the same command goes on."""
 
 
 def run_figure(
@@ -31,6 +37,8 @@ def run_figure(
     *,
     jobs: int = 1,
     collect: bool = False,
+    precision: str | None = None,
+    until: float = math.inf,
     console: Console | None = None,
 ) -> Path:
     """Do every run of a figure that is not done, and write ``<name>.csv``, ``.png`` and ``.pdf`` to ``place.out``.
@@ -41,12 +49,15 @@ def run_figure(
         place: Where data and runs are.
         collect: Run nothing, and write the numbers of the runs that are done.
         jobs: Runs at a time, each in a process of its own with one thread; 1 stays in this process.
+        precision: Precision of the arithmetic, if not that of the figure's runs.
+        until: When to stop, each run at its next checkpoint, in the seconds of ``time.time``.
         console: Where to report; standard error by default.
 
     Returns:
         The CSV file.
 
     Raises:
+        StoppedEarly: If the time was over before all runs were done.
         ValueError: If a name is unknown, or no full run of those that are to be collected is done.
     """
     asked = figure(name)
@@ -56,10 +67,10 @@ def run_figure(
     seen: set[str] = set()
     work = partial(_collected, name, place=place, console=console)
     if not collect:
-        work = partial(_measured, name, place=place, jobs=jobs, console=console)
+        work = partial(_measured, name, place=place, jobs=jobs, until=until, console=console)
     while True:
         so_far = [row for run_rows in rows.values() for row in run_rows]
-        plan = asked.plan(preset, pd.DataFrame(so_far))
+        plan = asked.plan(preset, pd.DataFrame(so_far), precision=precision)
         new = [planned for planned in plan if planned.key not in seen]
         if not new:
             break
@@ -111,7 +122,7 @@ def with_numbers(folder: Path) -> list[str]:
 
 
 def _measured(
-    name: str, plan: Sequence[Planned], *, place: Place, jobs: int, console: Console
+    name: str, plan: Sequence[Planned], *, place: Place, jobs: int, until: float, console: Console
 ) -> Iterator[tuple[Planned, list[Row]]]:
     specs = [place.here(planned.spec) for planned in plan]
     folders = dict(zip([planned.key for planned in plan], place.folders(specs), strict=True))
@@ -123,10 +134,16 @@ def _measured(
     clock = RunClock(
         name, [(spec, folder) for folder, spec in waiting.items()], len(plan) - len(waiting), console
     )
-    work = partial(measure_run, name, place=place, progress=jobs == 1 or len(waiting) == 1)
+    alone = jobs == 1 or len(waiting) == 1
+    work = partial(measure_run, name, place=place, progress=alone, until=until)
     todo = [(spec, folder) for folder, spec in waiting.items()]
-    for (_, folder), _ in in_turn(work, todo, processes=jobs, going_on=clock.going_on):
-        clock.finished(folder)
+    done = len(plan) - len(todo)
+    for (_, folder), rows in in_turn(work, todo, processes=jobs, going_on=clock.going_on):
+        if rows is not None:
+            done += 1
+            clock.finished(folder)
+    if done < len(plan):
+        raise StoppedEarly(f"{name}: {done} of {len(plan)} runs are done, the others stopped at a checkpoint")
     for planned in plan:
         yield planned, read_json(folders[planned.key] / f"{name}.json")["rows"]
 
@@ -143,12 +160,19 @@ def _collected(
         yield planned, read_json(path)["rows"]
 
 
-def measure_run(name: str, job: tuple[RunSpec, Path], *, place: Place, progress: bool = False) -> list[Row]:
-    """Fit a run if that is not done, and take a figure's numbers from it."""
-    from inference.runs.run import load_run, run
+def measure_run(
+    name: str, job: tuple[RunSpec, Path], *, place: Place, progress: bool = False, until: float = math.inf
+) -> list[Row] | None:
+    """Fit a run if that is not done, and take a figure's numbers from it; None if its time is over before."""
+    from inference.runs.run import OutOfTime, load_run, run
 
+    if time.time() > until:
+        return None
     spec, folder = job
-    result = run(spec, folder, resume=True, progress=progress, cache=place.out)
+    try:
+        result = run(spec, folder, resume=True, progress=progress, cache=place.out, until=until)
+    except OutOfTime:
+        return None
     load = partial(load_run, folder, data_root=place.data_root, cache=place.out)
     rows = figure(name).measure(spec, result, load)
     write_json(folder / f"{name}.json", {"rows": rows})

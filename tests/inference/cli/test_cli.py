@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 import torch
 
+from ib_pyro.training.checkpoint import load_checkpoint
 from inference.cli import main
-from inference.fit.checkpoint import load_checkpoint
 
 ROOT = Path(__file__).parents[3]
 QUICK = [

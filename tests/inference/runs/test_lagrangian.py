@@ -13,10 +13,11 @@ import torch
 from ib_pyro import Bottleneck, InformationBottleneckELBO
 from ib_pyro.elbo import CapacityELBO, FreeBitsELBO
 from ib_pyro.elbo.schedules import SCHEDULES, linear_warm_up
-from inference import FitResult, RunSpec, fit
+from ib_pyro.training import FitResult, fit
+from ib_pyro.training.lagrangian import lagrangian
+from ib_pyro.training.optimizers import build_optimizer
+from inference import RunSpec
 from inference.cli import main
-from inference.fit.lagrangian import lagrangian
-from inference.fit.optimizers import build_optimizer
 from inference.runs.folder import RunFolder
 from inference.runs.objective_spec import BETA_SCHEDULES, ObjectiveSpec
 
@@ -38,7 +39,7 @@ def fit_in_whole_batches(
 def test_each_step_is_weighted_by_its_own_beta(stripes: SimpleNamespace, build: Build) -> None:
     target, schedule = 0.4, partial(linear_warm_up, target=0.4, warm_up=3)
     elbo = InformationBottleneckELBO(beta=target)
-    history = fit_in_whole_batches(build(), stripes, elbo, schedules={"beta": schedule}).history
+    history = fit_in_whole_batches(build(), stripes, elbo, schedules={"beta": schedule}).rows
     assert [row["beta"] for row in history] == pytest.approx([0.0, 0.4 / 3, 0.8 / 3, 0.4, 0.4])
     for row in history:
         assert row["loss"] == pytest.approx(row["distortion"] + row["beta"] * row["rate"], rel=1e-5)
@@ -60,7 +61,7 @@ def test_steps_within_an_epoch_count_as_fractions_of_it(stripes: SimpleNamespace
 
 
 def test_without_schedules_nothing_is_added_to_a_row(stripes: SimpleNamespace, build: Build) -> None:
-    row = fit_in_whole_batches(build(), stripes, InformationBottleneckELBO(beta=0.1), epochs=1).history[0]
+    row = fit_in_whole_batches(build(), stripes, InformationBottleneckELBO(beta=0.1), epochs=1).rows[0]
     assert "lagrangian" not in row
     assert not [name for name in row if name.startswith("total_correlation")]
 
@@ -81,7 +82,7 @@ def test_total_correlation_is_a_column_and_part_of_the_lagrangian(
 ) -> None:
     elbo = InformationBottleneckELBO(beta=0.1, gamma={"z2": 0.7})
     schedules = {"beta": partial(linear_warm_up, target=0.1, warm_up=9)}
-    for row in fit_in_whole_batches(build(), stripes, elbo, schedules=schedules).history:
+    for row in fit_in_whole_batches(build(), stripes, elbo, schedules=schedules).rows:
         assert [name for name in row if name.startswith("total_correlation")] == ["total_correlation/z2"]
         correlation = 0.7 * row["total_correlation/z2"]
         assert row["loss"] == pytest.approx(

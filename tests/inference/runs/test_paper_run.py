@@ -5,7 +5,7 @@ import json
 import pytest
 import torch
 
-from inference.fit.evaluation import evaluate
+from ib_pyro.training.evaluation import evaluate
 from inference.runs import run as run_module
 from inference.runs.data_spec import DataSpec
 from inference.runs.folder import RunFolder
