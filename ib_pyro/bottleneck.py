@@ -19,6 +19,7 @@ from ib_pyro.encoding import (
     Sites,
     Structure,
     name_layers,
+    require_called,
     require_no_layers,
     require_no_way_around,
     structure_of,
@@ -289,11 +290,13 @@ class Bottleneck(nn.Module):
         given: dict[str, Tensor] | None = None,
     ) -> tuple[Any, LayerCalls]:
         """Run the encoder, and note what its layers emit under the program's names, or give them values."""
-        with LayerCalls((sites or self._sites()).names, once=once, given=given) as calls:
+        sites = sites or self._sites()
+        with LayerCalls(sites.names, once=once, given=given) as calls:
             try:
                 encoded = call_with(self.encoder, x)
             except ValueError as error:
                 raise _naming_nan(error, x) from error
+        require_called(sites, calls)
         return tuple(encoded) if isinstance(encoded, list) else encoded, calls
 
     def _decode(self, encoded: Encoded) -> object:

@@ -21,6 +21,7 @@ __all__ = [
     "Sites",
     "Structure",
     "name_layers",
+    "require_called",
     "require_no_layers",
     "require_no_way_around",
     "structure_of",
@@ -121,22 +122,24 @@ def structure_of(sites: Sites, encoded: object, calls: LayerCalls) -> Structure:
         sites: The sites.
         encoded: What the encoder has returned.
         calls: What its layers have emitted.
-
-    Raises:
-        ValueError: If a layer was not called; names its site.
     """
-    for name in sites.layers:
-        if name not in calls.values:
-            raise ValueError(
-                f"site {name!r}: its layer is in the encoder, but the encoder does not call it; call it in forward, "
-                "or take it out of the encoder"
-            )
     outputs = encoded if isinstance(encoded, tuple) else (encoded,)
     emitters = [[name for name, value in calls.values.items() if value is output] for output in outputs]
     # In the order of the layers, which is that of the sites in the model.
     event_shapes = {name: calls.laws[name].event_shape for name in sites.layers}
     found = tuple(names[0] for names in emitters if names)
     return Structure(event_shapes, found if len(found) == len(outputs) else None)
+
+
+def require_called(sites: Sites, calls: LayerCalls) -> None:
+    """Raise unless a pass has called every layer; names the site of one that it has not."""
+    for name in sites.layers:
+        if name not in calls.values:
+            raise ValueError(
+                f"site {name!r}: its layer is in the encoder, but the encoder does not call it; call it in forward, "
+                "or take it out of the encoder (PyTorch's fast path of transformers, in evaluation mode without "
+                "gradients, calls no module within them: ib_pyro.nn.insert keeps it off)"
+            )
 
 
 @torch.no_grad()
