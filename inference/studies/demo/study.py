@@ -55,12 +55,16 @@ class Study(ABC):
         """Write what came of a share, and return a line for each fit: what was fitted, and its held-out error."""
 
     @abstractmethod
-    def finish(self) -> list[RenderableType]:
-        """Write tables and figures of all fits, and return what is printed."""
+    def finish(self) -> None:
+        """Write the tables and figures of all fits."""
+
+    @abstractmethod
+    def table(self) -> RenderableType:
+        """What is printed of a finished study."""
 
 
 def run_studies(studies: Sequence[Study], *, processes: int, console: Console) -> None:
-    """Do the fits of several studies, then their tables and figures.
+    """Do the fits of several studies, then write their tables and figures.
 
     A terminal shows a bar; elsewhere, as in a pipe or a file, a line is printed for each fit.
 
@@ -79,8 +83,7 @@ def run_studies(studies: Sequence[Study], *, processes: int, console: Console) -
             for line in by_name[share.study].keep(found):
                 progress.fit(f"{share.study}: {line}")
     for study in studies:
-        for part in study.finish():
-            console.print(part)
+        study.finish()
 
 
 def _do(share: Work) -> Any:  # noqa: ANN401

@@ -1,4 +1,4 @@
-"""Do wrong labels of the training images get learnt? Five methods over their strengths, forty labels in a hundred wrong."""
+"""Whether wrong labels of the training images are learnt: each kind of dropout over its strengths."""
 
 from __future__ import annotations
 
@@ -15,9 +15,16 @@ from inference.runs.spec import RunSpec
 from inference.studies.demo.fitted_rows import FittedRows
 from inference.studies.demo.grid import Setting
 from inference.studies.demo.study import Study, Work
+from inference.studies.demo.wrong_labels_table import (
+    Outcome,
+    outcome_markdown,
+    outcome_rows,
+    outcome_table,
+    outcomes,
+)
 
 if TYPE_CHECKING:
-    from torch import Tensor, nn
+    from torch import Tensor
 
     from ib_pyro import Bottleneck
     from ib_pyro.data import LabelledImages
@@ -99,16 +106,26 @@ class WrongLabels(Study):
             for row in found
         ]
 
-    def finish(self) -> list[RenderableType]:
+    def finish(self) -> None:
         """Choose, and draw."""
         from inference.studies.demo.wrong_labels_picture import draw_wrong_labels
-        from inference.studies.demo.wrong_labels_table import outcomes, outcome_rows, outcome_table
 
-        seeds = {group.seed for group in self._groups}
-        found = outcomes([row for row in self._fits.rows if row["seed"] in seeds])
+        found = self.outcomes()
         write_csv(self._out / "wrong_labels.csv", outcome_rows(found))
         draw_wrong_labels(found, self._out / "wrong_labels.png")
-        return [outcome_table(found)]
+
+    def outcomes(self) -> list[Outcome]:
+        """Every method at every strength."""
+        seeds = {group.seed for group in self._groups}
+        return outcomes(row for row in self._fits.rows if row["seed"] in seeds)
+
+    def table(self) -> RenderableType:
+        """What each method chose, and its errors."""
+        return outcome_table(self.outcomes())
+
+    def markdown(self) -> list[str]:
+        """The same for a page, a line each."""
+        return outcome_markdown(self.outcomes())
 
 
 def stops(epochs: int) -> tuple[int, ...]:
@@ -165,7 +182,7 @@ def _noisy(group: Group, spec: RunSpec, splits: Splits) -> list[Bottleneck]:
         runs,
         epochs=group.epochs,
         batch_size=spec.training.batch_size,
-        lr_milestones=spec.training.lr_milestones,
+        lr_schedule=lambda epoch: 0.1 ** sum(epoch >= drop for drop in spec.training.lr_milestones),
     )
     return list(found.programs.values())  # type: ignore[arg-type]
 
