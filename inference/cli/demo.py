@@ -9,7 +9,9 @@ from inference.cli.arguments import Parser
 
 __all__ = ["SUMMARY", "add_arguments", "run"]
 
-SUMMARY = "wrong labels, unseen digits and clean ones: dropouts beside each other, in tables and figures, in 90 seconds"
+SUMMARY = (
+    "wrong labels, unseen digits and clean ones: dropout and its rivals, in tables and figures, in 90 seconds"
+)
 
 
 def add_arguments(parser: Parser) -> None:

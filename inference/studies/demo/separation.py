@@ -57,13 +57,16 @@ def separations(
         rows: A row a fit and image, as ``typicality.fit_network`` returns them.
         train: Training images of the known classes, ``[N, ...]``.
         test: Test images by their kind.
+
+    Returns:
+        A row a score and kind, the kinds in the order of ``test``.
     """
-    found = []
+    found: list[Separation] = []
     for network, scores in _by_network(rows).items():
         for score, values in _scores(scores).items():
-            found += _of_each_kind(network, score, values)
+            found += _of_each_kind(network, score, values, test)
     residual = {kind: pca_residual(train, x)[None] for kind, x in test.items()}
-    return [*found, *_of_each_kind("images", "PCA residual", residual)]
+    return [*found, *_of_each_kind("images", "PCA residual", residual, test)]
 
 
 def auroc_with_interval(known: Floats, other: Floats, *, seed: int = 0) -> tuple[float, float, float]:
@@ -149,11 +152,13 @@ def _standardised(values: Mapping[str, Floats]) -> dict[str, Floats]:
     return {kind: (part - centre) / spread for kind, part in logs.items()}
 
 
-def _of_each_kind(network: str, score: str, values: Mapping[str, Floats]) -> list[Separation]:
-    kinds = [kind for kind in values if kind not in ("known", "held out")]
+def _of_each_kind(
+    network: str, score: str, values: Mapping[str, Floats], kinds: Iterable[str]
+) -> list[Separation]:
     return [
         Separation(network, score, kind, *auroc_with_interval(values["known"], values[kind]))
         for kind in kinds
+        if kind != "known"
     ]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -156,16 +157,17 @@ def fit_network(share: Fits) -> tuple[list[Row], list[Row]]:
     Beta is chosen by the negative log-likelihood of held-out known digits, its mean over the seeds.
 
     Returns:
-        A row a fit, with ``held_out_error`` (a share) and ``held_out_nll`` (nats), and, of the chosen beta, a row a
-        fit and image, with ``entropy`` of the prediction and ``rate`` in nats. ``images`` is its kind; ``held out`` are
-        known digits by which scores may be standardised.
+        A row a fit, with ``held_out_error`` (a share) and ``held_out_nll`` (nats); and, at the chosen beta, a row a
+        fit and image, with the ``entropy`` of the prediction and the ``rate`` in nats. ``images`` is the image's kind;
+        those ``held out`` are known digits by which scores may be standardised.
     """
     programs = _fitted(share)
     held_out = _known("validation")
     fits = [_held_out_row(share, key, program, held_out) for key, program in programs.items()]
     betas = NETWORKS[share.name].betas
     nll = {b: sum(row["held_out_nll"] for row in fits if row["beta_paper"] == b) for b in betas}
-    chosen = min(betas, key=lambda beta: nll[beta])
+    # A fit that has diverged has no likelihood.
+    chosen = min(betas, key=lambda beta: math.inf if math.isnan(nll[beta]) else nll[beta])
     scores: list[Row] = []
     for seed in range(share.seeds):
         for kind, x in {"held out": held_out.x, **shown("test")}.items():

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import ScalarFormatter
 
 from inference.studies.demo.separation import Separation
 from inference.studies.demo.separation_table import SCORES
@@ -62,6 +63,8 @@ def _draw_scatter(axes: Axes, rows: Sequence[Mapping[str, Any]]) -> None:
         style = {"s": 12, "alpha": 0.55, "linewidths": 0}
         axes.scatter(entropy, rate, color=colour, marker=_MARKERS[kind], label=kind, **style)  # type: ignore[arg-type]
     axes.set(xscale="log", yscale="log")
+    axes.yaxis.set_major_formatter(ScalarFormatter())
+    axes.yaxis.set_minor_formatter(ScalarFormatter())
     axes.set_xlabel("entropy of the prediction [nats]")
     axes.set_ylabel("rate [nats]")
     axes.set_title("log-normal prior, test images, seed 0", fontsize="medium")

@@ -30,17 +30,17 @@ if TYPE_CHECKING:
     from ib_pyro.data import LabelledImages
     from inference.runs.splits import Splits
 
-__all__ = ["METHODS", "SHARE", "Group", "WrongLabels", "fit_group", "stops"]
+__all__ = ["METHODS", "SHARE", "Group", "WrongLabels", "errors_of", "fit_group", "stops"]
 
 SHARE = 0.4
 """Share of the training images, and of the held-out ones, that have a wrong label; any other class, at random."""
 METHODS: dict[str, tuple[str, tuple[float, ...]]] = {
-    "information": ("beta_paper", (3.0, 10.0, 30.0, 100.0, 300.0, 1000.0)),
+    "information": ("beta_paper", (1.0, 10.0, 100.0, 1e3, 1e4, 1e5)),
     "binary": ("drop_prob", (0.1, 0.2, 0.35, 0.5, 0.65, 0.8)),
     "constant": ("alpha", (0.2, 0.4, 0.7, 1.0, 1.2, 1.4)),
 }
 """What sets the strength of each noise, and as many values of it for each."""
-_STOPS = (0.05, 0.1, 0.2, 0.35, 0.6, 1.0)
+_STOPS = (1 / 30, 1 / 15, 2 / 15, 4 / 15, 0.5, 1.0)
 _ORDER = ("method", "seed", "strength")
 Row = dict[str, Any]
 
@@ -131,8 +131,8 @@ class WrongLabels(Study):
 def stops(epochs: int) -> tuple[int, ...]:
     """Epochs after which a fit without noise could have been stopped, the last one included.
 
-    >>> stops(40)
-    (2, 4, 8, 14, 24, 40)
+    >>> stops(30)
+    (1, 2, 4, 8, 15, 30)
     """
     return tuple(sorted({max(1, round(share * epochs)) for share in _STOPS}))
 
@@ -156,7 +156,7 @@ def fit_group(group: Group) -> list[Row]:
                 "option": setting.option,
                 "strength": setting.value,
                 "seed": group.seed,
-                **_evaluated(program, splits, right, group.seed),
+                **errors_of(program, splits, right, seed=group.seed),
             }
             for setting, program in zip(group.settings, programs, strict=True)
         ]
@@ -213,8 +213,18 @@ def _stopped(group: Group, spec: RunSpec, splits: Splits) -> list[Bottleneck]:
     return kept
 
 
-def _evaluated(program: Bottleneck, splits: Splits, right: Tensor, seed: int) -> Row:
-    """Errors with the noise off; ``right`` are the training images' own labels."""
+def errors_of(program: Bottleneck, splits: Splits, right: Tensor, *, seed: int) -> Row:
+    """Evaluate a program with its noise off.
+
+    Args:
+        program: The fitted program.
+        splits: Images, those of the training set with wrong labels.
+        right: The right labels of the training images, ``[N]``.
+        seed: Seed of the wrong labels of held-out images.
+
+    Returns:
+        The columns of errors, as ``fit_group`` names them.
+    """
     from ib_pyro.training.batch_norm import noise_off_copy
     from inference.runs.splits import mislabelled
 

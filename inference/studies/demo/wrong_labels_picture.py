@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -28,8 +29,10 @@ def draw_wrong_labels(found: Sequence[Outcome], path: Path) -> None:
         path: PNG to write.
     """
     figure = Figure(figsize=(10.0, 3.4), layout="constrained")
-    panels = figure.subplots(1, len(_PANELS), sharey=True)
-    for axes, (method, (title, label, colour)) in zip(panels, _PANELS.items(), strict=True):
+    there = {o.setting.dropout for o in found}
+    shown = {method: panel for method, panel in _PANELS.items() if method in there}
+    panels = figure.subplots(1, len(shown), sharey=True)
+    for axes, (method, (title, label, colour)) in zip(panels, shown.items(), strict=True):
         _draw_method(axes, [o for o in found if o.setting.dropout == method], colour)
         _draw_level(axes, found)
         axes.set_title(title, fontsize="medium", color=colour)
@@ -55,9 +58,15 @@ def _draw_method(axes: Axes, found: Sequence[Outcome], colour: str) -> None:
         if outcome.chosen:
             axes.plot(place, 100 * outcome.test_error.value, "o", ms=12, mfc="none", mec="black", mew=1.2)
         elif errors[place] > 50:
-            axes.annotate(f"{errors[place]:.0f} %", (place, 47.5), ha="right", fontsize="small", color=colour)
-    axes.set_xticks(places, [f"{o.setting.value:g}" for o in found], fontsize="small")
+            axes.annotate(
+                f"{errors[place]:.0f} %\n↑", (place, 43), ha="center", fontsize="small", color=colour
+            )
+    axes.set_xticks(places, [_strength(o.setting.value) for o in found], fontsize="small")
     axes.set_xlim(-0.5, len(found) - 0.5)
+
+
+def _strength(value: float) -> str:
+    return f"{value:g}" if value < 1e4 else f"$10^{round(math.log10(value))}$"
 
 
 def _draw_level(axes: Axes, found: Sequence[Outcome]) -> None:

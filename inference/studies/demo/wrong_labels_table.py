@@ -23,7 +23,7 @@ _LABELS = {
     "information": "information dropout",
 }
 _UNITS = {"beta_paper": "β × N", "drop_prob": "p", "alpha": "α", "epochs": "epochs"}
-_HEAD = ("method", "strength", "test error, %", "its whole grid, %", "wrong labels learnt, %")
+_HEAD = ("method", "strength", "test error, %", "grid, %", "wrong learnt, %")
 
 
 @dataclass(frozen=True)
@@ -75,7 +75,8 @@ def outcome_table(found: Sequence[Outcome]) -> Table:
     table = Table(
         title=f"40 % of the training labels wrong: {found[0].seeds} seeds, 95 % intervals",
         caption="Strength: least error on held-out images of which 40 % have a wrong label too. Test labels are "
-        "right. Grid: least and largest mean test error over its strengths. Intervals: Student's t over seeds.",
+        "right. Grid: least and largest mean test error over its strengths. Wrong learnt: share of the wrongly "
+        "labelled training images that get their wrong label. Intervals: Student's t over seeds.",
         box=box.SIMPLE_HEAD,
         padding=(0, 1, 0, 0),
     )
