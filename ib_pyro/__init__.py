@@ -11,12 +11,23 @@ if TYPE_CHECKING:
     from ib_pyro.export import to_arviz
     from ib_pyro.handlers import noise_off
     from ib_pyro.side_by_side import sweep
+    from ib_pyro.training import evaluate, fit
 
-__all__ = ["Bottleneck", "InformationBottleneckELBO", "__version__", "noise_off", "sweep", "to_arviz"]
+__all__ = [
+    "Bottleneck",
+    "InformationBottleneckELBO",
+    "__version__",
+    "evaluate",
+    "fit",
+    "noise_off",
+    "sweep",
+    "to_arviz",
+]
 
 SUBMODULES = frozenset(
     {
         "atoms",
+        "batch_norm",
         "bounds",
         "buffers",
         "capture",
@@ -42,6 +53,7 @@ SUBMODULES = frozenset(
         "rates",
         "side_by_side",
         "sites",
+        "tensor_files",
         "testing",
         "traces",
         "training",
@@ -53,6 +65,8 @@ SUBMODULES = frozenset(
 HOMES = {
     "Bottleneck": "bottleneck",
     "InformationBottleneckELBO": "elbo",
+    "evaluate": "training",
+    "fit": "training",
     "noise_off": "handlers",
     "sweep": "side_by_side",
     "to_arviz": "export",

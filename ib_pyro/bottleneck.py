@@ -1,5 +1,6 @@
 """A network with noisy layers as a Pyro model and guide."""
 
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -12,6 +13,7 @@ from pyro.infer.util import is_validation_enabled
 from torch import Tensor, nn
 from torch.distributions import Distribution
 
+from ib_pyro.batch_norm import batches_seen
 from ib_pyro.buffers import buffers_kept
 from ib_pyro.checks import checks_values
 from ib_pyro.handlers import LayerCalls, noise_off, optimiser_listens, particles_are_vectorised, unwrap
@@ -113,6 +115,7 @@ class Bottleneck(nn.Module):
         self._views: tuple[_Model, _Guide] | None = None
         self._plates: dict[tuple[int | None, int], pyro.plate] = {}
         self._announced: dict[str, Tensor] = {}
+        self.batches_seen_without_noise: tuple[int, ...] | None = None
         self.encoder = encoder
         self.decoder = decoder
         self.likelihood = likelihood
@@ -204,6 +207,7 @@ class Bottleneck(nn.Module):
         if num_samples < 0:
             raise ValueError(f"num_samples must not be negative; got {num_samples}")
         if num_samples == 0:
+            self._warn_of_statistics()
             with noise_off():
                 return self.predictive(x, 1)
         return [self._law(self._encode(x)[0], x) for _ in range(num_samples)]
@@ -216,7 +220,9 @@ class Bottleneck(nn.Module):
 
         Args:
             x: Inputs, ``[batch, ...]``.
-            num_samples: Number of draws of the noise; 0 switches the noise off.
+            num_samples: Number of draws of the noise; 0 switches the noise off. Batch norm's running statistics, which
+                were learned under noise, are wrong then, and it warns of them: see
+                :func:`ib_pyro.batch_norm.noise_off_copy`.
 
         Returns:
             Class probabilities ``[batch, ..., classes]`` under a categorical law, otherwise the mean of y,
@@ -228,6 +234,19 @@ class Bottleneck(nn.Module):
         """
         draws = [predictive_mean(likelihood) for likelihood in self.predictive(x, num_samples)]
         return torch.stack(draws).mean(0)
+
+    def _warn_of_statistics(self) -> None:
+        """Warn if batch norm's running statistics, learned under noise, are about to be used without it."""
+        if self.training or not checks_values() or not self.stochastic_layers:
+            return
+        seen = batches_seen(self)
+        if any(seen) and seen != self.batches_seen_without_noise:
+            warnings.warn(
+                "num_samples=0 switches the noise off, and batch norm's running statistics were learned under it, so "
+                "that the prediction is worse than it could be; use ib_pyro.batch_norm.noise_off_copy(program, x, "
+                "batch_size=...) with the training inputs, or ib_pyro.evaluate(program, data, train=...)",
+                stacklevel=4,
+            )
 
     def extra_repr(self) -> str:
         """Name the likelihood and the sites."""

@@ -4,21 +4,15 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from ib_pyro.training.evaluation import Evaluation, evaluate
-    from ib_pyro.training.fitting import FitResult, fit
     from inference.runs.run import evaluate_run, run
     from inference.runs.spec import RunSpec
 
-__all__ = ["Evaluation", "FitResult", "RunSpec", "evaluate", "evaluate_run", "fit", "run"]
+__all__ = ["RunSpec", "evaluate_run", "run"]
 
 # Imported on first use: the command line answers --help without torch and lightning.
 _HOMES = {
-    "Evaluation": "ib_pyro.training.evaluation",
-    "FitResult": "ib_pyro.training.fitting",
     "RunSpec": "inference.runs.spec",
-    "evaluate": "ib_pyro.training.evaluation",
     "evaluate_run": "inference.runs.run",
-    "fit": "ib_pyro.training.fitting",
     "run": "inference.runs.run",
 }
 

@@ -12,7 +12,7 @@ from ib_pyro.data import batches
 from ib_pyro.diagnostics import importance_log_weights
 from ib_pyro.information import effective_sample_size, importance_weighted_bound
 from ib_pyro.training.data_placement import placed
-from ib_pyro.training.model_and_guide import model_and_guide
+from ib_pyro.training.programs import model_and_guide
 from ib_pyro.training.randomness import seeded
 
 __all__ = ["Bounds", "bounds"]

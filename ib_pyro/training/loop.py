@@ -4,27 +4,28 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING
 
 import pyro
-import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from ib_pyro.capture import CaptureError
 from ib_pyro.choices import require_known
-from ib_pyro.data import batches
 from ib_pyro.elbo import InformationBottleneckELBO
-from ib_pyro.training.data_placement import placed
+from ib_pyro.training.batch_arguments import Batch, Placement
+from ib_pyro.training.data_checks import Transform, transformed
 from ib_pyro.training.lagrangian import Schedule
 from ib_pyro.training.objective import Objective
 from ib_pyro.training.one_device import OneDevice, precision_of
 from ib_pyro.training.progress import Ticker
+from ib_pyro.training.sources import Source
 
 if TYPE_CHECKING:
     from lightning.fabric import Fabric
 
-__all__ = ["CAPTURE", "TrainingLoop", "Transform"]
+__all__ = ["CAPTURE", "TrainingLoop"]
 
 CAPTURE = ("auto", "off", "on")
 # A recording costs half a second, as much as a thousand steps of a small network win by it.
@@ -34,7 +35,6 @@ LEAST_STEPS = 1000
 _SECONDS_BETWEEN_LOOKS = 0.2
 
 Report = Callable[[int, dict[str, float]], None]
-Transform = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
 
 
 class TrainingLoop:
@@ -42,37 +42,36 @@ class TrainingLoop:
 
     Args:
         program: Module with ``model`` and ``guide``; it is moved to the device.
-        x: Inputs, ``[N, ...]``.
-        y: What is observed, ``[N, ...]``.
+        source: The batches.
         elbo: The objective.
         optimizer: Optimiser of the program's parameters.
-        batch_size: Samples in a step; the last, partial batch is kept.
-        order: Generator that draws the order of the samples.
         fabric: Device and precision.
-        transform: What a step sees of a batch x, y; random draws come from the ambient generator.
+        transform: What a step sees of a batch; random draws come from the ambient generator.
         schedules: Attributes of the objective, such as beta, as functions of the number of finished epochs.
         capture: Whether to replay steps from a recording of their tensor operations, under the same seed with the same
             numbers and without their Python: ``"on"``, ``"off"``, or ``"auto"`` for programs that can be recorded.
+        labels: Which argument holds class labels, counted over all leaves; None for none.
+        num_data: Size of the set that a batch is a subsample of; None if a batch stands for itself.
 
     Attributes:
-        steps: Number of steps in an epoch.
+        steps: Number of steps in an epoch; None if that is not known.
+        size: Number of samples in the last epoch.
         not_captured: Why steps are not replayed; None if they are, or are still to be tried.
     """
 
     def __init__(
         self,
         program: nn.Module,
-        x: Tensor,
-        y: Tensor,
+        source: Source,
         *,
         elbo: InformationBottleneckELBO,
         optimizer: Optimizer,
-        batch_size: int,
-        order: torch.Generator,
         fabric: Fabric | OneDevice,
         transform: Transform | None = None,
         schedules: Mapping[str, Schedule] | None = None,
         capture: str = "off",
+        labels: int | None = -1,
+        num_data: int | None = None,
     ) -> None:
         require_known("capture", capture, CAPTURE)
         self._fabric, self._capture = fabric, capture
@@ -81,18 +80,21 @@ class TrainingLoop:
             raise CaptureError(f"steps cannot be captured: {self.not_captured}")
         self._schedules = dict(schedules or {})
         self._targets = {name: getattr(elbo, name) for name in self._schedules}
-        self._transform = transform
-        self._core = Objective(program, elbo)
+        self._transform, self._source = transform, source
+        self._core = Objective(program, elbo, labels=labels, num_data=num_data)
         self._objective: nn.Module
         self._optimizer: Optimizer
         self._objective, self._optimizer = fabric.setup(self._core, optimizer)
-        data = (x.to(fabric.device), y.to(fabric.device))
-        self._batches = batches(data, batch_size, shuffle=True, generator=order)
-        self.steps = len(self._batches)
+        self._placed = Placement(program)
+        self.steps, self.size = source.steps, source.size or 0
+        # Of what is not in memory nothing has been looked at: its first epoch has Pyro's checks.
+        self._unseen = source.whole is None
 
     def expect(self, epochs: int) -> None:
         """Say how many epochs there will be: where capture is up to the loop, it does not pay for a few steps."""
-        if self._capture == "auto" and self.not_captured is None and epochs * self.steps < LEAST_STEPS:
+        if self._capture != "auto" or self.not_captured is not None or self.steps is None:
+            return
+        if epochs * self.steps < LEAST_STEPS:
             self.not_captured = f"{epochs * self.steps} steps are too few to win by it"
 
     def epoch(self, finished: int, report: Report | None = None) -> dict[str, float]:
@@ -108,58 +110,83 @@ class TrainingLoop:
 
         Raises:
             FloatingPointError: If the loss is not finite; it names the site and the values.
+            ValueError: If there is no batch.
         """
         start = time.perf_counter()
         ticker = Ticker(_SECONDS_BETWEEN_LOOKS)
         self._objective.train()
         self._core.means.reset()
-        remaining = iter(self._batches)
+        remaining = iter(self._source)
         self._set_weights(finished)
-        self._step(*next(remaining))
-        # Pyro's checks of shapes, supports and sites take a tenth of a small network's step: the first step has
-        # them, and the numbers of all the others are looked at in `_means`.
-        with pyro.validation_enabled(False):
-            for step in range(2, self.steps + 1):
-                self._set_weights(finished + (step - 1) / self.steps)
-                # Bound to no name in the loop, a batch is gone before the next one is there.
-                self._step(*next(remaining))
-                if ticker.due():
+        first = next(remaining, None)
+        if first is None:
+            raise ValueError(f"data: no batch in epoch {finished + 1}; pass what can be gone through again")
+        self._step(first)
+        # Bound to no name, a batch is gone before the next one is there; `enumerate` would keep it.
+        del first
+        step = 1
+        with self._checks():
+            for batch in remaining:
+                step += 1
+                if self._schedules:
+                    self._set_weights(finished + (step - 1) / (self.steps or step))
+                self._step(batch)
+                del batch
+                if ticker.due() and self._fabric.world_size == 1:
                     means = self._means()
                     if report is not None:
                         report(step, means)
-        return {**self._means(), "seconds": time.perf_counter() - start}
+        self.steps, self._unseen = self.steps or step, False
+        means = self._means(shared=True)
+        self.size = self._core.means.size
+        return {**means, "seconds": time.perf_counter() - start}
 
     def close(self) -> None:
         """Leave the objective at its targets."""
         for name, target in self._targets.items():
             setattr(self._core.elbo, name, target)
 
+    def _checks(self) -> AbstractContextManager[object]:
+        # Pyro's checks of shapes, supports and sites take a tenth of a small network's step: the first step has
+        # them, and the numbers of all the others are looked at in `_means`.
+        return nullcontext() if self._unseen else pyro.validation_enabled(False)
+
     def _set_weights(self, epoch: float) -> None:
         for name, schedule in self._schedules.items():
             setattr(self._core.elbo, name, schedule(epoch))
 
-    def _step(self, x: Tensor, y: Tensor) -> None:
-        if self._transform is not None:
-            x, y = self._transform(x, y)
+    def _step(self, batch: Batch) -> None:
+        batch = self._placed(transformed(batch, self._transform))
         self._optimizer.zero_grad()
-        if self.not_captured is None:
-            self._replay(x, y)
-        if self.not_captured is not None:
-            self._fabric.backward(self._objective(x, y))
+        captured = self.not_captured is None and not self._unseen
+        if captured:
+            captured = self._replay(batch)
+        if not captured:
+            args, kwargs, share = batch
+            loss = (
+                self._objective(*args, **kwargs)
+                if share == 1.0
+                else self._objective(*args, share=share, **kwargs)
+            )
+            self._fabric.backward(loss)
         self._optimizer.step()
 
-    def _replay(self, x: Tensor, y: Tensor) -> None:
-        program = self._core.program
+    def _replay(self, batch: Batch) -> bool:
         try:
-            self._core.replay(placed(x, program), placed(y, program))
+            self._core.replay(*batch.args, **batch.kwargs)
         except CaptureError as error:
             if self._capture == "on":
                 raise CaptureError(f"{error} (capture='off')") from error
             self.not_captured = str(error)
+        return self.not_captured is None
 
-    def _means(self) -> dict[str, float]:
-        means = self._core.means.compute()
+    def _means(self, *, shared: bool = False) -> dict[str, float]:
+        several = shared and self._fabric.world_size > 1
+        means = self._core.means.compute(self._add_up if several else None)
         return {"train_error" if name == "error" else name: value for name, value in means.items()}
+
+    def _add_up(self, values: Tensor) -> Tensor:
+        return self._fabric.all_reduce(values, reduce_op="sum")  # type: ignore[union-attr, return-value]
 
 
 def _why_not(fabric: Fabric | OneDevice, program: nn.Module) -> str | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -41,34 +42,45 @@ class RunningMeans:
         self._names: tuple[str, ...] = ()
         self._sums: Tensor | None = None
         self._pending: list[_Step] = []
-        self._size = 0
+        self.size = 0
 
-    def add(self, loss: Tensor, terms: Terms, scores: Tensor | None, labels: Tensor) -> None:
+    def add(
+        self, loss: Tensor, terms: Terms, scores: Tensor | None, labels: Tensor | None, size: int
+    ) -> None:
         """Add a batch.
 
         Args:
             loss: Its mean loss, a scalar.
-            terms: Its distortion, rates and total correlations.
+            terms: Its distortion and rates, ``[B]`` each or a scalar, their mean; and its total correlations.
             scores: Score of each class, ``[B, classes]``, if there are classes.
-            labels: What was observed, ``[B, ...]``.
+            labels: The right classes, ``[B]``, if there are classes.
+            size: Number of samples.
         """
-        means = (loss.detach(), *(value.detach() for value in terms.total_correlation.values()))
-        values = (terms.distortion.detach(), *(rate.detach() for rate in terms.rate.values()))
+        parts = {
+            "distortion": terms.distortion,
+            **{f"rate/{name}": rate for name, rate in terms.rate.items()},
+        }
+        means = {name: value for name, value in parts.items() if value.dim() == 0}
+        correlations = {f"total_correlation/{name}": value for name, value in terms.total_correlation.items()}
+        means = {"loss": loss, **correlations, **means}
+        values = {name: value for name, value in parts.items() if value.dim()}
         if not self._names:
-            error = () if scores is None else ("error",)
-            correlations = (f"total_correlation/{site}" for site in terms.total_correlation)
-            rates = (f"rate/{site}" for site in terms.rate)
-            self._names = ("loss", *correlations, "distortion", *rates, *error)
+            self._names = (*means, *values, *(() if scores is None else ("error",)))
+        means_now = tuple([value.detach() for value in means.values()])
+        values_now = tuple([value.detach() for value in values.values()])
         # Without scores there is nothing to compare labels with, and what is observed may be whole images.
         known = labels if scores is not None else None
-        self._pending.append(_Step(means, len(labels), values, scores, known))
-        self._size += len(labels)
+        self._pending.append(_Step(means_now, size, values_now, scores, known))
+        self.size += size
         if len(self._pending) == _STEPS_PER_SUM:
             self._sums = self._total()
             self._pending = []
 
-    def compute(self) -> dict[str, float]:
+    def compute(self, add_up: Callable[[Tensor], Tensor] | None = None) -> dict[str, float]:
         """Return the means over all samples since ``reset``; the total ``rate`` is the sum over the sites.
+
+        Args:
+            add_up: Adds a tensor up over all processes that share the samples.
 
         Returns:
             ``loss``, ``distortion``, ``rate``, ``rate/<site>`` and ``total_correlation/<site>`` in nats per sample,
@@ -77,9 +89,13 @@ class RunningMeans:
         Raises:
             FloatingPointError: If one of them is not finite; it names the sites.
         """
-        values = dict(zip(self._names, (self._total() / self._size).tolist(), strict=True))
-        rates = {name: value for name, value in values.items() if name.startswith("rate/")}
-        _require_finite(values, rates)
+        total = self._total()
+        if add_up is not None:
+            total = add_up(torch.cat([total, total.new_tensor([float(self.size)])]))
+            total, self.size = total[:-1], int(total[-1])
+        values = dict(zip(self._names, (total / self.size).tolist(), strict=True))
+        _require_finite(values)
+        rates = {name: values.pop(name) for name in list(values) if name.startswith("rate/")}
         first = {"loss": values.pop("loss"), "distortion": values.pop("distortion")}
         return {**first, "rate": math.fsum(rates.values()), **rates, **values}
 
@@ -109,9 +125,10 @@ def _columns(steps: list[_Step]) -> list[tuple[Tensor, ...]]:
     return list(zip(*(step.values for step in steps), strict=True))
 
 
-def _require_finite(values: dict[str, float], rates: dict[str, float]) -> None:
+def _require_finite(values: dict[str, float]) -> None:
     bad = [f"{name} = {value}" for name, value in values.items() if not math.isfinite(value)]
     if bad:
-        sites = [name.removeprefix("rate/") for name, value in rates.items() if not math.isfinite(value)]
+        infinite = [name for name, value in values.items() if not math.isfinite(value)]
+        sites = [name.removeprefix("rate/") for name in infinite if name.startswith("rate/")]
         where = f"site {', '.join(map(repr, sites))}" if sites else "the likelihood of 'y'"
         raise FloatingPointError(f"{where}: not finite ({', '.join(bad)}, nats per sample)")

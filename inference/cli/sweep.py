@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from argparse import Namespace
 from pathlib import Path
 from typing import Any
@@ -58,10 +59,15 @@ def run(options: Namespace) -> int:
         from inference.runs.pool import run_all
 
         found = dict(run_all(jobs, processes=options.processes))
-    settings = [{n: v for n, v in spec.settings().items() if n != "seed"} for spec, _ in jobs]
-    print("\n".join(comparison_table([found[out] for _, out in jobs], settings)))
+    done = [(spec, out) for spec, out in jobs if isinstance(found[out], dict)]
+    settings = [{n: v for n, v in spec.settings().items() if n != "seed"} for spec, _ in done]
+    if done:
+        print("\n".join(comparison_table([found[out] for _, out in done], settings)))
     print(f"written to {options.out}")
-    return 0
+    for _, out in jobs:
+        if not isinstance(found[out], dict):
+            print(f"failed: {out.name}: {found[out]}", file=sys.stderr)
+    return int(len(done) < len(jobs))
 
 
 def _grid(options: Namespace) -> list[tuple[RunSpec, Path]]:

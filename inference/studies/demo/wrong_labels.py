@@ -189,7 +189,7 @@ def _noisy(group: Group, spec: RunSpec, splits: Splits) -> list[Bottleneck]:
 
 def _stopped(group: Group, spec: RunSpec, splits: Splits) -> list[Bottleneck]:
     """One fit without noise, as it was at each stop."""
-    from inference import fit
+    from ib_pyro import fit
 
     program = spec.program.build(splits.train.image_shape, splits.train.num_classes)
     optimizer, scheduler = spec.training.build(program, splits.train.x, beta=0.0)

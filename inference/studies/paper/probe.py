@@ -7,8 +7,8 @@ from lightning.fabric import Fabric
 from torch import Tensor, nn
 
 from ib_pyro import Bottleneck, noise_off
+from ib_pyro.batch_norm import noise_off_copy
 from ib_pyro.data import LabelledImages
-from ib_pyro.training.batch_norm import noise_off_copy
 from ib_pyro.training.data_placement import placed
 from ib_pyro.training.evaluation import evaluate
 from ib_pyro.training.fitting import fit

@@ -10,13 +10,15 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+import torch
 from rich.console import Console
 
-from inference.json_and_csv import read_json, write_csv, write_json
+from inference.json_and_csv import write_csv
 from inference.runs.pool import in_turn
 from inference.runs.spec import RunSpec
 from inference.studies.paper.clock import RunClock
 from inference.studies.paper.figures import FIGURES, figure
+from inference.studies.paper.measured_rows import read_rows_of, require_same_images, write_rows_of
 from inference.studies.paper.place import Place
 from inference.studies.paper.plan import Planned
 from inference.studies.paper.statistics import read_rows
@@ -134,8 +136,12 @@ def _measured(
     clock = RunClock(
         name, [(spec, folder) for folder, spec in waiting.items()], len(plan) - len(waiting), console
     )
+    finished = [(spec, folders[each.key]) for each, spec in zip(plan, specs, strict=True)]
+    require_same_images([job for job in finished if job[1] not in waiting], console)
     alone = jobs == 1 or len(waiting) == 1
-    work = partial(measure_run, name, place=place, progress=alone, until=until)
+    # Sums round by it: runs of one figure differ in what they are for alone, however many are fitted at a time.
+    threads = place.threads or (1 if jobs > 1 else torch.get_num_threads())
+    work = partial(measure_run, name, place=place, progress=alone, until=until, threads=threads)
     todo = [(spec, folder) for folder, spec in waiting.items()]
     done = len(plan) - len(todo)
     for (_, folder), rows in in_turn(work, todo, processes=jobs, going_on=clock.going_on):
@@ -145,7 +151,7 @@ def _measured(
     if done < len(plan):
         raise StoppedEarly(f"{name}: {done} of {len(plan)} runs are done, the others stopped at a checkpoint")
     for planned in plan:
-        yield planned, read_json(folders[planned.key] / f"{name}.json")["rows"]
+        yield planned, read_rows_of(name, folders[planned.key])
 
 
 def _collected(
@@ -157,11 +163,17 @@ def _collected(
     done = [(planned, path) for planned, path in done if path.exists()]
     console.print(f"{name}: {len(done)} of {len(plan)} runs are done", highlight=False, soft_wrap=True)
     for planned, path in done:
-        yield planned, read_json(path)["rows"]
+        yield planned, read_rows_of(name, path.parent)
 
 
 def measure_run(
-    name: str, job: tuple[RunSpec, Path], *, place: Place, progress: bool = False, until: float = math.inf
+    name: str,
+    job: tuple[RunSpec, Path],
+    *,
+    place: Place,
+    progress: bool = False,
+    until: float = math.inf,
+    threads: int | None = None,
 ) -> list[Row] | None:
     """Fit a run if that is not done, and take a figure's numbers from it; None if its time is over before."""
     from inference.runs.run import OutOfTime, load_run, run
@@ -170,10 +182,12 @@ def measure_run(
         return None
     spec, folder = job
     try:
-        result = run(spec, folder, resume=True, progress=progress, cache=place.out, until=until)
+        result = run(
+            spec, folder, resume=True, progress=progress, cache=place.out, threads=threads, until=until
+        )
     except OutOfTime:
         return None
     load = partial(load_run, folder, data_root=place.data_root, cache=place.out)
     rows = figure(name).measure(spec, result, load)
-    write_json(folder / f"{name}.json", {"rows": rows})
+    write_rows_of(name, folder, rows)
     return rows

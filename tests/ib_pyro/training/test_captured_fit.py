@@ -10,7 +10,7 @@ from lightning.fabric import Fabric
 from ib_pyro import Bottleneck
 from ib_pyro.capture import CaptureError
 from ib_pyro.elbo import GaussianTotalCorrelation, InformationBottleneckELBO
-from ib_pyro.training.fitting import FitResult, fit
+from ib_pyro.training import FitResult, fit
 from models.all_cnn import AllCNN32
 from models.mlp import MLP
 from models.vae import VAE
@@ -52,7 +52,7 @@ def fitted(build, capture: str, **options) -> tuple[Bottleneck, FitResult]:
 
 
 def numbers(result: FitResult) -> list[dict[str, float]]:
-    return [{name: value for name, value in row.items() if name != "seconds"} for row in result.history]
+    return [{name: value for name, value in row.items() if name != "seconds"} for row in result.rows]
 
 
 @pytest.mark.parametrize("build", [mlp, vae, all_cnn], ids=["mlp", "vae", "all-cnn"])
@@ -68,8 +68,8 @@ def test_the_parameters_are_the_same_to_the_last_bit(build) -> None:
 def test_a_resumed_fit_may_be_captured_or_not(tmp_path: Path, ways: tuple[str, str]) -> None:
     whole, _ = fitted(mlp, "off", epochs=4)
     path = tmp_path / "checkpoint.pt"
-    fitted(mlp, ways[0], epochs=2, checkpoint=path)
-    resumed, _ = fitted(mlp, ways[1], epochs=4, checkpoint=path, resume=True)
+    fitted(mlp, ways[0], epochs=2, out=path)
+    resumed, _ = fitted(mlp, ways[1], epochs=4, out=path, resume=True)
     for a, b in zip(whole.state_dict().values(), resumed.state_dict().values(), strict=True):
         assert torch.equal(a, b)
 

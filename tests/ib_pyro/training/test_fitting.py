@@ -14,9 +14,9 @@ from torch.optim.lr_scheduler import MultiStepLR
 
 from ib_pyro import Bottleneck, InformationBottleneckELBO
 from ib_pyro.nn import InformationDropout
+from ib_pyro.training import FitResult, evaluate, fit
 from ib_pyro.training.checkpoint import load_checkpoint
 from ib_pyro.training.optimizers import build_optimizer
-from inference import FitResult, evaluate, fit
 
 Build = Callable[..., Bottleneck]
 
@@ -42,7 +42,7 @@ def run(
 
 
 def without_seconds(result: FitResult) -> list[dict[str, Any]]:
-    return [{name: value for name, value in row.items() if name != "seconds"} for row in result.history]
+    return [{name: value for name, value in row.items() if name != "seconds"} for row in result.rows]
 
 
 def test_users_own_program_and_data(stripes: SimpleNamespace) -> None:
@@ -51,9 +51,9 @@ def test_users_own_program_and_data(stripes: SimpleNamespace) -> None:
     result = fit(program, stripes, epochs=30, batch_size=30, progress=False)
     assert not program.training
     assert result.epochs == 30
-    assert result.history[-1]["loss"] < 0.5 * result.history[0]["loss"]
-    assert "rate/code" in result.history[0]
-    assert result.history[0]["beta_paper"] == pytest.approx(1.0)
+    assert result.rows[-1]["loss"] < 0.5 * result.rows[0]["loss"]
+    assert "rate/code" in result.rows[0]
+    assert result.rows[0]["beta_paper"] == pytest.approx(1.0)
     assert evaluate(program, stripes).error_deterministic < 0.1
 
 
@@ -70,13 +70,14 @@ def test_rows_say_what_was_done(stripes: SimpleNamespace, build: Build) -> None:
         "train_error",
         "seconds",
     ]
-    assert list(result.history[0]) == [*columns, "beta", "beta_paper", "lr", "validation_error"]
-    assert [row["epoch"] for row in result.history] == [1, 2, 3, 4]
-    assert [row["lr"] for row in result.history] == pytest.approx([0.02, 0.02, 0.002, 0.002])
-    for row in result.history:
+    validation = [f"validation_{name}" for name in ("loss", "distortion", "rate", "error")]
+    assert list(result.rows[0]) == [*columns, "beta", "beta_paper", "lr", *validation]
+    assert [row["epoch"] for row in result.rows] == [1, 2, 3, 4]
+    assert [row["lr"] for row in result.rows] == pytest.approx([0.02, 0.02, 0.002, 0.002])
+    for row in result.rows:
         assert row["loss"] == pytest.approx(row["distortion"] + 0.01 * row["rate"], rel=1e-5)
         assert row["beta_paper"] == pytest.approx(0.01 * 90)
-    assert result.seconds == pytest.approx(sum(row["seconds"] for row in result.history))
+    assert result.seconds == pytest.approx(sum(row["seconds"] for row in result.rows))
 
 
 @pytest.mark.parametrize("optimizer", ["sgd", "adam"])
@@ -86,7 +87,7 @@ def test_resumed_fit_equals_uninterrupted_bit_by_bit(
 ) -> None:
     whole = build(dropout="binary")
     expected = run(whole, stripes, epochs=5, optimizer=optimizer, validation=stripes)
-    options = {"checkpoint": tmp_path / "state.pt", "checkpoint_every": every, "validation": stripes}
+    options = {"out": tmp_path / "state.pt", "checkpoint_every": every, "validation": stripes}
 
     def stop(history: list[dict[str, Any]]) -> None:
         if len(history) == 3:
@@ -94,7 +95,8 @@ def test_resumed_fit_equals_uninterrupted_bit_by_bit(
 
     with pytest.raises(KeyboardInterrupt):
         run(build(dropout="binary"), stripes, epochs=5, optimizer=optimizer, on_epoch=stop, **options)
-    assert len(load_checkpoint(tmp_path / "state.pt")["history"]) == 3 - 3 % every
+    # Also between two checkpoints, what was finished is kept.
+    assert len(load_checkpoint(tmp_path / "state.pt")["history"]) == 3
     program = build(dropout="binary")
     torch.rand(100)
     resumed = run(program, stripes, epochs=5, optimizer=optimizer, resume=True, **options)
@@ -108,7 +110,7 @@ def test_validation_and_checkpoints_do_not_change_the_fit(
 ) -> None:
     plain, watched = build(), build()
     run(plain, stripes)
-    run(watched, stripes, validation=stripes, checkpoint=tmp_path / "state.pt")
+    run(watched, stripes, validation=stripes, out=tmp_path / "state.pt")
     for name, value in plain.state_dict().items():
         assert torch.equal(value, watched.state_dict()[name]), name
 
@@ -124,7 +126,7 @@ def test_loss_that_is_not_finite_keeps_the_last_checkpoint(
 
     path = tmp_path / "state.pt"
     with pytest.raises((FloatingPointError, ValueError), match="'z2'"):
-        run(program, stripes, checkpoint=path, on_epoch=spoil)
+        run(program, stripes, out=path, on_epoch=spoil)
     content = load_checkpoint(path)
     assert len(content["history"]) == 2
     assert all(value.isfinite().all() for value in content["program"].values())
@@ -163,18 +165,21 @@ def test_checkpoint_is_not_overwritten_unasked(
     stripes: SimpleNamespace, build: Build, tmp_path: Path
 ) -> None:
     path = tmp_path / "state.pt"
-    run(build(), stripes, epochs=2, checkpoint=path)
+    run(build(), stripes, epochs=2, out=path)
     with pytest.raises(ValueError, match="pass resume=True"):
-        run(build(), stripes, epochs=2, checkpoint=path)
+        run(build(), stripes, epochs=2, out=path)
     with pytest.raises(ValueError, match="at epoch 2, beyond epochs=1"):
-        run(build(), stripes, epochs=1, checkpoint=path, resume=True)
+        run(build(), stripes, epochs=1, out=path, resume=True)
 
 
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"x": torch.zeros(0, 1, 4, 4), "y": torch.zeros(0, dtype=torch.int64)}, "0 inputs x"),
-        ({"y": torch.zeros(3, dtype=torch.int64)}, "90 inputs x and 3 labels y"),
+        (
+            {"x": torch.zeros(0, 1, 4, 4), "y": torch.zeros(0, dtype=torch.int64)},
+            "data: its parts have 0, 0 samples",
+        ),
+        ({"y": torch.zeros(3, dtype=torch.int64)}, "data: its parts have 90, 3 samples"),
         ({"y": torch.full((90,), 3)}, "labels y go from 3 to 3; the program has the classes 0 to 2"),
         ({"x": torch.zeros(90, 1, 5, 5)}, r"images have shape \(1, 5, 5\)"),
         (
@@ -202,7 +207,7 @@ def test_binary_targets_out_of_range_are_found_before_the_fit() -> None:
 
 def test_weights_for_each_site_have_columns_of_their_own(stripes: SimpleNamespace, build: Build) -> None:
     elbo = InformationBottleneckELBO(beta={"z1": 0.1, "z2": torch.tensor(0.2)})
-    row = fit(build(), stripes, epochs=1, batch_size=30, elbo=elbo, progress=False).history[0]
+    row = fit(build(), stripes, epochs=1, batch_size=30, elbo=elbo, progress=False).rows[0]
     assert row["beta/z1"] == pytest.approx(0.1)
     assert row["beta_paper/z2"] == pytest.approx(0.2 * 90)
     assert "beta" not in row

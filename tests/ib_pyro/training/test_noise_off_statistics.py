@@ -9,7 +9,7 @@ import torch
 from torch.nn import functional as F
 
 from ib_pyro import Bottleneck
-from ib_pyro.training.batch_norm import has_batch_norm, noise_off_copy
+from ib_pyro.batch_norm import has_batch_norm, noise_off_copy
 
 Build = Callable[..., Bottleneck]
 
