@@ -146,7 +146,9 @@ def _pairs(
 
 def _require_same(name: str, pairs: Sequence[tuple[str, Tensor, Tensor]], dtype: torch.dtype) -> None:
     for label, one, other in pairs:
-        if not _agree(one, other, torch.finfo(dtype).eps ** 0.5):
+        precision = torch.finfo(dtype).eps ** 0.5
+        # A rate is what is left of large terms, such as nothing of constant noise; in nats of the whole batch.
+        if not _agree(one, other, precision, least=1.0 if label.startswith("rate/") else precision):
             shown = f" ({one.item():.8g} alone, {other.item():.8g} side by side)" if one.numel() == 1 else ""
             raise VectorizationError(
                 f"run {name}: with the same noise the first {label} is another alone than side by side{shown}; the "
@@ -155,13 +157,13 @@ def _require_same(name: str, pairs: Sequence[tuple[str, Tensor, Tensor]], dtype:
             )
 
 
-def _agree(one: Tensor, other: Tensor, precision: float) -> bool:
-    """Whether tensors are the same to rounding, measured by the largest of their values and 1."""
+def _agree(one: Tensor, other: Tensor, precision: float, *, least: float) -> bool:
+    """Whether tensors are the same to rounding, measured by the largest of their values and ``least``."""
     if not one.is_floating_point():
         return torch.equal(one, other)
     finite = one[one.isfinite()]
     largest = float(finite.abs().max()) if finite.numel() else 0.0
-    tolerance = precision * (largest + precision)
+    tolerance = precision * (largest + least)
     return bool(torch.isclose(one, other.to(one.dtype), rtol=0.0, atol=tolerance, equal_nan=True).all())
 
 
