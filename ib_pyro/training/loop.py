@@ -173,7 +173,7 @@ class TrainingLoop:
 
     def _replay(self, batch: Batch) -> bool:
         try:
-            self._core.replay(batch)
+            self._core.replay(*batch.args, **batch.kwargs)
         except CaptureError as error:
             if self._capture == "on":
                 raise CaptureError(f"{error} (capture='off')") from error

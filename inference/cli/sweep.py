@@ -78,7 +78,9 @@ def run(options: Namespace) -> int:
 
     found = _side_by_side(jobs) if options.vectorize else _one_by_one(jobs, options)
     failed = [found[out] for _, out in jobs if isinstance(found[out], Failure)]
-    _print_table([job for job in jobs if not isinstance(found[job[1]], Failure)], found)
+    done = [job for job in jobs if not isinstance(found[job[1]], Failure)]
+    if done:
+        _print_table(done, found)
     for failure in failed:
         print(f"missing: {failure}")
     print(f"written to {options.out}")
@@ -96,9 +98,15 @@ def _print_table(jobs: Sequence[Job], found: Mapping[Path, Outcome]) -> None:
 
 
 def _side_by_side(jobs: Sequence[Job]) -> dict[Path, Outcome]:
+    from inference.runs.failure import Failure
     from inference.runs.vectorized_sweep import run_side_by_side
 
-    return dict(run_side_by_side(jobs))
+    found: dict[Path, Outcome] = {}
+    for out, outcome in run_side_by_side(jobs):
+        if isinstance(outcome, str):
+            outcome = Failure(run=out.name, type="DivergenceError", message=outcome)
+        found[out] = outcome
+    return found
 
 
 def _one_by_one(jobs: Sequence[Job], options: Namespace) -> dict[Path, Outcome]:

@@ -156,6 +156,7 @@ def attempt(
     progress: bool = False,
     cache: Path | None = None,
     until: float = math.inf,
+    threads: int | None = None,
 ) -> Outcome:
     """Do a run, or go on with it.
 
@@ -165,6 +166,7 @@ def attempt(
         progress: Whether to show a progress bar.
         cache: See ``inference.runs.run.run``.
         until: See there.
+        threads: See there.
 
     Returns:
         Its result, or why it failed.
@@ -177,7 +179,7 @@ def attempt(
 
     before = read_failure(out)
     try:
-        return run(spec, out, resume=True, progress=progress, cache=cache, until=until)
+        return run(spec, out, resume=True, progress=progress, cache=cache, until=until, threads=threads)
     except Exception:
         failure = read_failure(out)
         if failure is None or failure == before:

@@ -10,14 +10,16 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+import torch
 from rich.console import Console
 
-from inference.json_and_csv import read_json, write_csv, write_json
+from inference.json_and_csv import write_csv
 from inference.runs.failure import Failure, failure_kept, read_failure
 from inference.runs.pool import attempt, run_in_turn
 from inference.runs.run_clock import RunClock
 from inference.runs.spec import RunSpec
 from inference.studies.paper.figures import FIGURES, figure
+from inference.studies.paper.measured_rows import read_rows_of, require_same_images, write_rows_of
 from inference.studies.paper.missing import missing_runs, note_missing, write_missing
 from inference.studies.paper.place import Place
 from inference.studies.paper.plan import Planned
@@ -169,8 +171,12 @@ def _measured(
     clock = RunClock(
         name, [(spec, folder) for folder, spec in waiting.items()], len(plan) - len(waiting), console
     )
+    finished = [(spec, folders[each.key]) for each, spec in zip(plan, specs, strict=True)]
+    require_same_images([job for job in finished if job[1] not in waiting], console)
     alone = jobs == 1 or len(waiting) == 1
-    work = partial(measure_run, name, place=place, progress=alone, until=until)
+    # Sums round by it: runs of one figure differ in what they are for alone, however many are fitted at a time.
+    threads = place.threads or (1 if jobs > 1 else torch.get_num_threads())
+    work = partial(measure_run, name, place=place, progress=alone, until=until, threads=threads)
     todo = [(spec, folder) for folder, spec in waiting.items()]
     done = len(plan) - len(todo)
     failed: dict[Path, Failure] = {}
@@ -194,9 +200,8 @@ def _collected(
 ) -> Iterator[tuple[Planned, list[Row] | Failure]]:
     """What was measured of the runs that are done, and why others failed."""
     folders = place.folders([place.here(planned.spec) for planned in plan])
-    done = [(each, folder / f"{name}.json") for each, folder in zip(plan, folders, strict=True)]
-    done = [(planned, path) for planned, path in done if path.exists()]
-    console.print(f"{name}: {len(done)} of {len(plan)} runs are done", highlight=False, soft_wrap=True)
+    done = sum((folder / f"{name}.json").exists() for folder in folders)
+    console.print(f"{name}: {done} of {len(plan)} runs are done", highlight=False, soft_wrap=True)
     for planned, folder in zip(plan, folders, strict=True):
         outcome = _outcome(name, folder)
         if outcome is not None:
@@ -205,10 +210,8 @@ def _collected(
 
 def _outcome(name: str, folder: Path) -> list[Row] | Failure | None:
     """A figure's numbers of a run, or why there are none; None if that is still to be seen."""
-    path = folder / f"{name}.json"
-    if path.exists():
-        rows: list[Row] = read_json(path)["rows"]
-        return rows
+    if (folder / f"{name}.json").exists():
+        return read_rows_of(name, folder)
     return read_failure(folder) or read_failure(folder, of=name)
 
 
@@ -217,7 +220,13 @@ def _named(failures: Mapping[str, tuple[Failure, Row]]) -> str:
 
 
 def measure_run(
-    name: str, job: tuple[RunSpec, Path], *, place: Place, progress: bool = False, until: float = math.inf
+    name: str,
+    job: tuple[RunSpec, Path],
+    *,
+    place: Place,
+    progress: bool = False,
+    until: float = math.inf,
+    threads: int | None = None,
 ) -> list[Row] | Failure | None:
     """Fit a run if that is not done, and take a figure's numbers from it.
 
@@ -227,6 +236,7 @@ def measure_run(
         place: Where data and runs are.
         progress: Whether to show a progress bar.
         until: When to stop, see ``run_figure``.
+        threads: See ``inference.runs.run.run``.
 
     Returns:
         Its rows, or why there are none; None if its time is over before.
@@ -237,7 +247,7 @@ def measure_run(
         return None
     spec, folder = job
     try:
-        result = attempt(spec, folder, progress=progress, cache=place.out, until=until)
+        result = attempt(spec, folder, progress=progress, cache=place.out, until=until, threads=threads)
     except OutOfTime:
         return None
     if isinstance(result, Failure):
@@ -248,5 +258,5 @@ def measure_run(
             rows = figure(name).measure(spec, result, load)
     except FloatingPointError:
         return read_failure(folder, of=name)
-    write_json(folder / f"{name}.json", {"rows": rows})
+    write_rows_of(name, folder, rows)
     return rows
