@@ -1,4 +1,4 @@
-"""What a figure has measured of a run, kept in the run's folder, and taken only if it is of that run and its images."""
+"""What a figure has measured of a run, kept in its folder, and taken only if it is of that run and its images."""
 
 from __future__ import annotations
 
@@ -70,8 +70,8 @@ def require_same_images(jobs: Sequence[tuple[RunSpec, Path]], console: Console) 
             folder.require_same_images(spec, here)
     if unverified:
         console.print(
-            f"{unverified} of {len(jobs)} runs that are done are unverified: they were written without fingerprints of "
-            "their images, or the images are not here",
+            f"{unverified} of {len(jobs)} runs that are done are unverified: they were written without fingerprints "
+            "of their images, or the images are not here",
             highlight=False,
             soft_wrap=True,
         )
