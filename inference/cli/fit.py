@@ -43,8 +43,9 @@ def run(options: Namespace) -> int:
     from inference.runs.result_tables import print_result
     from inference.runs.run import run as run_spec
 
-    result = run_spec(spec, out, resume=options.resume, progress=not options.quiet)
-    print_result(result, out)
+    result = run_spec(spec, out, resume=options.resume, progress=not options.quiet, spread=True)
+    if result:  # of several processes the first has one
+        print_result(result, out)
     return 0
 
 

@@ -50,6 +50,7 @@ def run(
     progress: bool = True,
     cache: Path | None = None,
     until: float = math.inf,
+    spread: bool = False,
 ) -> dict[str, Any]:
     """Fit and evaluate, and keep everything in a folder.
 
@@ -63,25 +64,34 @@ def run(
         cache: Folder that keeps what several runs prepare alike, the whitening; None to prepare it again.
         until: When to stop at the next checkpoint, in the seconds of ``time.time``; the last epochs are not begun
             then, and a fit that is done is still evaluated.
+        spread: Whether a run over several devices may start its processes, each of which runs this very program anew.
 
     Returns:
-        What ``result.json`` holds.
+        What ``result.json`` holds; in other processes than the first, nothing.
 
     Raises:
         ValueError: If the settings, the data or the folder do not fit; nothing is written then.
         FloatingPointError: If the loss is not finite; the run stays as its last checkpoint left it.
         OutOfTime: If it has stopped because of ``until``.
     """
-    folder = RunFolder(out)
-    folder.check(spec, resume=resume)
-    done = folder.result()
-    if done is not None:
-        return done
-    with spec.training.ambience():
-        prepared = prepare(spec, out, cache)
-        folder.start(spec, **facts_of(prepared))
+    folder, training = RunFolder(out), spec.training
+    if training.is_spread and not spread:
+        raise ValueError(
+            f"--devices {training.devices}, --num-nodes {training.num_nodes}, --strategy {training.strategy}: several "
+            "processes are started by `python -m inference fit` alone; leave them out"
+        )
+    if training.leads:
+        folder.check(spec, resume=resume)
+        done = folder.result()
+        if done is not None:
+            return done
+    with training.ambience():
+        fabric = training.fabric(out, spread=True)
+        prepared = prepare(spec, out, cache, fabric=fabric)
+        if training.leads:
+            folder.start(spec, **facts_of(prepared))
         history = _fit(prepared, folder, resume=resume, progress=progress, until=until)
-        return finish(prepared, folder, history)
+        return finish(prepared, folder, history) if training.leads else {}
 
 
 def evaluate_run(path: Path, *, data_root: Path | None = None) -> dict[str, Any]:
@@ -140,7 +150,14 @@ def _moved(spec: RunSpec, data_root: Path | None) -> RunSpec:
     return spec if data_root is None else spec.but(data_root=data_root)
 
 
-def prepare(spec: RunSpec, out: Path, cache: Path | None = None, *, splits: Splits | None = None) -> Prepared:
+def prepare(
+    spec: RunSpec,
+    out: Path,
+    cache: Path | None = None,
+    *,
+    splits: Splits | None = None,
+    fabric: Fabric | None = None,
+) -> Prepared:
     """Make ready what a run needs; its program has fresh parameters from the ambient generator.
 
     Args:
@@ -148,13 +165,15 @@ def prepare(spec: RunSpec, out: Path, cache: Path | None = None, *, splits: Spli
         out: Its folder.
         cache: See ``run``.
         splits: Its images, if they are at hand.
+        fabric: Its devices, if they are at hand; by default one of them.
     """
     splits = splits or spec.data.build(cache)
     train = splits.train
     program = spec.program.build(train.image_shape, train.num_classes).to(spec.training.dtype)
-    check_data(program, train, batch_size=spec.training.batch_size)
+    training = spec.training
+    check_data(program, train, batch_size=training.batch_size, processes=training.processes)
     elbo, schedules = spec.objective.build(len(train), program.stochastic_layers, default_beta=spec.task.beta)
-    return Prepared(spec, splits, program, elbo, schedules, spec.training.fabric(out))
+    return Prepared(spec, splits, program, elbo, schedules, fabric or spec.training.fabric(out))
 
 
 def facts_of(prepared: Prepared) -> dict[str, Any]:
@@ -178,7 +197,8 @@ def _fit(prepared: Prepared, folder: RunFolder, *, resume: bool, progress: bool,
     spec, splits, training = prepared.spec, prepared.splits, prepared.spec.training
 
     def on_epoch(history: list[dict[str, Any]]) -> None:
-        folder.write_metrics(history)
+        if training.leads:
+            folder.write_metrics(history)
         kept = len(history) % training.checkpoint_every == 0
         if kept and len(history) < training.epochs and time.time() > until:
             raise OutOfTime(f"{folder.path} has stopped after {len(history)} of {training.epochs} epochs")

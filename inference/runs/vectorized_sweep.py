@@ -29,9 +29,12 @@ NEEDED = {
     "beta_factors": None,
     "beta_schedule": "constant",
     "capacity": None,
+    "devices": 1,
     "free_nats": None,
     "gamma": 0.0,
+    "num_nodes": 1,
     "steady_priors": False,
+    "strategy": "auto",
     "tensorboard": False,
 }
 PRECISIONS = ("32-true", "64-true")
