@@ -60,9 +60,9 @@ def test_only_the_command_line_starts_processes(quick):
 
 
 def test_numbers_of_devices_are_checked():
-    with pytest.raises(ValueError, match="--devices 0"):
+    with pytest.raises(ValueError, match="--devices must be at least 1; got 0"):
         TrainingSpec(devices=0)
-    with pytest.raises(ValueError, match="--num-nodes 0"):
+    with pytest.raises(ValueError, match="--num-nodes must be at least 1; got 0"):
         TrainingSpec(num_nodes=0)
     assert TrainingSpec(devices=2, num_nodes=3).processes == 6
     assert not TrainingSpec().is_spread
