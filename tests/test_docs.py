@@ -27,12 +27,17 @@ SHARED_PAGES = {
     "bounds": "diagnostics",
     "choices": "checks",
     "dependence": "traces",
+    "encoding": "program",
     "handlers": "program",
+    "inputs": "program",
+    "inserted": "nn",
     "likelihoods": "program",
+    "observing": "program",
     "parameters": "program",
     "particles": "program",
     "provenance": "files",
     "sites": "traces",
+    "tensor_files": "files",
 }
 MODULES = [info.name for info in pkgutil.iter_modules(ib_pyro.__path__) if not info.name.startswith("_")]
 BUILDERS = ("sphinx", "furo", "myst_nb", "sphinx-mathjax-offline")

@@ -109,7 +109,7 @@ class TrainingLoop:
             ``rate/<site>``, ``total_correlation/<site>`` in nats per sample, ``train_error`` as a share, ``seconds``.
 
         Raises:
-            FloatingPointError: If the loss is not finite; it names the site and the values.
+            DivergenceError: If the loss is not finite; it names the site and the values.
             ValueError: If there is no batch.
         """
         start = time.perf_counter()

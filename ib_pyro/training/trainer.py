@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterator, Mapping
-from copy import deepcopy
+from collections.abc import Callable, Generator, Mapping
+from copy import copy, deepcopy
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,12 +15,13 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
 from ib_pyro.batch_norm import has_batch_norm
+from ib_pyro.buffers import buffers_kept
 from ib_pyro.choices import require_known
 from ib_pyro.elbo import InformationBottleneckELBO
 from ib_pyro.elbo.schedules import linear_warm_up
 from ib_pyro.elbo.weights import Weight
-from ib_pyro.training.batch_arguments import Placement
-from ib_pyro.training.checkpoint import Checkpoint, State, load_checkpoint
+from ib_pyro.training.batch_arguments import Batch, Placement, leaves_of
+from ib_pyro.training.checkpoint import Checkpoint, State, Stateful, load_checkpoint
 from ib_pyro.training.data_checks import (
     FirstLook,
     Transform,
@@ -29,7 +30,9 @@ from ib_pyro.training.data_checks import (
     look_at,
     transformed,
 )
+from ib_pyro.training.divergence import explained, require_finite_parameters
 from ib_pyro.training.early_stopping import MONITORS, best_epoch, epochs_without_gain, outlasted, settled
+from ib_pyro.training.finite_data import require_finite_loss
 from ib_pyro.training.fit_result import FitResult, Row
 from ib_pyro.training.held_out import HeldOut
 from ib_pyro.training.lagrangian import Schedule, lagrangian
@@ -37,10 +40,11 @@ from ib_pyro.training.loop import TrainingLoop
 from ib_pyro.training.one_device import OneDevice
 from ib_pyro.training.optimizers import build_optimizer
 from ib_pyro.training.processes import Processes
-from ib_pyro.training.programs import as_program
+from ib_pyro.training.programs import as_program, model_and_guide
 from ib_pyro.training.progress import FitProgress
 from ib_pyro.training.randomness import seeded
 from ib_pyro.training.sources import BATCH_SIZE, source_of
+from ib_pyro.training.stateful_parts import stateful_parts
 
 if TYPE_CHECKING:
     from lightning.fabric import Fabric
@@ -74,6 +78,8 @@ class FitOptions:
     order: torch.Generator | None = None
     out: Path | str | None = None
     checkpoint_every: int = 1
+    also: Mapping[str, Stateful] | None = None
+    stamp: Mapping[str, str] | None = None
     resume: bool = False
     fabric: Fabric | OneDevice | None = None
     capture: str = "auto"
@@ -147,8 +153,10 @@ class Trainer:
             processes=self._processes.place,
         )
         self._check_columns()
-        look = self._look()
         self._elbo = own.elbo or InformationBottleneckELBO(beta=self._beta())
+        with seeded(0):
+            require_finite_loss(self._source, self._loss)
+        look = self._look()
         self._schedules = dict(own.schedules or {})
         if own.warm_up:
             self._schedules["beta"] = _warm_up(self._elbo.beta, own.warm_up)
@@ -175,7 +183,7 @@ class Trainer:
         self._stopped, self._kept = "", 0
         self._begin()
 
-    def __iter__(self) -> Iterator[Row]:
+    def __iter__(self) -> Generator[Row, None, None]:
         own, done = self._options, len(self.rows)
         bar = FitProgress(
             own.epochs,
@@ -190,6 +198,10 @@ class Trainer:
             self._stopped = self._reason()
             self._keep_best()
             self._processes.share_buffers(self.program)
+        except (GeneratorExit, KeyboardInterrupt):
+            if self._checkpoint is not None and self._processes.leads:
+                self._checkpoint.save_held()
+            raise
         finally:
             self._stopped = self._stopped or f"it was left after epoch {len(self.rows)}"
             self._loop.close()
@@ -236,10 +248,14 @@ class Trainer:
 
         try:
             means = self._loop.epoch(finished, report)
+            require_finite_parameters(self.program)
         except FloatingPointError as error:
-            raise FloatingPointError(
-                f"epoch {finished + 1}: {error}; a smaller learning rate may help"
-            ) from error
+            raise explained(error, finished + 1, self._data()) from error
+        except ValueError as error:
+            if not finished:
+                raise
+            # Program and data have passed an epoch: it is the parameters that have moved.
+            raise explained(error, finished + 1, self._data()) from error
         row = {"epoch": finished + 1, **means, **self._weights()}
         if self._schedules and not any(map(_differs_by_sample, _parts(self._target("beta")))):
             row["lagrangian"] = lagrangian(row, self._target("beta"), self._target("gamma"))
@@ -254,16 +270,26 @@ class Trainer:
         bar.epoch(len(self.rows), row)
         return row
 
+    def _data(self) -> list[Tensor]:
+        """The tensors of the whole set, where they are at hand."""
+        leaves = [] if self._source.whole is None else leaves_of(self._source.whole)
+        return [leaf for leaf in leaves if isinstance(leaf, Tensor)]
+
     def _remember(self) -> None:
         """Keep the best parameters, and write a checkpoint where one is due."""
         own, epoch = self._options, len(self.rows)
         if own.patience is not None and best_epoch(self.rows, self._monitored, self._counts) == epoch:
             self._best = {name: value.clone() for name, value in self.program.state_dict().items()}
         is_due = epoch % own.checkpoint_every == 0 or bool(self._reason())
-        if self._checkpoint is not None and is_due:
+        if self._checkpoint is None:
+            return
+        ambient, leads = self._processes.ambient(), self._processes.leads
+        if is_due:
             self._checkpoint.path.parent.mkdir(parents=True, exist_ok=True)
-            ambient, leads = self._processes.ambient(), self._processes.leads
             self._checkpoint.save(self.rows, best=self._best, ambient=ambient, write=leads)
+        else:
+            # Who interrupts the fit between two checkpoints loses no finished epoch.
+            self._checkpoint.hold(self.rows, best=self._best, ambient=ambient)
 
     def _keep_best(self) -> None:
         self._kept = len(self.rows)
@@ -281,7 +307,11 @@ class Trainer:
         if not self._options.resume:
             raise ValueError(f"checkpoint={path} exists; pass resume=True to go on from it, or another path")
         self._source.forget()
-        content = None if processes.place[0] == 1 else processes.from_leader(lambda: load_checkpoint(path))
+        content = (
+            None
+            if processes.place[0] == 1
+            else processes.from_leader(lambda: load_checkpoint(path, stamp=self._options.stamp))
+        )
         self.rows, self._best = state.restore(content, process=processes.place[1])
         if len(self.rows) > epochs:
             raise ValueError(f"checkpoint={path} is at epoch {len(self.rows)}, beyond epochs={epochs}")
@@ -296,6 +326,14 @@ class Trainer:
             check_columns(
                 self.program, whole.args, batch_size=self._batch_size, processes=self._processes.place[0]
             )
+
+    def _loss(self, batch: Batch) -> Tensor:
+        """The loss of some samples, but for their total correlation, which takes more of them."""
+        placed, elbo = Placement(self.program), copy(self._elbo)
+        elbo.gamma = 0.0
+        seen = placed(transformed(placed(batch), self._options.transform))
+        with torch.no_grad(), buffers_kept([self.program]):
+            return elbo.differentiable_loss(*model_and_guide(self.program), *seen.args, **seen.kwargs)
 
     def _look(self) -> FirstLook:
         placed = Placement(self.program)
@@ -404,7 +442,17 @@ class Trainer:
         settings |= {"processes": self._processes.place[0]}
         settings |= {"optimizer": type(self._optimizer).__name__, "elbo": f"{self._elbo!r:.200}"}
         generators = self._source.generators
-        return Checkpoint(path, self.program, self._optimizer, generators, self._scheduler, settings)
+        also = stateful_parts(self.program, self._elbo, self._fabric, own.also)
+        return Checkpoint(
+            path,
+            self.program,
+            self._optimizer,
+            generators,
+            self._scheduler,
+            settings,
+            also=also,
+            stamp=own.stamp,
+        )
 
     def _target(self, name: str) -> Weight:
         weight: Weight = self._targets.get(name, getattr(self._elbo, name))
