@@ -112,6 +112,8 @@ def _require_alike(specs: Sequence[RunSpec]) -> None:
             f"--precision {training.precision} has no runs side by side; use {' or '.join(_PRECISIONS)}, or leave "
             "--vectorize out"
         )
+    if training.is_spread:
+        raise VectorizationError("--devices, --num-nodes and --strategy go with single runs; leave --vectorize out")
     for name in ("steady_priors", "tensorboard"):
         if getattr(training, name):
             raise VectorizationError(f"{flag(name)} goes with single runs; leave it or --vectorize out")
