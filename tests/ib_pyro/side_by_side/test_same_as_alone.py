@@ -293,6 +293,7 @@ def test_targets_of_a_penalty_may_differ():
     one = objectives.with_numbers([targets[1]])
     assert (float(one.penalty.target), one.beta, elbos[0].penalty.target) == (5.0, 0.1, 2.0)
     elbos[0].capacity = 3.0
+    objectives.refresh()
     assert objectives.numbers[0].tolist() == [3.0, 5.0]
 
 
