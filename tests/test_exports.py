@@ -20,9 +20,13 @@ NAMESPACES = (
 ALIASES = {
     "ib_pyro.Bottleneck": "ib_pyro.bottleneck.Bottleneck",
     "ib_pyro.InformationBottleneckELBO": "ib_pyro.elbo.InformationBottleneckELBO",
+    "ib_pyro.choose_beta": "ib_pyro.choosing.choose_beta",
+    "ib_pyro.elpd": "ib_pyro.export.elpd",
     "ib_pyro.evaluate": "ib_pyro.training.evaluate",
     "ib_pyro.fit": "ib_pyro.training.fit",
+    "ib_pyro.load": "ib_pyro.saving.load",
     "ib_pyro.noise_off": "ib_pyro.handlers.noise_off",
+    "ib_pyro.save": "ib_pyro.saving.save",
     "ib_pyro.sweep": "ib_pyro.side_by_side.sweep",
     "ib_pyro.to_arviz": "ib_pyro.export.to_arviz",
     "ib_pyro.bounds.importance_log_weights": "ib_pyro.diagnostics.importance_log_weights",

@@ -61,7 +61,9 @@ def sweep(
         A row for each run, betas outermost: ``beta`` (or ``beta/<site>``), ``seed``, ``diverged``, ``distortion``,
         ``rate`` and ``rate/<site>`` in nats per sample, ``error`` and ``error_predictive`` as shares where y are
         classes, and ``vectorized``. Numbers of runs that have diverged are NaN. ``frame.attrs["one_by_one"]`` says why
-        runs were not trained at once; None if they were. :func:`ib_pyro.plots.plot_rate_distortion` draws it, and
+        runs were not trained at once; None if they were. ``frame.attrs["held_out"]`` says whether there was a
+        validation set, which :func:`ib_pyro.choose_beta` asks for. :func:`ib_pyro.plots.plot_rate_distortion` draws the
+        table, and
         :func:`ib_pyro.side_by_side.curve` averages it over seeds.
 
     Raises:
@@ -92,6 +94,8 @@ def sweep(
     ]
     frame.loc[frame["diverged"], unknown] = float("nan")
     frame.attrs["one_by_one"] = why
+    # Whether columns without a prefix are of rows that no run was fitted to: beta is chosen by such alone.
+    frame.attrs["held_out"] = validation is not None
     return frame
 
 

@@ -190,7 +190,7 @@ class RunsAtOnce:
         """Let the folders say whose they are, once the first epoch has shown that the runs go side by side."""
         for prepared, folder in zip(self._prepared, self._folders, strict=True):
             if not folder.config_file.exists():
-                folder.start(prepared.spec, **facts_of(prepared))
+                folder.start(prepared.spec, prepared.splits.fingerprints, **facts_of(prepared))
 
     def _keep(self, prepared: Prepared, folder: RunFolder, history: list[Row]) -> None:
         """Write the checkpoint that evaluations read; there are no further steps for an optimiser's state."""
@@ -198,7 +198,10 @@ class RunsAtOnce:
         beta, _ = spec.betas(len(self._train))
         optimizer, scheduler = spec.training.build(prepared.program, self._train.x, beta=beta)
         order = torch.Generator().manual_seed(spec.training.seed)
-        Checkpoint(folder.checkpoint_file, prepared.program, optimizer, order, scheduler).save(history)
+        stamp = {"settings": folder.digest}
+        Checkpoint(folder.checkpoint_file, prepared.program, optimizer, order, scheduler, stamp=stamp).save(
+            history
+        )
 
 
 def _optimizer(spec: RunSpec) -> OptimizerSettings:

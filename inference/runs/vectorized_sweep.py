@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -72,7 +73,10 @@ def run_side_by_side(
     if waiting:
         _require_alike([spec for spec, _ in waiting])
         state = _state_of(waiting)
-        yield from RunsAtOnce(waiting, state, cache=cache).run(progress=progress)
+        with ExitStack() as all_of_them:
+            for _, out in waiting:
+                all_of_them.enter_context(RunFolder(out).held())
+            yield from RunsAtOnce(waiting, state, cache=cache).run(progress=progress)
         state.unlink(missing_ok=True)
 
 
