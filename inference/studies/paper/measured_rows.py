@@ -1,4 +1,4 @@
-"""What a figure has measured of a run, kept in the run's folder, and taken only if it is of that run and its images."""
+"""What a figure has measured of a run, kept in its folder, and taken only if it is of that run and its images."""
 
 from __future__ import annotations
 
