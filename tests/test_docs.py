@@ -22,12 +22,17 @@ PAGES = sorted({SPECIAL_CASES}.union(*(DOCS.glob(f"{folder}*.md") for folder in 
 PROGRAMS = [page for page in PAGES if page.is_file() and "```python" in page.read_text()]
 # Pages are named after their module, but for these.
 SHARED_PAGES = {
+    "batch_norm": "program",
     "bottleneck": "program",
     "bounds": "diagnostics",
     "choices": "checks",
     "dependence": "traces",
+    "encoding": "program",
     "handlers": "program",
+    "inputs": "program",
+    "inserted": "nn",
     "likelihoods": "program",
+    "observing": "program",
     "parameters": "program",
     "particles": "program",
     "provenance": "files",

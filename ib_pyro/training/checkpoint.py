@@ -114,10 +114,13 @@ class Checkpoint:
             save_tensors(held, self.path)
             self._held = None
 
-    def restore(self, process: int = 0) -> tuple[list[dict[str, Any]], State | None]:
+    def restore(
+        self, content: State | None = None, *, process: int = 0
+    ) -> tuple[list[dict[str, Any]], State | None]:
         """Put everything back as it was at the last ``save``.
 
         Args:
+            content: What the file holds, if it has been read.
             process: Which of several processes this is.
 
         Returns:
@@ -126,8 +129,13 @@ class Checkpoint:
         Raises:
             ValueError: If the file is damaged, of another program, or of a fit with other settings; names them.
         """
-        content = load_checkpoint(self.path, stamp=self._stamp)
+        content = load_checkpoint(self.path, stamp=self._stamp) if content is None else content
         self._require_same_settings(content.get("settings") or {})
+        states = content["rng"] if isinstance(content["rng"], list) else [content["rng"]]
+        if process >= len(states):
+            raise ValueError(
+                f"{self.path} is of a fit in {len(states)} processes, and this one has more; go on with as many"
+            )
         _load_program(self.path, self._program, content["program"])
         try:
             self._restore_others(content, process)

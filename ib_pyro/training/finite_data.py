@@ -42,7 +42,9 @@ def require_finite_loss(source: Source, loss: Callable[[Batch], Tensor]) -> None
 
     def is_finite(index: Tensor) -> bool:
         try:
-            return bool(loss(source.rebuilt([v[index.to(v.device)] for v in leaves.values()])).isfinite().all())
+            return bool(
+                loss(source.rebuilt([v[index.to(v.device)] for v in leaves.values()])).isfinite().all()
+            )
         except (RuntimeError, ValueError):
             return False  # a check of values has found it first
 

@@ -110,8 +110,8 @@ def fit(
     Raises:
         TypeError: If program or data are of no kind that can be fitted; says what to pass.
         ValueError: If the set does not fit the program or the objective, or the checkpoint is not to be used.
-        FloatingPointError: If the loss is not finite; it names the site, the values and the epoch. The last
-            checkpoint stays.
+        DivergenceError: If the loss or a parameter is not finite; a ``FloatingPointError`` that knows the site, the
+            term, the value and the epoch. The last checkpoint stays.
         KeyboardInterrupt: As it comes; the last finished epoch has a checkpoint then.
 
     >>> from torch import nn

@@ -12,7 +12,7 @@ from rich.progress import BarColumn, Progress, ProgressColumn, TextColumn, TimeR
 
 __all__ = ["FitProgress", "Ticker"]
 
-_SECONDS_BETWEEN_LINES = 15.0
+_SECONDS_BETWEEN_LINES = 5.0
 # A narrower terminal shows the numbers without a bar.
 _WIDTH_WITH_BAR = 100
 
@@ -38,7 +38,7 @@ class Ticker:
 
 
 class FitProgress:
-    """Shows how far a fit has come: a live bar on a terminal, now and then a line elsewhere.
+    """Shows how far a fit has come: a live bar on a terminal; elsewhere a line an epoch, at most one in five seconds.
 
     Args:
         epochs: Length of the run.
@@ -51,7 +51,7 @@ class FitProgress:
     def __init__(
         self, epochs: int, steps: int, *, done: int = 0, console: Console | None = None, enabled: bool = True
     ) -> None:
-        self._epochs, self._steps = epochs, steps
+        self._epochs, self._steps, self._done = epochs, steps, done
         self._console = console or Console(stderr=True)
         self._enabled = enabled
         self._live = enabled and self._console.is_terminal
@@ -92,7 +92,8 @@ class FitProgress:
     def epoch(self, epoch: int, metrics: Mapping[str, float]) -> None:
         """Show a finished epoch; ``epoch`` counts from 1."""
         self.step(epoch, 0, metrics)
-        if self._enabled and not self._live and (epoch == self._epochs or self._lines.due()):
+        is_due = self._lines.due() or epoch in (self._done + 1, self._epochs)
+        if self._enabled and not self._live and is_due:
             left = (self._epochs - epoch) * metrics["seconds"]
             self._console.print(
                 f"epoch {epoch}/{self._epochs}  {_numbers(metrics)}  about {left:.0f} s left",

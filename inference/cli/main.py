@@ -43,8 +43,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         arguments: Words of the command line; by default those of the process.
 
     Returns:
-        Exit code: 0 if all went well, 2 if the input was bad, and of a signal 128 and its number: 130 of Ctrl-C, 143
-        of SIGTERM, 129 of SIGHUP.
+        Exit code: 0 if all went well, 1 if runs of several failed, 2 if the input was bad, and of a signal 128 and its
+        number: 130 of Ctrl-C, 143 of SIGTERM, 129 of SIGHUP.
     """
     words = list(sys.argv[1:] if arguments is None else arguments)
     traceback = "--traceback" in words

@@ -20,6 +20,7 @@ from ib_pyro.training.dataset import Dataset
 from ib_pyro.training.fit_result import FitResult
 from ib_pyro.training.fitting import fit
 from ib_pyro.training.lagrangian import Schedule, lagrangian
+from inference.runs.failure import failure_kept
 from inference.runs.folder import RunFolder
 from inference.runs.spec import RunSpec
 from inference.runs.splits import Splits
@@ -74,7 +75,8 @@ def run(
     Raises:
         ValueError: If the settings, the data or the folder do not fit, nothing being written then, or another process
             is writing to the folder.
-        FloatingPointError: If the loss is not finite; the run stays as its last checkpoint left it.
+        DivergenceError: If the loss is not finite; the run stays as its last checkpoint left it. This, and whatever is
+            raised once the fit has begun, stands in ``failure.json``.
         OutOfTime: If it has stopped because of ``until``.
     """
     folder = RunFolder(out)
@@ -91,8 +93,9 @@ def run(
             if done is not None:
                 return done
             folder.start(spec, prepared.splits.fingerprints, **facts_of(prepared))
-            history = _fit(prepared, folder, resume=resume, progress=progress, until=until)
-            return finish(prepared, folder, history)
+            with failure_kept(out, but=OutOfTime):
+                history = _fit(prepared, folder, resume=resume, progress=progress, until=until)
+                return finish(prepared, folder, history)
 
 
 def evaluate_run(path: Path, *, data_root: Path | None = None) -> dict[str, Any]:

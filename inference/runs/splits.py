@@ -15,7 +15,7 @@ from ib_pyro.data.cache import fingerprint
 from ib_pyro.data.request import cache_folder
 from inference.runs.stand_in import stand_in as make_stand_in
 
-__all__ = ["Splits", "load_splits"]
+__all__ = ["Splits", "load_splits", "mislabelled"]
 
 
 @dataclass(frozen=True)
@@ -81,7 +81,7 @@ def load_splits(
             prints["whitening"] = fingerprint(zca.mean, zca.whitening)
     train = parts["train"]
     if wrong_labels > 0 and train is not None:
-        parts["train"] = _mislabelled(train, wrong_labels, seed)
+        parts["train"] = mislabelled(train, wrong_labels, seed)
     return Splits(**parts, source="stand-in" if stand_in else "real", fingerprints=prints)
 
 
@@ -94,8 +94,14 @@ def _load(name: str, split: str, **options: Any) -> LabelledImages:
         raise ValueError(f"{kept if str(error).startswith('limit: ') else ''}{error}") from error
 
 
-def _mislabelled(data: LabelledImages, share: float, seed: int) -> LabelledImages:
-    """Give a share of the images, at random, any of the other labels."""
+def mislabelled(data: LabelledImages, share: float, seed: int) -> LabelledImages:
+    """Give a share of the images, at random, any of the other labels.
+
+    Args:
+        data: Images with their labels.
+        share: Share of the images, in [0, 1].
+        seed: Seed of which images, and of their labels.
+    """
     generator = torch.Generator().manual_seed(seed)
     chosen = torch.randperm(len(data), generator=generator)[: round(share * len(data))]
     shift = torch.randint(1, data.num_classes, (len(chosen),), generator=generator)

@@ -9,7 +9,7 @@ from rich.console import Console
 
 from inference.cli import main
 from inference.json_and_csv import read_json
-from inference.studies.demo import Setting, compare, grid
+from inference.studies.demo import CleanLabels, Setting, grid, run_studies
 from inference.studies.paper.place import Place
 from inference.studies.paper.runner import run_figure
 
@@ -28,7 +28,7 @@ def folders(tmp_path_factory):
         patch.setattr(
             grid, "GRID", (Setting("information", "beta_paper", 1.0), Setting("binary", "drop_prob", 0.1))
         )
-        compare(root / "demo", seeds=1, epochs=1, processes=1, console=console)
+        run_studies([CleanLabels(root / "demo", seeds=1, epochs=1)], processes=1, console=console)
     run_figure("fig6", "smoke", Place(root / "paper"), console=console)
     run_figure("table1", "smoke", Place(root / "paper"), console=console)
     figures = sorted((root / "paper").glob("runs-stand-in/*"))
