@@ -14,7 +14,9 @@ def main() -> int:
     """Attack, and say what came of it; 1 if something was silent."""
     parser = argparse.ArgumentParser(description="Attack what this package promises.")
     parser.add_argument("kinds", nargs="*", help=f"{', '.join(KINDS)} (default: all)")
-    parser.add_argument("--minutes", type=float, default=10.0, help="time for all kinds together (default: 10)")
+    parser.add_argument(
+        "--minutes", type=float, default=10.0, help="time for all kinds together (default: 10)"
+    )
     parser.add_argument("--seed", type=int, default=0, help="of all that is drawn (default: 0)")
     parser.add_argument("--first", type=int, default=0, help="number of the first attempt of each kind")
     parser.add_argument("--attempts", type=int, help="attempts of each kind, if not as many as time allows")

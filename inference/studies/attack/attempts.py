@@ -26,8 +26,8 @@ class Kind:
         name: Its name.
         what: What it does, and what must come of it.
         prepare: Makes in a folder what every attempt begins with.
-        attempt: Attacks once: with a generator, what was prepared and a folder of its own, to the outcomes and how often
-            each was seen. Raises ``Silent`` if what is promised is not kept.
+        attempt: Attacks once: with a generator, what was prepared and a folder of its own, to the outcomes and how
+            often each was seen. Raises ``Silent`` if what is promised is not kept.
     """
 
     name: str
@@ -80,7 +80,9 @@ def attack(
         try:
             found.outcomes += kind.attempt(random.Random(f"{seed}/{kind.name}/{number}"), prepared, place)
         except Silent as error:
-            again = f"python -m inference.studies.attack {kind.name} --seed {seed} --first {number} --attempts 1"
+            again = (
+                f"python -m inference.studies.attack {kind.name} --seed {seed} --first {number} --attempts 1"
+            )
             found.silent.append(f"{error} (again by: {again})")
         found.attempts += 1
         shutil.rmtree(place)

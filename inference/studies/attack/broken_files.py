@@ -93,7 +93,9 @@ def outcome(act: Act, out: Path, expected: Any, told: str, place: Path) -> Count
         except (OSError, ValueError) as error:
             text = str(error)
             if str(place) not in text or "weights_only" in text:
-                raise Silent(f"{told}: the error names no path, or advises to run what is in it: {text}") from error
+                raise Silent(
+                    f"{told}: the error names no path, or advises to run what is in it: {text}"
+                ) from error
             found = None
         except Exception as error:
             raise Silent(f"{told}: {type(error).__name__}, which is a traceback: {error}") from error

@@ -24,8 +24,10 @@ class Malicious:
 def turned_bit(content: bytes, generator: random.Random) -> bytes:
     """One bit is another."""
     place = generator.randrange(max(1, len(content)))
-    return content[:place] + bytes([(content[place : place + 1] or b"\0")[0] ^ 1 << generator.randrange(8)]) + (
-        content[place + 1 :]
+    return (
+        content[:place]
+        + bytes([(content[place : place + 1] or b"\0")[0] ^ 1 << generator.randrange(8)])
+        + (content[place + 1 :])
     )
 
 
@@ -63,7 +65,16 @@ def in_another_encoding(content: bytes, _generator: random.Random) -> bytes:
 
 def foreign_json(_content: bytes, generator: random.Random) -> bytes:
     """JSON of something else."""
-    others: list[Any] = [None, 3, "text", [], {}, {"settings": 3}, {"settings": {"epochs": "many"}}, {"rows": []}]
+    others: list[Any] = [
+        None,
+        3,
+        "text",
+        [],
+        {},
+        {"settings": 3},
+        {"settings": {"epochs": "many"}},
+        {"rows": []},
+    ]
     return json.dumps(generator.choice(others)).encode()
 
 
@@ -76,7 +87,9 @@ def edited_json(content: bytes, generator: random.Random) -> bytes:
     """One value of a JSON object is another; of what is no JSON, one bit."""
     try:
         told = json.loads(content)
-        place = generator.choice([told, *(value for value in told.values() if isinstance(value, dict) and value)])
+        place = generator.choice(
+            [told, *(value for value in told.values() if isinstance(value, dict) and value)]
+        )
         name = generator.choice(sorted(place))
     except (AttributeError, IndexError, TypeError, UnicodeDecodeError, ValueError):
         return turned_bit(content, generator)

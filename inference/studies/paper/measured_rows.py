@@ -70,8 +70,8 @@ def require_same_images(jobs: Sequence[tuple[RunSpec, Path]], console: Console) 
             folder.require_same_images(spec, here)
     if unverified:
         console.print(
-            f"{unverified} of {len(jobs)} runs that are done are unverified: they were written without fingerprints of "
-            "their images, or the images are not here",
+            f"{unverified} of {len(jobs)} runs that are done are unverified: they were written without fingerprints "
+            "of their images, or the images are not here",
             highlight=False,
             soft_wrap=True,
         )
