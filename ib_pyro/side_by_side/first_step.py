@@ -119,7 +119,7 @@ def _require_nothing_kept(stack: Stack, elbo: InformationBottleneckELBO, x: Tens
 def unreached(
     stack: Stack, run: int, elbo: InformationBottleneckELBO, streams: Streams, x: Tensor, y: Tensor
 ) -> frozenset[int]:
-    """Return the numbers of the parameters that the loss of a run alone does not depend on, and leave all as it was."""
+    """Return the numbers of the parameters that a lone run's loss does not depend on, and leave all as it was."""
     states = streams.states
     with pyro.validation_enabled(False), streams.ambient(run), buffers_kept([stack.programs[run]]):
         gradients = _evaluated(stack.programs[run], elbo, stack, x, y).gradients

@@ -95,6 +95,9 @@ def require_finite_parameters(program: nn.Module) -> None:
 
     Other buffers may be infinite, as a mask of scores is.
 
+    Args:
+        program: The program.
+
     Raises:
         DivergenceError: If one is not; it names the parameter.
     """

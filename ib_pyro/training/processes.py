@@ -61,11 +61,11 @@ class Processes:
         if self.leads:
             try:
                 found = compute(), None
-            except Exception as error:
-                found = None, error
-        found, error = self._fabric.broadcast(found)  # type: ignore[union-attr]
-        if error is not None:
-            raise error
+            except Exception as failed:
+                found = None, failed
+        found, failure = self._fabric.broadcast(found)  # type: ignore[union-attr]
+        if failure is not None:
+            raise failure
         return found
 
     def share_buffers(self, program: nn.Module) -> None:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import random
 import time
 from collections.abc import Mapping
-from types import TracebackType
-from typing import Any
+from types import ModuleType, TracebackType
+from typing import TYPE_CHECKING, Any
 
-from rich.console import Console
-from rich.progress import BarColumn, Progress, ProgressColumn, TextColumn, TimeRemainingColumn
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.progress import ProgressColumn
 
 __all__ = ["FitProgress", "Ticker"]
 
@@ -52,12 +54,13 @@ class FitProgress:
         self, epochs: int, steps: int, *, done: int = 0, console: Console | None = None, enabled: bool = True
     ) -> None:
         self._epochs, self._steps, self._done = epochs, steps, done
-        self._console = console or Console(stderr=True)
+        progress = _rich_progress()
+        self._console = console or progress.Console(stderr=True)
         self._enabled = enabled
         self._live = enabled and self._console.is_terminal
         self._lines = Ticker(_SECONDS_BETWEEN_LINES)
         # Drawn by hand: rich's own thread would compete with the training step ten times a second.
-        self._bar = Progress(
+        self._bar = progress.Progress(
             *_columns(self._console), console=self._console, auto_refresh=False, disable=not self._live
         )
         fields: dict[str, Any] = {"epoch": min(done + 1, epochs), "epochs": epochs, "numbers": ""}
@@ -102,10 +105,21 @@ class FitProgress:
             )
 
 
+def _rich_progress() -> ModuleType:
+    """Import rich, which draws from Python's generator at its import, and leave the generator as it is."""
+    state = random.getstate()
+    try:
+        from rich import progress
+    finally:
+        random.setstate(state)
+    return progress
+
+
 def _columns(console: Console) -> list[ProgressColumn]:
-    numbers = TextColumn("{task.fields[epoch]}/{task.fields[epochs]}  {task.fields[numbers]}")
-    bar = [BarColumn(bar_width=None)] if console.width >= _WIDTH_WITH_BAR else []
-    return [numbers, *bar, TimeRemainingColumn(), TextColumn("left")]
+    progress = _rich_progress()
+    numbers = progress.TextColumn("{task.fields[epoch]}/{task.fields[epochs]}  {task.fields[numbers]}")
+    bar = [progress.BarColumn(bar_width=None)] if console.width >= _WIDTH_WITH_BAR else []
+    return [numbers, *bar, progress.TimeRemainingColumn(), progress.TextColumn("left")]
 
 
 def _numbers(metrics: Mapping[str, float]) -> str:

@@ -156,6 +156,9 @@ def fit_network(share: Fits) -> tuple[list[Row], list[Row]]:
 
     Beta is chosen by the negative log-likelihood of held-out known digits, its mean over the seeds.
 
+    Args:
+        share: The fits.
+
     Returns:
         A row a fit, with ``held_out_error`` (a share) and ``held_out_nll`` (nats); and, at the chosen beta, a row a
         fit and image, with the ``entropy`` of the prediction and the ``rate`` in nats. ``images`` is the image's kind;
