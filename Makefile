@@ -17,6 +17,8 @@ DEV := $(VENV)/.installed-dev
 DOCS := $(VENV)/.installed-docs
 BENCH := $(VENV)/.installed-bench
 QUICK :=
+MINUTES := 10
+ATTACK :=
 DEVICE := cpu
 RESULTS := benchmarks$(if $(filter cuda,$(DEVICE)),/cuda)
 # One thread a worker: two workers on two cores would otherwise wait for each other.
@@ -28,7 +30,7 @@ COVERED := $(if $(COVERAGE),--cov --cov-report=term:skip-covered)
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help setup demo test slow test-pyro lint lint-check lint-format lint-types bench notebooks docs clean
+.PHONY: help setup attack demo test slow test-pyro lint lint-check lint-format lint-types bench notebooks docs clean
 
 help: ## list the targets
 	@echo "usage: make TARGET [PYTHON=/path/to/python3.11] [VENV=.venv] [TESTS=tests/models] [COVERAGE=1] [NOTEBOOKS=02]"
@@ -61,6 +63,10 @@ lint-format: $(DEV)
 
 lint-types: $(DEV)
 	$(VENV)/bin/mypy
+
+# Each attempt that finds something prints the command that makes it again. ATTACK="kills --seed 3" chooses.
+attack: $(DEV) ## kill runs, break their files and try numbers at the ends of their ranges, for MINUTES
+	OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 $(PY) -m inference.studies.attack --minutes $(MINUTES) $(ATTACK)
 
 # QUICK=1 only sees that it runs; DEVICE=cuda measures on a GPU.
 bench: $(BENCH) ## steps, epochs, memory and imports beside by hand, Pyro and NumPyro, into benchmarks/
