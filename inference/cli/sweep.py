@@ -160,11 +160,8 @@ def _check(options: Namespace) -> None:
         raise ValueError(f"--processes must be at least 1; got {options.processes}")
     if options.address is not None and options.engine != "ray":
         raise ValueError(f"--address {options.address} goes with --engine ray")
-    for name, given in (("--engine ray", options.engine == "ray"), ("--retry-failed", options.retry_failed)):
-        if options.vectorize and given:
-            raise ValueError(
-                f"{name} has no effect with --vectorize, which fits all runs as one; leave out one"
-            )
+    if options.vectorize and options.engine == "ray":
+        raise ValueError("--engine ray has no effect with --vectorize, which fits all runs as one; leave out one")
 
 
 def _grid(options: Namespace) -> list[tuple[RunSpec, Path]]:
