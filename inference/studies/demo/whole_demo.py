@@ -39,9 +39,10 @@ def run_demo(
     clean = CleanLabels(out, seeds=min(seeds, 3), epochs=epochs)
     studies: list[Study] = [typicality, wrong, clean]
     run_studies(studies, processes=processes, console=console)
-    for study in (wrong, typicality, clean):
+    shown: tuple[Study, ...] = (wrong, typicality, clean)
+    for study in shown:
         console.print(study.table())
-    write_text(out / "tables.md", "\n".join([*wrong.markdown(), "", *typicality.markdown()]) + "\n")
+    write_text(out / "tables.md", "\n\n".join("\n".join(study.markdown()) for study in shown) + "\n")
     console.print(
         f"in {out}: wrong_labels.png, typicality.png, tables.md, and the numbers behind them",
         highlight=False,
