@@ -116,7 +116,8 @@ class ReadoutAttribution(Restriction):
         size = self.statistics.loc.shape[1:]
         features = features_at(self.network, self.read, x)
         resized = [_at_size(values, size) for values in features.values()]
-        logits: Tensor = self.readout(torch.cat(resized, 1))
+        # Of one scale whatever the network's: otherwise the biases alone are fitted at first, until nothing is kept.
+        logits: Tensor = self.readout(F.group_norm(torch.cat(resized, 1), 1))
         return logits
 
 
