@@ -21,6 +21,7 @@ __all__ = [
     "Rows",
     "resolve_inputs",
     "resolve_program",
+    "resolve_programs",
     "seeded",
     "taking_keywords",
     "warn_if_batch_norm_trains",
@@ -92,6 +93,20 @@ def resolve_program(program: ProgramLike) -> Program:
             program.model, program.guide, (program,), is_amortised=True, name="Bottleneck", **facts
         )
     raise TypeError(f"program must be a Bottleneck or a pair (model, guide); got {type(program).__name__}")
+
+
+def resolve_programs(programs: ProgramLike | list[ProgramLike]) -> list[Program]:
+    """Return the models and guides of one program, or of a list of them.
+
+    Raises:
+        TypeError: If one is no program.
+        ValueError: If the list is empty.
+    """
+    if not isinstance(programs, list):
+        return [resolve_program(programs)]
+    if not programs:
+        raise ValueError("program: the list is empty; pass a program for each chain")
+    return [resolve_program(program) for program in programs]
 
 
 def taking_keywords(program: Program) -> Program:

@@ -13,6 +13,7 @@ import torch
 
 from ib_pyro.capture import CaptureError
 from ib_pyro.training.loop import TrainingLoop
+from ib_pyro.training.sources import source_of
 from inference.runs.run import prepare
 from inference.runs.spec import RunSpec
 from inference.studies.paper.figure import Figure
@@ -107,14 +108,12 @@ def _timed(spec: RunSpec, capture: str) -> float:
     prepared = prepare(spec, Path("."))
     train = prepared.splits.train
     optimizer, _ = spec.training.build(prepared.program, train.x, beta=0.0)
+    order, device = torch.Generator().manual_seed(0), prepared.fabric.device
     loop = TrainingLoop(
         prepared.program,
-        train.x,
-        train.y,
+        source_of((train.x, train.y), batch_size=spec.training.batch_size, order=order, device=device),
         elbo=prepared.elbo,
         optimizer=optimizer,
-        batch_size=spec.training.batch_size,
-        order=torch.Generator().manual_seed(0),
         fabric=prepared.fabric,
         transform=spec.task.transform,
         capture=capture,
