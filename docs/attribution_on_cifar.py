@@ -75,7 +75,7 @@ def main() -> None:
     """Print the table."""
     torch.manual_seed(0)
     train, test = load("cifar10", "train", limit=10_000), load("cifar10", "test", limit=1000)
-    mean, scale = train.x.mean((0, 2, 3), True), train.x.std((0, 2, 3), True)
+    mean, scale = train.x.mean((0, 2, 3), keepdim=True), train.x.std((0, 2, 3), keepdim=True)
     x, test_x = (train.x - mean) / scale, (test.x - mean) / scale
     network = fitted(x, train.y)
     with torch.no_grad():

@@ -116,13 +116,14 @@ class ReadoutAttribution(Restriction):
         size = self.statistics.loc.shape[1:]
         features = features_at(self.network, self.read, x)
         resized = [_at_size(values, size) for values in features.values()]
-        # Of one scale whatever the network's: otherwise the biases alone are fitted at first, until nothing is kept.
-        logits: Tensor = self.readout(F.group_norm(torch.cat(resized, 1), 1))
+        logits: Tensor = self.readout(torch.cat(resized, 1))
         return logits
 
 
 def _at_size(features: Tensor, size: torch.Size) -> Tensor:
-    """Resize features to the positions of a map; those without positions are the same at each."""
+    """Scale features, and resize them to the positions of a map; those without positions are the same at each."""
+    # Of one scale at every place: of small features the biases alone would be fitted at first, until nothing is kept.
+    features = F.group_norm(features, 1)
     if features.dim() == 2:
         return features[:, :, None, None].expand(-1, -1, *size)
     return F.interpolate(features, size=tuple(size), mode="bilinear", align_corners=False)
