@@ -168,7 +168,7 @@ class Bottleneck(nn.Module):
     def model(self) -> "_Model":
         """The Pyro model, a module called as ``model(x, y)``; without y it samples y. Its ``program`` is this one.
 
-        ``model(x, y, labelled)`` observes y where the truth value of each sample says so; the other rows have rates
+        ``model(x, y, labelled=...)`` observes y where the truth value of each sample says so; the other rows have rates
         alone.
         """
         return self._model_and_guide()[0]
@@ -449,7 +449,7 @@ class _View(nn.Module):
 class _Model(_View):
     side = "model"
 
-    def forward(self, x: Input, y: Target | None = None, labelled: Tensor | None = None) -> Target:
+    def forward(self, x: Input, y: Target | None = None, *, labelled: Tensor | None = None) -> Target:
         """Sample each z from its prior and y given z; y is observed if given, where it is labelled."""
         program = self.program
         with program._entered(x):
@@ -467,7 +467,7 @@ class _Model(_View):
 class _Guide(_View):
     side = "guide"
 
-    def forward(self, x: Input, y: Target | None = None, labelled: Tensor | None = None) -> None:
+    def forward(self, x: Input, y: Target | None = None, *, labelled: Tensor | None = None) -> None:
         """Sample each z given x."""
         program = self.program
         with program._entered(x):
