@@ -5,8 +5,8 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-from pyro.distributions import Bernoulli, Normal, ProjectedNormal
 from pyro.distributions import Categorical as PyroCategorical
+from pyro.distributions import Normal, ProjectedNormal
 from pyro.distributions.torch_distribution import TorchDistributionMixin
 from torch import Tensor
 from torch.distributions import Categorical, ContinuousBernoulli, OneHotCategorical
@@ -15,6 +15,7 @@ from torch.types import _size
 
 from ib_pyro.checks import checks_values, fails
 from ib_pyro.choices import require_known
+from ib_pyro.distributions.logit_bernoulli import LogitBernoulli
 from ib_pyro.handlers import unwrap
 
 __all__ = [
@@ -43,7 +44,7 @@ def bernoulli(logits: Tensor) -> TorchDistributionMixin:
     if checks_values():
         _require(~logits.isnan(), logits, "the decoder's output, the logits of y,", "NaN")
     # The program checks y once, in check_target, as it does labels.
-    return Bernoulli(logits=logits, validate_args=False).to_event(logits.dim() - 1)
+    return LogitBernoulli(logits=logits, validate_args=False).to_event(logits.dim() - 1)
 
 
 def normal(output: Tensor | tuple[Tensor, Tensor]) -> TorchDistributionMixin:

@@ -22,16 +22,22 @@ PAGES = sorted({SPECIAL_CASES}.union(*(DOCS.glob(f"{folder}*.md") for folder in 
 PROGRAMS = [page for page in PAGES if page.is_file() and "```python" in page.read_text()]
 # Pages are named after their module, but for these.
 SHARED_PAGES = {
+    "batch_norm": "program",
     "bottleneck": "program",
     "bounds": "diagnostics",
     "choices": "checks",
     "dependence": "traces",
+    "encoding": "program",
     "handlers": "program",
+    "inputs": "program",
+    "inserted": "nn",
     "likelihoods": "program",
+    "observing": "program",
     "parameters": "program",
     "particles": "program",
     "provenance": "files",
     "sites": "traces",
+    "tensor_files": "files",
 }
 MODULES = [info.name for info in pkgutil.iter_modules(ib_pyro.__path__) if not info.name.startswith("_")]
 BUILDERS = ("sphinx", "furo", "myst_nb", "sphinx-mathjax-offline")

@@ -20,7 +20,7 @@ from ib_pyro.capture.loss_and_gradient import Evaluated, agree, evaluate
 from ib_pyro.capture.program_state import ProgramState, modules_within
 from ib_pyro.capture.recording import CaptureError, record, strangers
 from ib_pyro.capture.simplification import simplify, written_constants
-from ib_pyro.capture.trial import Trial, trial
+from ib_pyro.capture.trial import Trial, seed_otherwise, trial
 
 __all__ = ["CapturedGradient", "Identity", "Replay", "Settings"]
 
@@ -243,6 +243,8 @@ class CapturedGradient:
 
     def _graph(self, call: Call, parameters: Sequence[Tensor]) -> GraphModule:
         with self._trial(call):
+            # What is recorded of the seed, as a number, is not what the program has computed with.
+            seed_otherwise(self._tensors("_parameters"))
             # The modules' buffers are copies here; a replay is given the buffers themselves in their place.
             own = self._tensors("_parameters") + self._tensors("_buffers")
 
@@ -262,8 +264,9 @@ class CapturedGradient:
         if other:
             raise CaptureError(
                 f"the program cannot be captured: under the same seed a replay gives another {other}; "
-                "it draws from a generator of its own, sets the seed or puts the generator back, or keeps something "
-                "between its runs. Draw by PyTorch's own generator and keep state in buffers, or do without capture"
+                "it draws from a generator of its own, reads or sets the seed or puts the generator back, or keeps "
+                "something between its runs. Draw by PyTorch's own generator and keep state in buffers, or do without "
+                "capture"
             )
 
     def _trial(self, call: Call) -> AbstractContextManager[Trial]:

@@ -17,7 +17,7 @@ from ib_pyro.buffers import buffers_kept
 from ib_pyro.capture.loss_and_gradient import agree
 from ib_pyro.capture.recording import CaptureError
 
-__all__ = ["Trial", "trial"]
+__all__ = ["Trial", "seed_otherwise", "trial"]
 
 
 @dataclass
@@ -73,6 +73,20 @@ def trial(
             finally:
                 _put_back(parameters, own, gradients)
     torch.clear_autocast_cache()
+
+
+def seed_otherwise(parameters: Sequence[Tensor]) -> None:
+    """Give PyTorch's generators another seed within a trial, which puts the own one back.
+
+    A program that reads the seed as a number, or the generator's state, then computes something else.
+
+    Args:
+        parameters: The program's parameters, on whose devices it draws.
+    """
+    seed = torch.initial_seed() ^ (2**64 - 1)  # another in every bit, of which a program may look at the last
+    torch.default_generator.manual_seed(seed)
+    for device in {tensor.device for tensor in parameters if tensor.device.type == "cuda"}:
+        torch.cuda.default_generators[device.index].manual_seed(seed)
 
 
 def _require_replayable(

@@ -20,6 +20,7 @@ from ib_pyro.export.program import (
     resolve_inputs,
     resolve_programs,
     seeded,
+    taking_keywords,
     warn_if_batch_norm_trains,
 )
 from ib_pyro.export.rows_in_common import count_common_rows
@@ -37,6 +38,7 @@ def to_arviz(
     x: Rows,
     y: Argument | None = None,
     *,
+    kwargs: Mapping[str, Argument] | None = None,
     num_samples: int = 100,
     sites: Iterable[str] | None = None,
     groups: Iterable[str] | None = None,
@@ -103,10 +105,11 @@ def to_arviz(
     Args:
         program: A :class:`~ib_pyro.Bottleneck`, or any pair ``(model, guide)``, called as ``model(x, y)`` or, without
             y, as ``model(x)``. Automatic guides work. A list of such, all with the same sites, is a chain of each.
-        x: Inputs, ``[N, ...]``. A tuple ``(x1, x2)`` is several arguments, ``model(x1, x2, y)``; a dict of tensors is
-            one, ``model({...}, y)``. All are cut by rows together; what has no rows is bound with
-            ``functools.partial``.
+        x: Inputs, ``[N, ...]``. A tuple ``(x1, x2)`` is several arguments, ``model(x1, x2, y)`` (of a ``Bottleneck``
+            the one x); a dict of tensors is one, ``model({...}, y)``. All are cut by rows together; what has no rows
+            is bound with ``functools.partial``.
         y: Targets, ``[N, ...]``, or a dict of such. Without them there is nothing observed, and y is predicted.
+        kwargs: More arguments by keyword, cut by rows too, such as ``{"labelled": ...}`` of a ``Bottleneck``.
         num_samples: Number S of draws, of each chain.
         sites: Latent and deterministic sites to keep values of; by default all. Rates are of all sites.
         groups: Groups to fill; by default all that can be.
@@ -165,7 +168,9 @@ def to_arviz(
     programs = resolve_programs(program)
     modules = tuple(module for each in programs for module in each.modules)
     one_argument = any(each.takes_one_argument for each in programs)
-    inputs = resolve_inputs(x, y, one_argument=one_argument)
+    inputs = resolve_inputs(x, y, kwargs, one_argument=one_argument)
+    if kwargs is not None:
+        programs = [taking_keywords(each) for each in programs]
     wishes = Wishes(num_samples, sites, groups, batch_size, constant_data or {}, dims or {}, data_dim, plate)
     wishes.check(inputs.num_rows)
     row_labels = as_row_labels(labels or {}, inputs.num_rows)

@@ -4,7 +4,6 @@ from collections.abc import Callable, Mapping, Sequence
 from copy import copy
 from dataclasses import replace
 from functools import partial
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -84,9 +83,7 @@ def optimizers_of(
     return optimizer
 
 
-def schedule_of(
-    run: Run, share: Callable[[float], float] | None
-) -> dict[str, Callable[[float], Weight]]:
+def schedule_of(run: Run, share: Callable[[float], float] | None) -> dict[str, Callable[[float], Weight]]:
     """Return the schedule of a run's beta, which is its target times a share; nothing without one."""
     return {} if share is None else {"beta": partial(_scaled, run.beta, share)}
 

@@ -35,15 +35,15 @@ def curve(
         other column of numbers, with ``<column>_low`` and ``<column>_high``.
 
     Raises:
-        ValueError: If there is no such column, the level is not in (0, 1), or two runs of one point have one seed: then
-            they differ in something else.
+        ValueError: If there is no such column, the level is not in (0, 1), or two runs of one point have one seed:
+            then they differ in something else.
 
     >>> rows = [{"beta": 0.1, "seed": s, "rate": r} for s, r in enumerate([1.0, 2.0, 3.0])]
     >>> point = curve(rows).iloc[0]
     >>> int(point["seeds"]), point["rate"], round(point["rate_low"], 2)
     (3, 2.0, -0.48)
     """
-    import pandas as pd  # type: ignore[import-untyped]
+    import pandas as pd
 
     table = frame if isinstance(frame, pd.DataFrame) else pd.DataFrame(list(frame))
     if not 0 < confidence < 1:

@@ -119,10 +119,7 @@ def _require_nothing_kept(stack: Stack, elbo: InformationBottleneckELBO, x: Tens
 def unreached(
     stack: Stack, run: int, elbo: InformationBottleneckELBO, streams: Streams, x: Tensor, y: Tensor
 ) -> frozenset[int]:
-    """Return the numbers of the parameters that the loss of a run alone does not depend on, as its weights are.
-
-    Streams and statistics are left where they were.
-    """
+    """Return the numbers of the parameters that a lone run's loss does not depend on, and leave all as it was."""
     states = streams.states
     with pyro.validation_enabled(False), streams.ambient(run), buffers_kept([stack.programs[run]]):
         gradients = _evaluated(stack.programs[run], elbo, stack, x, y).gradients
@@ -149,10 +146,10 @@ def _pairs(
 
 def _require_same(name: str, pairs: Sequence[tuple[str, Tensor, Tensor]], dtype: torch.dtype) -> None:
     for label, one, other in pairs:
-        if not _agree(one, other, torch.finfo(dtype).eps ** 0.5):
-            shown = (
-                f" ({one.item():.8g} alone, {other.item():.8g} side by side)" if one.numel() == 1 else ""
-            )
+        precision = torch.finfo(dtype).eps ** 0.5
+        # A rate is what is left of large terms, such as nothing of constant noise; in nats of the whole batch.
+        if not _agree(one, other, precision, least=1.0 if label.startswith("rate/") else precision):
+            shown = f" ({one.item():.8g} alone, {other.item():.8g} side by side)" if one.numel() == 1 else ""
             raise VectorizationError(
                 f"run {name}: with the same noise the first {label} is another alone than side by side{shown}; the "
                 "program keeps what differs between runs elsewhere than in tensors and numbers of its modules, or "
@@ -160,13 +157,13 @@ def _require_same(name: str, pairs: Sequence[tuple[str, Tensor, Tensor]], dtype:
             )
 
 
-def _agree(one: Tensor, other: Tensor, precision: float) -> bool:
-    """Whether tensors are the same to rounding, measured by the largest of their values and 1."""
+def _agree(one: Tensor, other: Tensor, precision: float, *, least: float) -> bool:
+    """Whether tensors are the same to rounding, measured by the largest of their values and ``least``."""
     if not one.is_floating_point():
         return torch.equal(one, other)
     finite = one[one.isfinite()]
     largest = float(finite.abs().max()) if finite.numel() else 0.0
-    tolerance = precision * (largest + precision)
+    tolerance = precision * (largest + least)
     return bool(torch.isclose(one, other.to(one.dtype), rtol=0.0, atol=tolerance, equal_nan=True).all())
 
 

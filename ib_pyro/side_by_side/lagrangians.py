@@ -17,10 +17,10 @@ from ib_pyro.handlers import noise_off
 from ib_pyro.side_by_side.batched import BatchedOperations
 from ib_pyro.side_by_side.products import turn_products
 from ib_pyro.side_by_side.refusal import VectorizationError, refusal_of
-from ib_pyro.side_by_side.stack import Stack
-from ib_pyro.side_by_side.sample_sums import scores_of, sums_of
-from ib_pyro.side_by_side.streams import PerRunDraws, Streams, drawing_nodes, with_streams
 from ib_pyro.side_by_side.run_objectives import Objectives
+from ib_pyro.side_by_side.sample_sums import scores_of, sums_of
+from ib_pyro.side_by_side.stack import Stack
+from ib_pyro.side_by_side.streams import PerRunDraws, Streams, drawing_nodes, with_streams
 
 __all__ = ["Evaluation", "Lagrangians"]
 
@@ -101,7 +101,7 @@ class Lagrangians:
     def measure(
         self, x: Tensor, y: Tensor, *, without_noise: bool = False
     ) -> tuple[dict[str, Tensor], Tensor | None]:
-        """Return the sums of a batch and the classes' scores, ``[runs, batch, classes]``, without gradients.
+        """Return the sums of a batch, with its loss, and the classes' scores, ``[runs, batch, classes]``.
 
         Args:
             x: Inputs, ``[runs, batch, ...]``.
@@ -111,7 +111,8 @@ class Lagrangians:
         inputs = self._inputs(x, y)
         quiet: AbstractContextManager[object] = noise_off() if without_noise else nullcontext()
         with pyro.validation_enabled(False), PerRunDraws(self._streams), quiet:
-            _, sums, scores = self._over_runs(self._parts(inputs), with_scores=True)
+            loss, sums, scores = self._over_runs(self._parts(inputs), with_scores=True)
+        sums = {"loss": loss.to(sums["distortion"].dtype) * x.shape[1], **sums}
         return sums, scores[0] if scores else None
 
     def _key(self, x: Tensor, y: Tensor) -> object:

@@ -53,9 +53,9 @@ def evaluate_side_by_side(
         VectorizationError: If they are not of one structure, or cannot be run at once; says why.
         ValueError: If ``num_samples`` is below 1.
     """
-    named = isinstance(programs, Mapping)
-    every = list(programs.values()) if isinstance(programs, Mapping) else list(programs)
-    names = list(programs) if named else [f"program {number}" for number in range(1, len(every) + 1)]
+    if not isinstance(programs, Mapping):
+        programs = {f"program {number}": program for number, program in enumerate(programs, 1)}
+    every, names = list(programs.values()), list(programs)
     for program in every:
         program.eval()
     stack = Stack(every, names)
@@ -124,6 +124,7 @@ def _measured(
             others = [measure(x, y)[1] for _ in range(num_samples - 1)]
             mean = torch.stack([draw.softmax(-1) for draw in (scores, *others) if draw is not None]).mean(0)
             sums["error_predictive"] = (mean.argmax(-1) != y).sum(-1)
+        sums.pop("loss", None)  # at weights of 1
         for name, value in sums.items():
             totals[name] = totals.get(name, 0.0) + value
     rows = [{name: float(value[run]) / size for name, value in totals.items()} for run in range(runs)]

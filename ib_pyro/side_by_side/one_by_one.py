@@ -52,13 +52,7 @@ def train_one_by_one(
     num_samples: int = 16,
     device: torch.device | str | None = None,
 ) -> SideBySide:
-    """Train each run alone; the arguments and what is returned are those of :func:`train_side_by_side`.
-
-    A run whose loss is no number any more is named, and the next goes on.
-
-    Raises:
-        ValueError: If there is no run, two are the same, or an argument or the data are wrong.
-    """
+    """Train each run alone; the arguments and what is returned are those of :func:`train_side_by_side`."""
     settings = OptimizerSettings(
         name=optimizer if isinstance(optimizer, str) else "sgd",
         lr=lr,
@@ -99,7 +93,9 @@ def train_one_by_one(
         history += rows
         for name, given in (("validation", validation), ("test", test)):
             if given is not None:
-                row = evaluate_alone(program, given, num_samples=num_samples, elbo=elbo) if why is None else {}
+                row = (
+                    evaluate_alone(program, given, num_samples=num_samples, elbo=elbo) if why is None else {}
+                )
                 held_out[name].append(row)
     return result_of(
         runs,
@@ -119,7 +115,7 @@ def _built(settings: OptimizerSettings, parameters: list[nn.Parameter]) -> Optim
 def _fit(
     program: nn.Module, samples: tuple[Tensor, Tensor], run: Run, state: Tensor, options: dict[str, Any]
 ) -> str | None:
-    """Fit a program, its noise going on from a state of the generator; return why it has come to nothing, if it has."""
+    """Fit a program, its noise going on from a state of the generator; return why it came to nothing, if it did."""
     where = next((p.device for p in program.parameters()), torch.device("cpu"))
     stream = Streams.seeded([run.seed], where)
     stream.states = [state]

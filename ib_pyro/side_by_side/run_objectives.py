@@ -135,8 +135,8 @@ def _require_alike(
 def _require_known_nesting(elbo: InformationBottleneckELBO) -> None:
     if elbo.vectorize_particles and elbo.num_particles > 1 and elbo.max_plate_nesting == math.inf:
         raise VectorizationError(
-            f"vectorize_particles=True with {elbo.num_particles} particles finds out how plates are nested by an extra "
-            "call of the program, which side by side would be another one; pass max_plate_nesting="
+            f"vectorize_particles=True with {elbo.num_particles} particles finds out how plates are nested by an "
+            "extra call of the program, which side by side would be another one; pass max_plate_nesting="
         )
 
 

@@ -6,11 +6,12 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.optim import SGD, Adam, Optimizer
+from torch.optim import Optimizer
 
 from ib_pyro.choices import require_known
 from ib_pyro.side_by_side.refusal import VectorizationError
 from ib_pyro.side_by_side.stack import Stack
+from ib_pyro.training.optimizers import build_optimizer
 
 __all__ = ["OptimizerSettings", "RunOptimizers", "clip_norms"]
 
@@ -44,19 +45,16 @@ class OptimizerSettings:
         if self.lr is None:
             object.__setattr__(self, "lr", RATES[self.name])
 
-    def build(self, groups: list[dict[str, object]], *, fused: bool = True) -> Optimizer:
-        """Build the optimiser of groups of tensors, each with its own ``lr``.
-
-        Args:
-            groups: The groups.
-            fused: Whether to take one call for all parameters of a group where that is possible.
-        """
-        tensors = [p for group in groups for p in group["params"]]  # type: ignore[attr-defined]
-        fits = all(p.device.type in ("cpu", "cuda") and p.dtype != torch.float16 for p in tensors)
-        how = {"weight_decay": self.weight_decay, "fused": True if fused and fits and tensors else None}
-        if self.name == "adam":
-            return Adam(groups, **how)  # type: ignore[arg-type]
-        return SGD(groups, momentum=self.momentum, nesterov=self.nesterov, **how)  # type: ignore[arg-type]
+    def build(self, groups: list[dict[str, Any]]) -> Optimizer:
+        """Build the optimiser of groups of tensors, each with its own ``lr``."""
+        return build_optimizer(
+            self.name,
+            groups,
+            lr=self.lr or 0.0,
+            momentum=self.momentum,
+            nesterov=self.nesterov,
+            weight_decay=self.weight_decay,
+        )
 
 
 class RunOptimizers:
@@ -88,7 +86,7 @@ class RunOptimizers:
         self._wholes = list(stack.parameters.values())
         own = [dict(program.named_parameters()) for program in stack.programs]
         self._parts = [[mine[name] for name in stack.parameters] for mine in own]
-        self._how, self._shared, self._may_skip = how, False, callable(how)
+        self._how, self._shared = how, False
         if callable(how):
             self._optimizers = [how(parts) for parts in self._parts]
             self._rates = [[float(g["lr"]) for g in o.param_groups] for o in self._optimizers]
@@ -117,7 +115,7 @@ class RunOptimizers:
             skipped: For each run, the numbers of the parameters that its loss does not depend on. An optimiser leaves
                 those alone, which is not what it does with a gradient of zero: that decays, and moves on by momentum.
         """
-        if not self._may_skip and any(gradients[n] is not None for numbers in skipped for n in numbers):
+        if self._shared and any(gradients[n] is not None for numbers in skipped for n in numbers):
             self._take_apart()
         if self._clip_norm is not None:
             gradients = clip_norms(gradients, self._clip_norm)
@@ -135,11 +133,11 @@ class RunOptimizers:
 
     def state_dict(self) -> dict[str, Any]:
         """Return what is needed to go on, made of tensors and plain values."""
-        return {"may_skip": self._may_skip, "optimizers": [o.state_dict() for o in self._optimizers]}
+        return {"shared": self._shared, "optimizers": [o.state_dict() for o in self._optimizers]}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Go on from what :meth:`state_dict` gave."""
-        if state["may_skip"] and not self._may_skip:
+        if self._shared and not state["shared"]:
             self._take_apart()
         for optimizer, one in zip(self._optimizers, state["optimizers"], strict=True):
             optimizer.load_state_dict(one)
@@ -164,26 +162,24 @@ class RunOptimizers:
             return [first.build([{"params": self._wholes, "lr": first.lr}])]
         return [self._of_each_run(how)]
 
-    def _of_each_run(self, how: Sequence[OptimizerSettings], *, fused: bool = True) -> Optimizer:
-        groups: list[dict[str, object]] = [
+    def _of_each_run(self, how: Sequence[OptimizerSettings]) -> Optimizer:
+        groups: list[dict[str, Any]] = [
             {"params": parts, "lr": settings.lr} for parts, settings in zip(self._parts, how, strict=True)
         ]
-        return how[0].build(groups, fused=fused)
+        return how[0].build(groups)
 
     def _take_apart(self) -> None:
         """Go on with a group for each run, in which single parameters may be left alone."""
         assert not callable(self._how)
-        [before], was_shared = self._optimizers, self._shared
-        # PyTorch's fused SGD fails where some parameters have a momentum and some have not.
-        after = self._of_each_run(self._how, fused=False)
-        self._optimizers, self._shared, self._may_skip = [after], False, True
+        [before] = self._optimizers
+        after = self._of_each_run(self._how)
+        self._optimizers, self._shared = [after], False
         for number, whole in enumerate(self._wholes):
             whole.grad = None
             for run, parts in enumerate(self._parts):
-                state = before.state.get(whole if was_shared else parts[number], {})
                 after.state[parts[number]] = {
-                    key: value[run].clone() if was_shared and value.shape == whole.shape else value.clone()
-                    for key, value in state.items()
+                    key: value[run].clone() if value.shape == whole.shape else value.clone()
+                    for key, value in before.state[whole].items()
                     if value is not None
                 }
         self.set_factor(self._factor)

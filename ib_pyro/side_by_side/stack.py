@@ -220,7 +220,7 @@ def _places_of_tensors(program: nn.Module) -> dict[int, list[tuple[dict[str, Any
     for module in program.modules():
         for held in (module._parameters, module._buffers):
             for name, tensor in held.items():
-                found.setdefault(id(tensor), []).append((held, name))  # type: ignore[arg-type]
+                found.setdefault(id(tensor), []).append((held, name))
     return found
 
 

@@ -1,6 +1,6 @@
 """Epochs of several runs at once."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -11,12 +11,12 @@ from ib_pyro.elbo import InformationBottleneckELBO
 from ib_pyro.precision import widest
 from ib_pyro.side_by_side.first_step import require_same_alone, unreached
 from ib_pyro.side_by_side.lagrangians import Evaluation, Lagrangians
-from ib_pyro.side_by_side.run_optimizers import OptimizerFactory, OptimizerSettings, RunOptimizers
 from ib_pyro.side_by_side.refusal import VectorizationError
 from ib_pyro.side_by_side.run_batches import RunBatches, Transform, placed, repeated
+from ib_pyro.side_by_side.run_objectives import Objectives
+from ib_pyro.side_by_side.run_optimizers import OptimizerFactory, OptimizerSettings, RunOptimizers
 from ib_pyro.side_by_side.stack import Stack
 from ib_pyro.side_by_side.streams import Streams
-from ib_pyro.side_by_side.run_objectives import Objectives
 
 __all__ = ["REPLAY", "SideBySideTraining"]
 
@@ -130,33 +130,32 @@ class SideBySideTraining:
         assert totals is not None
         return self._rows((totals / self._batches.size).T.tolist(), labels, finished + 1)
 
-    @torch.no_grad()
-    def error_on(self, x: Tensor, y: Tensor, *, batch_size: int = 1000, seed: int = 0) -> list[float] | None:
-        """Return the share of a set that each run gets wrong under one draw of noise; None if y are no classes.
+    def held_out_means(
+        self, x: Tensor, y: Tensor, elbos: Sequence[InformationBottleneckELBO], *, batch_size: int = 1000
+    ) -> list[dict[str, float]]:
+        """Return means over a held-out set for each run, under one draw of noise, the same each time.
 
         Args:
             x: Inputs, ``[N, ...]``.
             y: What is observed.
+            elbos: Each run's objective, at the weights that the loss is taken at.
             batch_size: Samples at a time.
-            seed: Seed of the noise, the same for all runs.
+
+        Returns:
+            ``loss``, ``distortion``, ``rate`` and ``rate/<site>`` in nats per sample; where y are classes ``error``.
         """
         for program in self._stack.programs:
             program.eval()
-        runs = len(self._names)
-        states = self._streams.states
-        self._streams.states = Streams.seeded([seed] * runs, self._stack.like.device).states
-        wrong: Tensor | float = 0.0
-        try:
-            for part_x, part_y in zip(x.split(batch_size), y.split(batch_size), strict=True):
-                x_here, y_here = (repeated(placed(v, self._stack.like), runs) for v in (part_x, part_y))
-                sums, _ = self.lagrangians.measure(x_here, y_here)
-                if "error" not in sums:
-                    return None
-                wrong = wrong + sums["error"]
-        finally:
-            self._streams.states = states
-        shares: list[float] = (torch.as_tensor(wrong) / len(x)).tolist()
-        return shares
+        runs, like = len(self._names), self._stack.like
+        streams = Streams.seeded([0] * runs, like.device)
+        lagrangians = Lagrangians(self._stack, Objectives(elbos, self._names, like), streams)
+        totals: dict[str, Tensor] = {}
+        for parts in zip(x.split(batch_size), y.split(batch_size), strict=True):
+            sums, _ = lagrangians.measure(*(repeated(placed(values, like), runs) for values in parts))
+            totals = {name: totals.get(name, 0.0) + value for name, value in sums.items()}
+        columns = {name: (total / len(x)).tolist() for name, total in totals.items()}
+        rows = [{name: column[run] for name, column in columns.items()} for run in range(runs)]
+        return [{**row, "rate": _total_rate(row)} for row in rows]
 
     def state_dict(self) -> dict[str, Any]:
         """Return all that is needed to go on, made of tensors and plain values: each run's, side by side."""
@@ -238,12 +237,15 @@ class SideBySideTraining:
         rows = []
         for name, values in zip(self._names, table, strict=True):
             row = dict(zip(labels, values, strict=True))
-            rate = sum(value for label, value in row.items() if label.startswith("rate/"))
             bad = [f"{label} = {value}" for label, value in row.items() if not abs(value) < float("inf")]
             if bad and name not in self.diverged:
                 self.diverged[name] = (
                     f"epoch {epoch}: not finite ({', '.join(bad)}); a smaller learning rate may help"
                 )
-            head = {"loss": row.pop("loss"), "distortion": row.pop("distortion"), "rate": rate}
+            head = {"loss": row.pop("loss"), "distortion": row.pop("distortion"), "rate": _total_rate(row)}
             rows.append({**head, **row})
         return rows
+
+
+def _total_rate(row: Mapping[str, float]) -> float:
+    return sum(value for label, value in row.items() if label.startswith("rate/"))

@@ -39,8 +39,8 @@ def sweep(
 ) -> pd.DataFrame:
     """Fit a program at every beta under every seed, and return what came of each run.
 
-    Where the programs allow it all runs are one computation over stacked tensors, which costs little more than a few of
-    them; each has the numbers of its own single run, to rounding. The ambient random generators stay where they are.
+    Where the programs allow it all runs are one computation over stacked tensors, which costs less than they do one by
+    one; each has the numbers of its own single run, to rounding. The ambient random generators stay where they are.
 
     Args:
         make_program: Builds a program: a module with ``model(x, y)`` and ``guide(x, y)``.
@@ -49,8 +49,8 @@ def sweep(
         seeds: Seeds of weights, noise and the order of the samples.
         epochs: Passes over the set.
         batch_size: Samples in a step.
-        validation: Held-out set that the columns ``distortion``, ``rate`` and ``error`` are about; without one they are
-            means over the last epoch, of moving parameters on the training set.
+        validation: Held-out set that the columns ``distortion``, ``rate`` and ``error`` are about; without one they
+            are means over the last epoch, of moving parameters on the training set.
         test: Another, for columns ``test_...``: beta is chosen on the one, and reported on the other.
         num_samples: Draws of the posterior predictive, for ``error_predictive``.
         vectorize: ``"auto"``: all runs at once where that is possible, or else one by one; True: all at once or a
@@ -59,10 +59,11 @@ def sweep(
 
     Returns:
         A row for each run, betas outermost: ``beta`` (or ``beta/<site>``), ``seed``, ``diverged``, ``distortion``,
-        ``rate`` and ``rate/<site>`` in nats per sample, ``error`` and ``error_predictive`` as shares where y are classes,
-        and ``vectorized``. Numbers of runs that have diverged are NaN. ``frame.attrs["one_by_one"]`` says why runs were
-        not trained at once; None if they were. ``frame.attrs["held_out"]`` says whether there was a validation set, and
-        :func:`ib_pyro.choose_beta` asks it. :func:`ib_pyro.plots.plot_rate_distortion` draws the table, and
+        ``rate`` and ``rate/<site>`` in nats per sample, ``error`` and ``error_predictive`` as shares where y are
+        classes, and ``vectorized``. Numbers of runs that have diverged are NaN. ``frame.attrs["one_by_one"]`` says why
+        runs were not trained at once; None if they were. ``frame.attrs["held_out"]`` says whether there was a
+        validation set, which :func:`ib_pyro.choose_beta` asks for. :func:`ib_pyro.plots.plot_rate_distortion` draws
+        the table, and
         :func:`ib_pyro.side_by_side.curve` averages it over seeds.
 
     Raises:
@@ -88,7 +89,9 @@ def sweep(
     how |= {"num_samples": num_samples, **training}
     found, why = _trained(make_program, data, runs, vectorize, how)
     frame = found.table.assign(vectorized=why is None)
-    unknown = [name for name in frame.columns if name not in _settings(runs) and frame[name].dtype.kind == "f"]
+    unknown = [
+        name for name in frame.columns if name not in _settings(runs) and frame[name].dtype.kind == "f"
+    ]
     frame.loc[frame["diverged"], unknown] = float("nan")
     frame.attrs["one_by_one"] = why
     # Whether columns without a prefix are of rows that no run was fitted to: beta is chosen by such alone.

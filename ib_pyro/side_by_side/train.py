@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Generator, nn
 
+from ib_pyro.batch_norm import has_batch_norm
 from ib_pyro.choices import require_known
 from ib_pyro.elbo import InformationBottleneckELBO
 from ib_pyro.side_by_side.building import build_programs, objective_of, optimizers_of, pair_of, schedule_of
@@ -17,7 +18,6 @@ from ib_pyro.side_by_side.runs import Run, SideBySide, require_alike
 from ib_pyro.side_by_side.runs_checkpoint import RunsCheckpoint
 from ib_pyro.side_by_side.steps import SideBySideTraining
 from ib_pyro.side_by_side.tables import result_of
-from ib_pyro.batch_norm import has_batch_norm
 
 __all__ = ["train_side_by_side"]
 

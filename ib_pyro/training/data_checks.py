@@ -72,17 +72,21 @@ def check_data(program: nn.Module, data: Any, *, batch_size: int) -> None:  # no
     check_columns(program, (data.x, data.y), batch_size=batch_size)
 
 
-def check_columns(program: nn.Module, columns: tuple[Tensor, ...], *, batch_size: int) -> None:
-    """Make sure of the same of a set in memory, given as its tensors."""
+def check_columns(
+    program: nn.Module, columns: tuple[Tensor, ...], *, batch_size: int, processes: int = 1
+) -> None:
+    """Make sure of the same of a set in memory, given as its tensors, of whose batches each process has a share."""
     size = len(columns[0])
     if len(columns) == 2 and (size == 0 or len(columns[1]) != size):
         raise ValueError(
             f"the set has {size} inputs x and {len(columns[1])} labels y; it needs as many of each"
         )
-    if has_batch_norm(program) and (size % batch_size == 1 or batch_size == 1):
+    rest = size % batch_size
+    if has_batch_norm(program) and (batch_size == processes or (rest and rest < 2 * processes)):
+        where = f" to one of {processes} processes" if processes > 1 else ""
         raise ValueError(
-            f"batch_size={batch_size} leaves a batch of a single sample out of {size}, which batch norm cannot "
-            "normalise; choose another size"
+            f"batch_size={batch_size // processes} leaves a batch of a single sample out of {size}{where}, which "
+            "batch norm cannot normalise; choose another size"
         )
     if isinstance(program, Bottleneck) and program.likelihood == "categorical" and len(columns) == 2:
         _check_labels(program, *columns)

@@ -19,7 +19,7 @@ MONITORS = ("loss", "distortion", "error")
 
 
 def best_epoch(rows: Sequence[Row], column: str, counts: Callable[[int], bool]) -> int | None:
-    """Return the first epoch with the least value of a column; None if none counts.
+    """Return the first epoch with the least value of a column; None if none that counts has it.
 
     Args:
         rows: The history.
@@ -28,7 +28,8 @@ def best_epoch(rows: Sequence[Row], column: str, counts: Callable[[int], bool]) 
     """
     found: int | None = None
     for epoch, row in enumerate(rows, start=1):
-        if counts(epoch) and (found is None or row[column] < rows[found - 1][column]):
+        # The loss of held-out data is left out where a total correlation is weighted.
+        if column in row and counts(epoch) and (found is None or row[column] < rows[found - 1][column]):
             found = epoch
     return found
 

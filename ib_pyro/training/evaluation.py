@@ -132,7 +132,7 @@ def evaluate(
     if not 0 < confidence < 1:
         raise ValueError(f"confidence must be within (0, 1); got {confidence}")
     module = as_program(program).eval()
-    source = source_of(data, batch_size=batch_size, shuffle=False, default=BATCH_SIZE)
+    source = source_of(data, batch_size=batch_size, default=BATCH_SIZE)
     found = _Found(confidence)
     look = look_at(module, Placement(module)(source.first()))
     with seeded(seed):
@@ -241,7 +241,7 @@ def _statistics(
         return nullcontext()
     placed = Placement(program)
     if train is not None:
-        source = source_of(train, shuffle=False, name="train")
+        source = source_of(train, name="train")
         batches = _even(source, batch_size) if source.whole is not None else iter(source)
         return noise_off_statistics(program, lambda batch: draw_once(program, batch), map(placed, batches))
     seen = batches_seen(program)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,6 +13,7 @@ from torch.optim.lr_scheduler import LRScheduler
 
 from ib_pyro.elbo import InformationBottleneckELBO
 from ib_pyro.elbo.weights import Weight
+from ib_pyro.training.checkpoint import Stateful
 from ib_pyro.training.data_checks import Transform
 from ib_pyro.training.fit_result import FitResult, Row
 from ib_pyro.training.lagrangian import Schedule
@@ -44,6 +46,8 @@ def fit(
     order: torch.Generator | None = None,
     out: Path | str | None = None,
     checkpoint_every: int = 1,
+    also: Mapping[str, Stateful] | None = None,
+    stamp: Mapping[str, str] | None = None,
     resume: bool = False,
     on_epoch: Callable[[list[Row]], None] | None = None,
     fabric: Fabric | OneDevice | None = None,
@@ -88,6 +92,8 @@ def fit(
         order: Generator that draws the order of the samples; by default one that PyTorch's ambient one seeds.
         out: File, or folder, for a checkpoint of the fit.
         checkpoint_every: Epochs between two checkpoints; the last epoch always has one.
+        also: What else learns, to be kept in the checkpoint, by names: a critic, its optimiser.
+        stamp: What the fit is of, such as a digest of its settings, by name: a checkpoint of another is refused.
         resume: Whether to go on from the checkpoint if there is one.
         on_epoch: Called with the rows so far after every epoch, once its checkpoint is written, and with those
             restored.
@@ -104,8 +110,9 @@ def fit(
     Raises:
         TypeError: If program or data are of no kind that can be fitted; says what to pass.
         ValueError: If the set does not fit the program or the objective, or the checkpoint is not to be used.
-        FloatingPointError: If the loss is not finite; it names the site, the values and the epoch. The last
-            checkpoint stays.
+        DivergenceError: If the loss or a parameter is not finite; a ``FloatingPointError`` that knows the site, the
+            term, the value and the epoch. The last checkpoint stays.
+        KeyboardInterrupt: As it comes; the last finished epoch has a checkpoint then.
 
     >>> from torch import nn
     >>> from ib_pyro import Bottleneck
@@ -134,6 +141,8 @@ def fit(
         order=order,
         out=out,
         checkpoint_every=checkpoint_every,
+        also=also,
+        stamp=stamp,
         resume=resume,
         fabric=fabric,
         capture=capture,
@@ -141,7 +150,8 @@ def fit(
     )
     if on_epoch is not None and trainer.rows:
         on_epoch(trainer.rows)
-    for _ in trainer:
-        if on_epoch is not None:
-            on_epoch(trainer.rows)
+    with closing(iter(trainer)) as epochs_to_do:
+        for _ in epochs_to_do:
+            if on_epoch is not None:
+                on_epoch(trainer.rows)
     return trainer.result

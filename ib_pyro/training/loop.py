@@ -109,7 +109,7 @@ class TrainingLoop:
             ``rate/<site>``, ``total_correlation/<site>`` in nats per sample, ``train_error`` as a share, ``seconds``.
 
         Raises:
-            FloatingPointError: If the loss is not finite; it names the site and the values.
+            DivergenceError: If the loss is not finite; it names the site and the values.
             ValueError: If there is no batch.
         """
         start = time.perf_counter()
@@ -173,7 +173,7 @@ class TrainingLoop:
 
     def _replay(self, batch: Batch) -> bool:
         try:
-            self._core.replay(batch)
+            self._core.replay(*batch.args, **batch.kwargs)
         except CaptureError as error:
             if self._capture == "on":
                 raise CaptureError(f"{error} (capture='off')") from error

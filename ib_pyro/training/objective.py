@@ -63,14 +63,14 @@ class Objective(nn.Module):
         return loss if share == 1.0 else loss * share
 
     @torch.no_grad()
-    def replay(self, batch: Batch) -> None:
+    def replay(self, *args: Any, **kwargs: Any) -> None:
         """Do the same from a recording, and accumulate the loss's gradients in the parameters.
 
         Raises:
             CaptureError: If the program cannot be replayed.
         """
-        replay = self._captured.accumulate(*batch.args, **batch.kwargs)
-        self._add(replay.loss, replay.outputs, batch)
+        replay = self._captured.accumulate(*args, **kwargs)
+        self._add(replay.loss, replay.outputs, Batch(args, kwargs))
 
     def _evaluate(
         self, elbo: InformationBottleneckELBO, *args: Any, **kwargs: Any

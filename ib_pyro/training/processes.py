@@ -6,9 +6,10 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import torch
+from torch import nn
 
 from ib_pyro.training.one_device import OneDevice
-from ib_pyro.training.randomness import rng_state
+from ib_pyro.training.randomness import rng_state, seed_ambient
 
 if TYPE_CHECKING:
     from lightning.fabric import Fabric
@@ -50,14 +51,28 @@ class Processes:
         if not self._is_alone:
             seed = self.from_leader(lambda: int(torch.randint(2**31, ())))
             if not self.leads:
-                torch.manual_seed(seed + self.place[1])
+                seed_ambient(seed + self.place[1])
 
     def from_leader(self, compute: Callable[[], Value]) -> Value:
-        """Compute something in the first process, and return it in all."""
+        """Compute something in the first process, and return it in all, or raise in all."""
         if self._is_alone:
             return compute()
-        found: Any = self._fabric.broadcast(compute() if self.leads else None)  # type: ignore[union-attr]
+        found: Any = None
+        if self.leads:
+            try:
+                found = compute(), None
+            except Exception as failed:
+                found = None, failed
+        found, failure = self._fabric.broadcast(found)  # type: ignore[union-attr]
+        if failure is not None:
+            raise failure
         return found
+
+    def share_buffers(self, program: nn.Module) -> None:
+        """Give all processes the first one's buffers, such as batch norm's statistics, which are of its samples."""
+        if not self._is_alone:
+            for buffer in program.buffers():
+                torch.distributed.broadcast(buffer, 0)
 
     def ambient(self) -> list[dict[str, Any]]:
         """Return the states of the ambient generators of all processes, in order."""

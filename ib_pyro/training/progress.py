@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import random
 import time
 from collections.abc import Mapping
-from types import TracebackType
-from typing import Any
+from types import ModuleType, TracebackType
+from typing import TYPE_CHECKING, Any
 
-from rich.console import Console
-from rich.progress import BarColumn, Progress, ProgressColumn, TextColumn, TimeRemainingColumn
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.progress import ProgressColumn
 
 __all__ = ["FitProgress", "Ticker"]
 
-_SECONDS_BETWEEN_LINES = 15.0
+_SECONDS_BETWEEN_LINES = 5.0
 # A narrower terminal shows the numbers without a bar.
 _WIDTH_WITH_BAR = 100
 
@@ -38,7 +40,7 @@ class Ticker:
 
 
 class FitProgress:
-    """Shows how far a fit has come: a live bar on a terminal, now and then a line elsewhere.
+    """Shows how far a fit has come: a live bar on a terminal; elsewhere a line an epoch, at most one in five seconds.
 
     Args:
         epochs: Length of the run.
@@ -51,13 +53,14 @@ class FitProgress:
     def __init__(
         self, epochs: int, steps: int, *, done: int = 0, console: Console | None = None, enabled: bool = True
     ) -> None:
-        self._epochs, self._steps = epochs, steps
-        self._console = console or Console(stderr=True)
+        self._epochs, self._steps, self._done = epochs, steps, done
+        progress = _rich_progress()
+        self._console = console or progress.Console(stderr=True)
         self._enabled = enabled
         self._live = enabled and self._console.is_terminal
         self._lines = Ticker(_SECONDS_BETWEEN_LINES)
         # Drawn by hand: rich's own thread would compete with the training step ten times a second.
-        self._bar = Progress(
+        self._bar = progress.Progress(
             *_columns(self._console), console=self._console, auto_refresh=False, disable=not self._live
         )
         fields: dict[str, Any] = {"epoch": min(done + 1, epochs), "epochs": epochs, "numbers": ""}
@@ -92,7 +95,8 @@ class FitProgress:
     def epoch(self, epoch: int, metrics: Mapping[str, float]) -> None:
         """Show a finished epoch; ``epoch`` counts from 1."""
         self.step(epoch, 0, metrics)
-        if self._enabled and not self._live and (epoch == self._epochs or self._lines.due()):
+        is_due = self._lines.due() or epoch in (self._done + 1, self._epochs)
+        if self._enabled and not self._live and is_due:
             left = (self._epochs - epoch) * metrics["seconds"]
             self._console.print(
                 f"epoch {epoch}/{self._epochs}  {_numbers(metrics)}  about {left:.0f} s left",
@@ -101,10 +105,21 @@ class FitProgress:
             )
 
 
+def _rich_progress() -> ModuleType:
+    """Import rich, which draws from Python's generator at its import, and leave the generator as it is."""
+    state = random.getstate()
+    try:
+        from rich import progress
+    finally:
+        random.setstate(state)
+    return progress
+
+
 def _columns(console: Console) -> list[ProgressColumn]:
-    numbers = TextColumn("{task.fields[epoch]}/{task.fields[epochs]}  {task.fields[numbers]}")
-    bar = [BarColumn(bar_width=None)] if console.width >= _WIDTH_WITH_BAR else []
-    return [numbers, *bar, TimeRemainingColumn(), TextColumn("left")]
+    progress = _rich_progress()
+    numbers = progress.TextColumn("{task.fields[epoch]}/{task.fields[epochs]}  {task.fields[numbers]}")
+    bar = [progress.BarColumn(bar_width=None)] if console.width >= _WIDTH_WITH_BAR else []
+    return [numbers, *bar, progress.TimeRemainingColumn(), progress.TextColumn("left")]
 
 
 def _numbers(metrics: Mapping[str, float]) -> str:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 
-__all__ = ["rng_state", "seeded", "set_rng_state"]
+__all__ = ["rng_state", "seed_ambient", "seeded", "set_rng_state"]
 
 
 def rng_state() -> dict[str, Any]:
@@ -41,6 +41,17 @@ def set_rng_state(state: dict[str, Any]) -> None:
         torch.mps.set_rng_state(state["mps"].cpu())
 
 
+def seed_ambient(seed: int) -> None:
+    """Seed every ambient generator.
+
+    Args:
+        seed: Non-negative, below ``2**32``.
+    """
+    random.seed(seed)
+    np.random.seed(seed)  # noqa: NPY002 - a user's transform may draw from it
+    torch.manual_seed(seed)
+
+
 @contextmanager
 def seeded(seed: int) -> Iterator[None]:
     """Seed every ambient generator inside of the block, and leave them as they were after it.
@@ -50,9 +61,7 @@ def seeded(seed: int) -> Iterator[None]:
     """
     before = rng_state()
     try:
-        random.seed(seed)
-        np.random.seed(seed)  # noqa: NPY002 - a user's transform may draw from it
-        torch.manual_seed(seed)
+        seed_ambient(seed)
         yield
     finally:
         set_rng_state(before)

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from ib_pyro.elbo import Terms
 from ib_pyro.precision import widest, without_autocast
+from ib_pyro.training.divergence import require_finite_terms
 
 __all__ = ["RunningMeans"]
 
@@ -87,14 +88,14 @@ class RunningMeans:
             ``error`` as a share.
 
         Raises:
-            FloatingPointError: If one of them is not finite; it names the sites.
+            DivergenceError: If one of them is not finite; it names the sites.
         """
         total = self._total()
         if add_up is not None:
             total = add_up(torch.cat([total, total.new_tensor([float(self.size)])]))
             total, self.size = total[:-1], int(total[-1])
         values = dict(zip(self._names, (total / self.size).tolist(), strict=True))
-        _require_finite(values)
+        require_finite_terms(values)
         rates = {name: values.pop(name) for name in list(values) if name.startswith("rate/")}
         first = {"loss": values.pop("loss"), "distortion": values.pop("distortion")}
         return {**first, "rate": math.fsum(rates.values()), **rates, **values}
@@ -123,12 +124,3 @@ def _sums(steps: list[_Step]) -> Tensor:
 
 def _columns(steps: list[_Step]) -> list[tuple[Tensor, ...]]:
     return list(zip(*(step.values for step in steps), strict=True))
-
-
-def _require_finite(values: dict[str, float]) -> None:
-    bad = [f"{name} = {value}" for name, value in values.items() if not math.isfinite(value)]
-    if bad:
-        infinite = [name for name, value in values.items() if not math.isfinite(value)]
-        sites = [name.removeprefix("rate/") for name in infinite if name.startswith("rate/")]
-        where = f"site {', '.join(map(repr, sites))}" if sites else "the likelihood of 'y'"
-        raise FloatingPointError(f"{where}: not finite ({', '.join(bad)}, nats per sample)")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sized
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ from torch.utils.data import DataLoader, Dataset, IterableDataset, Subset, Tenso
 
 from ib_pyro.data import Batches
 from ib_pyro.training.batch_arguments import Batch, batch_of, leaves_of
+from ib_pyro.training.randomness import seeded
 
 __all__ = ["BATCH_SIZE", "Source", "source_of"]
 
@@ -28,6 +30,7 @@ class Source:
         size: Number of samples of the set; None if it is not known.
         whole: The whole set as one batch, if it lies in memory.
         generators: Generators that the order is drawn from, which a checkpoint keeps.
+        is_stream: Whether the batches are made elsewhere.
 
     Attributes:
         steps: As above.
@@ -44,13 +47,19 @@ class Source:
         size: int | None,
         whole: Batch | None = None,
         generators: Iterable[torch.Generator] = (),
+        is_stream: bool = False,
     ) -> None:
-        self._make = make
+        self._make, self._is_stream = make, is_stream
         self.steps, self.size, self.whole = steps, size, whole
         self.generators = list(generators)
+        self._begun: tuple[Batch, Iterator[Batch]] | None = None
 
     def __iter__(self) -> Iterator[Batch]:
-        return self._make()
+        if self._begun is None:
+            return self._make()
+        first, rest = self._begun
+        self._begun = None
+        return chain([first], rest)
 
     def rebuilt(self, leaves: Iterable[Tensor]) -> Batch:
         """Return a batch of some samples of a set in memory, given what its leaves hold of them."""
@@ -58,27 +67,39 @@ class Source:
         return _rebuilt(self.whole, leaves, 1.0)
 
     def first(self) -> Batch:
-        """Return the first batch of a pass, and leave the generators as they are.
+        """Return the first batch of a pass.
+
+        Where batches come by number, this is no pass, and draws nothing that is seen outside. A pass over what makes
+        its batches itself may be one of a kind: it is begun, and the next iteration goes on with it.
 
         Raises:
             ValueError: If there is none.
         """
-        states = [generator.get_state() for generator in self.generators]
-        try:
-            for batch in self:
-                return batch
-        finally:
+        if self._is_stream:
+            passing = iter(self)
+            batch = next(passing, None)
+            if batch is not None:
+                self._begun = batch, passing
+        else:
+            states = [generator.get_state() for generator in self.generators]
+            with seeded(0):
+                batch = next(iter(self), None)
             for generator, state in zip(self.generators, states, strict=True):
                 generator.set_state(state)
-        raise ValueError("data: there is no batch in it; pass at least one sample")
+        if batch is None:
+            raise ValueError("data: there is no batch in it; pass at least one sample")
+        return batch
+
+    def forget(self) -> None:
+        """Begin the next pass anew, also where one has begun."""
+        self._begun = None
 
 
 def source_of(
     data: object,
     *,
     batch_size: int | None = None,
-    shuffle: bool = True,
-    order: torch.Generator | None = None,
+    order: Callable[[], torch.Generator] | None = None,
     device: torch.device | None = None,
     processes: tuple[int, int] = (1, 0),
     default: int = BATCH_SIZE,
@@ -91,8 +112,8 @@ def source_of(
             or an object with ``x`` and ``y``, also with mappings of tensors in their places; a ``torch`` ``Dataset``;
             or what makes batches itself, a ``DataLoader`` or another iterable.
         batch_size: Samples in a batch; the last one holds the rest. For what makes batches itself: None.
-        shuffle: Whether to draw a new order for each pass.
-        order: Generator of the orders.
+        order: Returns the generator of the orders, one for each pass; by default the samples come as they stand. Asked
+            only where batches come by number.
         device: Where a set in memory is moved to as a whole.
         processes: How many processes share a step, with ``batch_size`` samples each, and which of them this is.
         default: Samples in a batch where ``batch_size`` is None.
@@ -110,15 +131,15 @@ def source_of(
     if batch_size is not None and batch_size < 1:
         raise ValueError(f"batch_size must be at least 1; got {batch_size}")
     batch_size = (batch_size or default) * processes[0]
+    generator = order() if order is not None else None
     if whole is not None:
-        return _in_memory(_on(device, whole), batch_size, shuffle, order, processes, name)
-    return _by_index(data, batch_size, shuffle, order, processes, name)  # type: ignore[arg-type]
+        return _in_memory(_on(device, whole), batch_size, generator, processes, name)
+    return _by_index(data, batch_size, generator, processes, name)  # type: ignore[arg-type]
 
 
 def _in_memory(
     whole: Batch,
     batch_size: int,
-    shuffle: bool,
     order: torch.Generator | None,
     processes: tuple[int, int],
     name: str,
@@ -130,7 +151,7 @@ def _in_memory(
             f"{name}: its parts have {', '.join(map(str, lengths))} samples; each needs the same number, at least 1"
         )
     _require_enough(lengths[0], processes[0], name)
-    passes = Batches(leaves, batch_size, shuffle=shuffle, generator=order)
+    passes = Batches(leaves, batch_size, shuffle=order is not None, generator=order)
 
     def batches() -> Iterator[Batch]:
         is_flat = not whole.kwargs and len(whole.args) == len(leaves)
@@ -138,13 +159,14 @@ def _in_memory(
             mine, share = _share(parts, processes)
             yield Batch(mine, {}, share) if is_flat else _rebuilt(whole, mine, share)
 
-    return Source(batches, steps=len(passes), size=lengths[0], whole=whole, generators=_used(order, shuffle))
+    return Source(
+        batches, steps=len(passes), size=lengths[0], whole=whole, generators=[order] if order else []
+    )
 
 
 def _by_index(
     data: Dataset[Any],
     batch_size: int,
-    shuffle: bool,
     order: torch.Generator | None,
     processes: tuple[int, int],
     name: str,
@@ -157,7 +179,7 @@ def _by_index(
     if len(data) == 0:
         raise ValueError(f"{name}: a {type(data).__name__} of 0 samples; it needs at least 1")
     _require_enough(len(data), processes[0], name)
-    passes = Batches([torch.arange(len(data))], batch_size, shuffle=shuffle, generator=order)
+    passes = Batches([torch.arange(len(data))], batch_size, shuffle=order is not None, generator=order)
 
     def batches() -> Iterator[Batch]:
         for places in passes:
@@ -165,7 +187,7 @@ def _by_index(
             samples = [data[place] for place in mine.tolist()]
             yield batch_of(default_collate(samples))._replace(share=share)
 
-    return Source(batches, steps=len(passes), size=len(data), generators=_used(order, shuffle))
+    return Source(batches, steps=len(passes), size=len(data), generators=[order] if order else [])
 
 
 def _stream(data: Iterable[Any], batch_size: int | None, processes: int, name: str) -> Source:
@@ -190,7 +212,9 @@ def _stream(data: Iterable[Any], batch_size: int | None, processes: int, name: s
         size = sum(batch_of(parts).size for parts in data)
     elif isinstance(data, DataLoader) and isinstance(data.dataset, Sized):
         size = len(data.dataset)
-    return Source(lambda: map(batch_of, data), steps=steps, size=size, generators=_generators_of(data))
+    return Source(
+        lambda: map(batch_of, data), steps=steps, size=size, generators=_generators_of(data), is_stream=True
+    )
 
 
 def _whole(data: object, name: str) -> Batch | None:
@@ -284,10 +308,6 @@ def _share(parts: tuple[Tensor, ...], processes: tuple[int, int]) -> tuple[tuple
     if len(mine[0]) == 0:
         return tuple(part[:1] for part in parts), 0.0  # it takes part, but does not count
     return mine, len(mine[0]) * count / len(parts[0])
-
-
-def _used(order: torch.Generator | None, shuffle: bool) -> tuple[torch.Generator, ...]:
-    return (order,) if shuffle and order is not None else ()
 
 
 def _on(device: torch.device | None, whole: Batch) -> Batch:

@@ -3,23 +3,25 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterator, Mapping
-from copy import deepcopy
+from collections.abc import Callable, Generator, Mapping
+from copy import copy, deepcopy
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
+from ib_pyro.batch_norm import has_batch_norm
+from ib_pyro.buffers import buffers_kept
 from ib_pyro.choices import require_known
 from ib_pyro.elbo import InformationBottleneckELBO
 from ib_pyro.elbo.schedules import linear_warm_up
 from ib_pyro.elbo.weights import Weight
-from ib_pyro.training.batch_arguments import Placement
-from ib_pyro.training.checkpoint import Checkpoint, State
+from ib_pyro.training.batch_arguments import Batch, Placement, leaves_of
+from ib_pyro.training.checkpoint import Checkpoint, State, Stateful, load_checkpoint
 from ib_pyro.training.data_checks import (
     FirstLook,
     Transform,
@@ -28,7 +30,9 @@ from ib_pyro.training.data_checks import (
     look_at,
     transformed,
 )
+from ib_pyro.training.divergence import explained, require_finite_parameters
 from ib_pyro.training.early_stopping import MONITORS, best_epoch, epochs_without_gain, outlasted, settled
+from ib_pyro.training.finite_data import require_finite_loss
 from ib_pyro.training.fit_result import FitResult, Row
 from ib_pyro.training.held_out import HeldOut
 from ib_pyro.training.lagrangian import Schedule, lagrangian
@@ -36,10 +40,11 @@ from ib_pyro.training.loop import TrainingLoop
 from ib_pyro.training.one_device import OneDevice
 from ib_pyro.training.optimizers import build_optimizer
 from ib_pyro.training.processes import Processes
-from ib_pyro.training.programs import as_program
+from ib_pyro.training.programs import as_program, model_and_guide
 from ib_pyro.training.progress import FitProgress
 from ib_pyro.training.randomness import seeded
 from ib_pyro.training.sources import BATCH_SIZE, source_of
+from ib_pyro.training.stateful_parts import stateful_parts
 
 if TYPE_CHECKING:
     from lightning.fabric import Fabric
@@ -73,6 +78,8 @@ class FitOptions:
     order: torch.Generator | None = None
     out: Path | str | None = None
     checkpoint_every: int = 1
+    also: Mapping[str, Stateful] | None = None
+    stamp: Mapping[str, str] | None = None
     resume: bool = False
     fabric: Fabric | OneDevice | None = None
     capture: str = "auto"
@@ -138,17 +145,18 @@ class Trainer:
         self._processes = Processes(self._fabric)
         self.program = as_program(program).to(self._fabric.device)
         self.rows: list[Row] = []
-        self._order = self._processes.same_order(own.order)
         self._source = source_of(
             data,
             batch_size=own.batch_size,
-            order=self._order,
+            order=lambda: self._processes.same_order(own.order),
             device=self._fabric.device,
             processes=self._processes.place,
         )
         self._check_columns()
-        look = self._look()
         self._elbo = own.elbo or InformationBottleneckELBO(beta=self._beta())
+        with seeded(0):
+            require_finite_loss(self._source, self._loss)
+        look = self._look()
         self._schedules = dict(own.schedules or {})
         if own.warm_up:
             self._schedules["beta"] = _warm_up(self._elbo.beta, own.warm_up)
@@ -175,7 +183,7 @@ class Trainer:
         self._stopped, self._kept = "", 0
         self._begin()
 
-    def __iter__(self) -> Iterator[Row]:
+    def __iter__(self) -> Generator[Row, None, None]:
         own, done = self._options, len(self.rows)
         bar = FitProgress(
             own.epochs,
@@ -189,6 +197,11 @@ class Trainer:
                     yield self._epoch(bar)
             self._stopped = self._reason()
             self._keep_best()
+            self._processes.share_buffers(self.program)
+        except (GeneratorExit, KeyboardInterrupt):
+            if self._checkpoint is not None and self._processes.leads:
+                self._checkpoint.save_held()
+            raise
         finally:
             self._stopped = self._stopped or f"it was left after epoch {len(self.rows)}"
             self._loop.close()
@@ -235,10 +248,14 @@ class Trainer:
 
         try:
             means = self._loop.epoch(finished, report)
+            require_finite_parameters(self.program)
         except FloatingPointError as error:
-            raise FloatingPointError(
-                f"epoch {finished + 1}: {error}; a smaller learning rate may help"
-            ) from error
+            raise explained(error, finished + 1, self._data()) from error
+        except ValueError as error:
+            if not finished:
+                raise
+            # Program and data have passed an epoch: it is the parameters that have moved.
+            raise explained(error, finished + 1, self._data()) from error
         row = {"epoch": finished + 1, **means, **self._weights()}
         if self._schedules and not any(map(_differs_by_sample, _parts(self._target("beta")))):
             row["lagrangian"] = lagrangian(row, self._target("beta"), self._target("gamma"))
@@ -253,15 +270,26 @@ class Trainer:
         bar.epoch(len(self.rows), row)
         return row
 
+    def _data(self) -> list[Tensor]:
+        """The tensors of the whole set, where they are at hand."""
+        leaves = [] if self._source.whole is None else leaves_of(self._source.whole)
+        return [leaf for leaf in leaves if isinstance(leaf, Tensor)]
+
     def _remember(self) -> None:
         """Keep the best parameters, and write a checkpoint where one is due."""
         own, epoch = self._options, len(self.rows)
         if own.patience is not None and best_epoch(self.rows, self._monitored, self._counts) == epoch:
             self._best = {name: value.clone() for name, value in self.program.state_dict().items()}
         is_due = epoch % own.checkpoint_every == 0 or bool(self._reason())
-        if self._checkpoint is not None and is_due:
-            ambient, leads = self._processes.ambient(), self._processes.leads
+        if self._checkpoint is None:
+            return
+        ambient, leads = self._processes.ambient(), self._processes.leads
+        if is_due:
+            self._checkpoint.path.parent.mkdir(parents=True, exist_ok=True)
             self._checkpoint.save(self.rows, best=self._best, ambient=ambient, write=leads)
+        else:
+            # Who interrupts the fit between two checkpoints loses no finished epoch.
+            self._checkpoint.hold(self.rows, best=self._best, ambient=ambient)
 
     def _keep_best(self) -> None:
         self._kept = len(self.rows)
@@ -271,13 +299,20 @@ class Trainer:
 
     def _begin(self) -> None:
         """Go on from a checkpoint, if there is one and that is asked for."""
-        if self._checkpoint is None or not self._checkpoint.path.exists():
-            self._processes.draw_apart()
+        state, processes = self._checkpoint, self._processes
+        if state is None or not processes.from_leader(state.path.exists):
+            processes.draw_apart()
             return
-        path, epochs = self._checkpoint.path, self._options.epochs
+        path, epochs = state.path, self._options.epochs
         if not self._options.resume:
             raise ValueError(f"checkpoint={path} exists; pass resume=True to go on from it, or another path")
-        self.rows, self._best = self._checkpoint.restore(self._processes.place[1])
+        self._source.forget()
+        content = (
+            None
+            if processes.place[0] == 1
+            else processes.from_leader(lambda: load_checkpoint(path, stamp=self._options.stamp))
+        )
+        self.rows, self._best = state.restore(content, process=processes.place[1])
         if len(self.rows) > epochs:
             raise ValueError(f"checkpoint={path} is at epoch {len(self.rows)}, beyond epochs={epochs}")
 
@@ -288,13 +323,24 @@ class Trainer:
     def _check_columns(self) -> None:
         whole = self._source.whole
         if whole is not None and not whole.kwargs and all(isinstance(part, Tensor) for part in whole.args):
-            check_columns(self.program, whole.args, batch_size=self._batch_size)
+            check_columns(
+                self.program, whole.args, batch_size=self._batch_size, processes=self._processes.place[0]
+            )
+
+    def _loss(self, batch: Batch) -> Tensor:
+        """The loss of some samples, but for their total correlation, which takes more of them."""
+        placed, elbo = Placement(self.program), copy(self._elbo)
+        elbo.gamma = 0.0
+        seen = placed(transformed(placed(batch), self._options.transform))
+        with torch.no_grad(), buffers_kept([self.program]):
+            return elbo.differentiable_loss(*model_and_guide(self.program), *seen.args, **seen.kwargs)
 
     def _look(self) -> FirstLook:
         placed = Placement(self.program)
         before = {id(parameter) for parameter in self.program.parameters()}
+        first = self._source.first()
         with seeded(0):
-            first = placed(transformed(placed(self._source.first()), self._options.transform))
+            first = placed(transformed(placed(first), self._options.transform))
         look = look_at(self.program, first)
         made = [name for name, p in self.program.named_parameters() if id(p) not in before]
         if made and isinstance(self._options.optimizer, Optimizer):
@@ -316,6 +362,17 @@ class Trainer:
 
     def _check(self, look: FirstLook) -> None:
         own = self._options
+        norms_apart = has_batch_norm(self.program) and not any(
+            isinstance(module, nn.SyncBatchNorm) for module in self.program.modules()
+        )
+        if self._processes.place[0] > 1 and self._processes.leads and norms_apart:
+            warnings.warn(
+                f"batch norm normalises the {own.batch_size or BATCH_SIZE} samples of each of "
+                f"{self._processes.place[0]} processes by themselves, and keeps the statistics of the first: the "
+                "numbers are not those of one process with all of them. On CUDA "
+                "torch.nn.SyncBatchNorm.convert_sync_batchnorm(program) has them normalised together",
+                stacklevel=4,
+            )
         check_steps(
             look,
             self._source,
@@ -363,7 +420,6 @@ class Trainer:
             )
         source = source_of(
             own.validation,
-            shuffle=False,
             device=self._fabric.device,
             default=HELD_OUT_BATCH_SIZE,
             name="validation",
@@ -383,9 +439,20 @@ class Trainer:
             "size": self._source.size,
             "steps": self._source.steps,
         }
+        settings |= {"processes": self._processes.place[0]}
         settings |= {"optimizer": type(self._optimizer).__name__, "elbo": f"{self._elbo!r:.200}"}
         generators = self._source.generators
-        return Checkpoint(path, self.program, self._optimizer, generators, self._scheduler, settings)
+        also = stateful_parts(self.program, self._elbo, self._fabric, own.also)
+        return Checkpoint(
+            path,
+            self.program,
+            self._optimizer,
+            generators,
+            self._scheduler,
+            settings,
+            also=also,
+            stamp=own.stamp,
+        )
 
     def _target(self, name: str) -> Weight:
         weight: Weight = self._targets.get(name, getattr(self._elbo, name))

@@ -56,6 +56,11 @@ def add_arguments(parser: Parser) -> None:
         action="store_true",
         help="run nothing: print what the runs would cost here, measured by a few steps of each kind",
     )
+    parser.add_argument(
+        "--retry-failed",
+        action="store_true",
+        help="try runs again that failed before; they are skipped otherwise",
+    )
     parser.add_argument("--jobs", type=int, default=1, help="runs at a time, each in a process of its own")
     parser.add_argument(
         "--collect",
@@ -109,15 +114,17 @@ def _draw(numbers: Path) -> None:
 def _run_figures(options: Namespace) -> int:
     from rich.console import Console
 
+    from inference.studies.paper.missing import missing_runs
     from inference.studies.paper.runner import StoppedEarly, run_figure
 
     place, console = _place(options), Console(stderr=True)
     names = _figures(options)
     start = time.perf_counter()
     until = math.inf if options.time_limit is None else time.time() + 60 * options.time_limit
+    failed: dict[str, str] = {}
     for done, name in enumerate(names, start=1):
         try:
-            run_figure(
+            numbers = run_figure(
                 name,
                 options.preset,
                 place,
@@ -125,15 +132,21 @@ def _run_figures(options: Namespace) -> int:
                 collect=options.collect,
                 precision=options.precision,
                 until=until,
+                retry_failed=options.retry_failed,
                 console=console,
             )
+            failed |= missing_runs(numbers)
         except StoppedEarly as stopped:
             _say(f"{stopped}. {options.time_limit:g} minutes are over; to go on: {_same_command(options)}")
             return UNFINISHED
         if len(names) > 1:
             minutes = (time.perf_counter() - start) / 60
             _say(f"{done} of {len(names)} figures done, in {minutes:.1f} minutes")
-    return 0
+    for run, why in failed.items():
+        _say(f"failed: {run}: {why}")
+    if failed:
+        _say(f"{len(failed)} runs failed, and are missing in figures; --retry-failed tries them again")
+    return 1 if failed else 0
 
 
 def _print_costs(options: Namespace) -> None:

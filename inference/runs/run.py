@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from ib_pyro.training.dataset import Dataset
 from ib_pyro.training.fit_result import FitResult
 from ib_pyro.training.fitting import fit
 from ib_pyro.training.lagrangian import Schedule, lagrangian
+from inference.runs.failure import failure_kept
 from inference.runs.folder import RunFolder
 from inference.runs.spec import RunSpec
 from inference.runs.splits import Splits
@@ -49,6 +51,7 @@ def run(
     resume: bool = False,
     progress: bool = True,
     cache: Path | None = None,
+    threads: int | None = None,
     until: float = math.inf,
 ) -> dict[str, Any]:
     """Fit and evaluate, and keep everything in a folder.
@@ -60,7 +63,9 @@ def run(
         out: Its folder; new, empty or, to be resumed, this run's.
         resume: Whether to go on from a checkpoint; a run that is done returns its result at once.
         progress: Whether to show a progress bar.
-        cache: Folder that keeps what several runs prepare alike, the whitening; None to prepare it again.
+        cache: Folder that keeps what several runs prepare alike, the whitening; by default that of the data's cache.
+        threads: CPU threads of one operation where neither the spec nor a run that is resumed says how many; by
+            default PyTorch's choice. Sums round by them, so that a run keeps its number.
         until: When to stop at the next checkpoint, in the seconds of ``time.time``; the last epochs are not begun
             then, and a fit that is done is still evaluated.
 
@@ -68,8 +73,10 @@ def run(
         What ``result.json`` holds.
 
     Raises:
-        ValueError: If the settings, the data or the folder do not fit; nothing is written then.
-        FloatingPointError: If the loss is not finite; the run stays as its last checkpoint left it.
+        ValueError: If the settings, the data or the folder do not fit, nothing being written then, or another process
+            is writing to the folder.
+        DivergenceError: If the loss is not finite; the run stays as its last checkpoint left it. This, and whatever is
+            raised once the fit has begun, stands in ``failure.json``.
         OutOfTime: If it has stopped because of ``until``.
     """
     folder = RunFolder(out)
@@ -77,11 +84,18 @@ def run(
     done = folder.result()
     if done is not None:
         return done
-    with spec.training.ambience():
+    with spec.training.ambience(folder.threads or threads):
         prepared = prepare(spec, out, cache)
-        folder.start(spec, **facts_of(prepared))
-        history = _fit(prepared, folder, resume=resume, progress=progress, until=until)
-        return finish(prepared, folder, history)
+        with folder.held():
+            # Another process may have begun, or ended, in the meantime.
+            folder.check(spec, resume=resume)
+            done = folder.result()
+            if done is not None:
+                return done
+            folder.start(spec, prepared.splits.fingerprints, **facts_of(prepared))
+            with failure_kept(out, but=OutOfTime):
+                history = _fit(prepared, folder, resume=resume, progress=progress, until=until)
+                return finish(prepared, folder, history)
 
 
 def evaluate_run(path: Path, *, data_root: Path | None = None) -> dict[str, Any]:
@@ -95,19 +109,21 @@ def evaluate_run(path: Path, *, data_root: Path | None = None) -> dict[str, Any]
         What ``result.json`` holds, the same as after the fit.
 
     Raises:
-        ValueError: If the folder holds no run, or one that is not finished.
+        ValueError: If the folder holds no run, or one that is not finished; files of another run, or images that are
+            not those of the fit.
     """
     folder = RunFolder(path)
     spec = _moved(folder.spec(), data_root)
     if not folder.checkpoint_file.exists():
         raise ValueError(f"{path} has no checkpoint yet; go on with `fit --resume`")
-    with spec.training.ambience():
+    with folder.held(), spec.training.ambience(folder.threads):
         prepared = prepare(spec, path)
-        history = restore_program(folder.checkpoint_file, prepared.program)
+        history = _restore(prepared, folder)
         if len(history) < spec.training.epochs:
             raise ValueError(
                 f"{path} is at epoch {len(history)} of {spec.training.epochs}; go on with `fit --resume`"
             )
+        folder.mend_metrics(history)
         prepared.program.to(prepared.fabric.device)
         return finish(prepared, folder, FitResult(history))
 
@@ -126,14 +142,26 @@ def load_run(
         The program in evaluation mode, on the device that its fit used, and the images, on the CPU.
 
     Raises:
-        ValueError: If the folder holds no run.
+        ValueError: If the folder holds no run, a checkpoint of another one, or images that are not those of the fit.
     """
     folder = RunFolder(path)
     spec = _moved(folder.spec(), data_root)
-    with spec.training.ambience():
+    with spec.training.ambience(folder.threads):
         prepared = prepare(spec, path, cache)
-    restore_program(folder.checkpoint_file, prepared.program)
+    _restore(prepared, folder)
     return prepared.program.eval().to(prepared.fabric.device), prepared.splits
+
+
+def _restore(prepared: Prepared, folder: RunFolder) -> list[dict[str, Any]]:
+    """Put the parameters of a run's checkpoint into its program, if all is of the fit; return its history."""
+    folder.require_same_images(prepared.spec, prepared.splits.fingerprints)
+    differences = folder.differences_here(str(prepared.fabric.device))
+    if differences:
+        warnings.warn(
+            f"{folder.path} was fitted elsewhere ({'; '.join(differences)}): numbers may differ in their last digits",
+            stacklevel=3,
+        )
+    return restore_program(folder.checkpoint_file, prepared.program, stamp={"settings": folder.digest})
 
 
 def _moved(spec: RunSpec, data_root: Path | None) -> RunSpec:
@@ -171,6 +199,7 @@ def facts_of(prepared: Prepared) -> dict[str, Any]:
         "num_parameters": sum(parameter.numel() for parameter in prepared.program.parameters()),
         "lr_drops": list(spec.training.lr_milestones),
         "device": str(prepared.fabric.device),
+        "threads": torch.get_num_threads(),
     }
 
 
@@ -199,6 +228,7 @@ def _fit(prepared: Prepared, folder: RunFolder, *, resume: bool, progress: bool,
         transform=spec.task.transform,
         schedules=prepared.schedules,
         out=folder.checkpoint_file,
+        stamp={"settings": folder.digest},
         checkpoint_every=training.checkpoint_every,
         resume=resume,
         on_epoch=on_epoch,

@@ -181,14 +181,18 @@ class TrainingSpec:
             ) from error
 
     @contextmanager
-    def ambience(self) -> Iterator[None]:
-        """Seed the ambient generators and set the threads inside of the block, and leave them as they were."""
+    def ambience(self, threads: int | None = None) -> Iterator[None]:
+        """Seed the ambient generators and set the threads inside of the block, and leave them as they were.
+
+        Args:
+            threads: CPU threads of one operation where the run says nothing of them; by default PyTorch's choice.
+        """
         import torch
 
         from ib_pyro.training.randomness import seeded
 
         before = torch.get_num_threads()
-        torch.set_num_threads(self.threads or before)
+        torch.set_num_threads(self.threads or threads or before)
         try:
             with seeded(self.seed):
                 yield

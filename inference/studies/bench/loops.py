@@ -52,13 +52,17 @@ def fit_block(
     """
     loop = TrainingLoop(
         program,
-        source_of((x, y), batch_size=batch_size, order=torch.Generator().manual_seed(0), device=x.device),
+        source_of((x, y), batch_size=batch_size, order=_order, device=x.device),
         elbo=elbo or InformationBottleneckELBO(beta=1 / len(x)),
         optimizer=build_optimizer(optimizer, program.parameters(), lr=LEARNING_RATES[optimizer]),
         fabric=Fabric(accelerator="gpu" if x.is_cuda else "cpu", devices=1),
         capture=capture,
     )
     return partial(loop.epoch, 0)
+
+
+def _order() -> torch.Generator:
+    return torch.Generator().manual_seed(0)
 
 
 def hand_block(

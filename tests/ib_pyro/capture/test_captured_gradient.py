@@ -168,6 +168,13 @@ REFUSED = {
     ),
     "backward": ("p.layer(x).sum().backward()", "accumulates gradients itself"),
     "a seed": ("torch.manual_seed(3)", "random generator"),
+    "the seed as a number": ("x = x * (1 + torch.initial_seed() % 7)", "reads or sets the seed"),
+    "a branch by the seed": ("x = 2 * x if torch.initial_seed() % 2 else x", "reads or sets the seed"),
+    "a generator seeded by the seed": (
+        "x = x * torch.rand(1, generator=torch.Generator().manual_seed(torch.initial_seed()))",
+        "cannot be",
+    ),
+    "the generator's state as numbers": ("x = x * (1 + torch.get_rng_state()[0])", "reads or sets the seed"),
     "a generator put back": (
         "s = torch.get_rng_state(); torch.rand(1); torch.set_rng_state(s)",
         "random generator",

@@ -297,7 +297,10 @@ def test_targets_of_a_penalty_may_differ():
 
 
 DECAYS = {
-    "sgd": ({"weight_decay": 0.1, "lr": 0.05}, lambda p, run: torch.optim.SGD(p, 0.05, 0.9, weight_decay=0.1)),
+    "sgd": (
+        {"weight_decay": 0.1, "lr": 0.05},
+        lambda p, run: torch.optim.SGD(p, 0.05, 0.9, weight_decay=0.1),
+    ),
     "adam": (
         {"optimizer": "adam", "weight_decay": 0.1, "lr": 0.01},
         lambda p, run: torch.optim.Adam(p, 0.01, weight_decay=0.1),

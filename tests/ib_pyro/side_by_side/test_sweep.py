@@ -3,12 +3,12 @@
 import math
 from functools import partial
 
-import ib_pyro
 import pandas as pd
 import pytest
 import torch
 from torch import nn
 
+import ib_pyro
 from ib_pyro import Bottleneck
 from ib_pyro.elbo.schedules import linear_warm_up
 from ib_pyro.nn import AdditiveNormal, BinaryDropout, ConstantDropout, GaussianDropout, InformationDropout
@@ -63,7 +63,8 @@ def test_runs_at_once_are_those_one_by_one(kind, how, data, make):
     together = sweep(make_program, data, vectorize=True, **options)
     alone = sweep(make_program, data, vectorize=False, **options)
     same_frames(together, alone)
-    assert together["vectorized"].all() and not alone["vectorized"].any()
+    assert together["vectorized"].all()
+    assert not alone["vectorized"].any()
     assert together.attrs["one_by_one"] is None
     assert together["test_error"].between(0, 1).all()
 

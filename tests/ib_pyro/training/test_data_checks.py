@@ -61,7 +61,7 @@ def test_a_target_out_of_the_support_is_found_wherever_it_stands(likelihood, y, 
     y = y.clone()
     assert run(bottleneck(likelihood), y).epochs == 1
     y[row, 1] = wrong
-    with pytest.raises(ValueError, match="site 'y'|Expected value|binary y"):
+    with pytest.raises(ValueError, match="site 'y'|Expected value|binary y|y is not finite"):
         run(bottleneck(likelihood), y)
 
 
@@ -192,3 +192,55 @@ def test_a_single_unit_needs_no_second_sample():
     program = Bottleneck(AdditiveNormal.linear(8, 1), nn.Linear(1, 3), "bernoulli")
     elbo = InformationBottleneckELBO(beta=0.1, gamma=1.0)
     assert run(program, torch.ones(SIZE, 3), batch_size=119, elbo=elbo).epochs == 1
+
+
+@pytest.mark.parametrize("value", [torch.nan, torch.inf, -torch.inf])
+@pytest.mark.parametrize("row", [0, 60, SIZE - 1])
+def test_an_input_that_is_not_finite_is_found_wherever_it_stands(value, row):
+    x = torch.rand(SIZE, 8)
+    x[row, 3] = value
+    message = rf"x is not finite in 1 of 120 samples \(sample {row} has {value}\)"
+    with pytest.raises(ValueError, match=message):
+        run(bottleneck("bernoulli"), torch.ones(SIZE, 3), x=x)
+
+
+@pytest.mark.parametrize("likelihood", ["normal", poisson, "bernoulli"])
+def test_a_target_that_is_infinite_is_found(likelihood):
+    y = torch.ones(SIZE, 3)
+    y[100, 1] = torch.inf
+    with pytest.raises(ValueError, match="y is not finite in 1 of 120 samples .sample 100 has inf"):
+        run(bottleneck(likelihood), y)
+
+
+class Masking(Own):
+    """A program that takes NaN for what was not measured."""
+
+    def guide(self, x, y):
+        super().guide(x.nan_to_num(), y)
+
+
+def test_what_a_program_masks_may_be_anything():
+    x = torch.rand(SIZE, 8)
+    x[70] = torch.nan
+    law = lambda z: dist.Poisson(z.exp()).to_event(1)  # noqa: E731
+    assert run(Masking(law), torch.ones(SIZE, 3), x=x).epochs == 1
+    with pytest.raises(ValueError, match="x is not finite in 1 of 120 samples"):
+        run(Own(law), torch.ones(SIZE, 3), x=x)
+
+
+def test_a_set_of_nothing_finite_is_refused():
+    with pytest.raises(ValueError, match="x is not finite in 120 of 120"):
+        run(bottleneck("bernoulli"), torch.ones(SIZE, 3), x=torch.full((SIZE, 8), torch.nan))
+
+
+def test_terms_warn_of_a_loss_that_is_nan():
+    elbo = InformationBottleneckELBO(beta=0.1)
+    x, y = torch.rand(5, 8), torch.ones(5, 3)
+    program = bottleneck("bernoulli")
+    elbo.terms(program.model, program.guide, x, y)
+    # A law that does not look at its parameters.
+    loc = torch.tensor([0.0, torch.nan, 0.0])
+    program = Own(lambda z: dist.Normal(loc, torch.ones(3), validate_args=False).to_event(1))
+    with pytest.warns(UserWarning, match=r"the loss is NaN: distortion \(5 of 5 values\); look for NaN"):
+        found = elbo.terms(program.model, program.guide, x, y)
+    assert found.loss.isnan()

@@ -95,7 +95,8 @@ def test_resumed_fit_equals_uninterrupted_bit_by_bit(
 
     with pytest.raises(KeyboardInterrupt):
         run(build(dropout="binary"), stripes, epochs=5, optimizer=optimizer, on_epoch=stop, **options)
-    assert len(load_checkpoint(tmp_path / "state.pt")["history"]) == 3 - 3 % every
+    # Also between two checkpoints, what was finished is kept.
+    assert len(load_checkpoint(tmp_path / "state.pt")["history"]) == 3
     program = build(dropout="binary")
     torch.rand(100)
     resumed = run(program, stripes, epochs=5, optimizer=optimizer, resume=True, **options)

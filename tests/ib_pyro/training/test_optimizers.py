@@ -67,3 +67,19 @@ def test_weight_decay_is_half_the_squared_norm_added_to_the_loss(name, options):
 def test_an_unknown_name_is_refused():
     with pytest.raises(ValueError, match="optimizer 'sdg' is unknown"):
         build_optimizer("sdg", [parameter(0.0)], lr=0.1)
+
+
+@pytest.mark.parametrize("nesterov", [False, True])
+def test_a_parameter_whose_first_gradient_comes_late_moves_as_ever(nesterov):
+    def trained(build):
+        parameters = [torch.nn.Parameter(torch.ones(2)) for _ in range(2)]
+        optimizer = build(parameters)
+        for step in range(3):
+            for number, parameter in enumerate(parameters):
+                parameter.grad = None if number > step else torch.full((2,), 1.0 + step)
+            optimizer.step()
+        return torch.stack([parameter.detach() for parameter in parameters])
+
+    how = {"lr": 0.1, "nesterov": nesterov, "weight_decay": 0.1}
+    plain = trained(lambda parameters: torch.optim.SGD(parameters, momentum=0.9, **how))
+    torch.testing.assert_close(trained(lambda parameters: build_optimizer("sgd", parameters, **how)), plain)

@@ -31,8 +31,9 @@ def test_numbers_fit_a_terminal(width: int) -> None:
 
 def test_lines_elsewhere_are_few() -> None:
     lines = shown(terminal=False).splitlines()
-    assert len(lines) == 1
-    assert lines[0].startswith("epoch 3/3  distortion 0.25 rate 12.5 nats")
+    assert len(lines) == 2
+    assert lines[0].startswith("epoch 1/3  distortion 0.25 rate 12.5 nats")
+    assert lines[1].startswith("epoch 3/3  distortion 0.25 rate 12.5 nats")
 
 
 def test_nothing_when_not_wanted() -> None:

@@ -1,4 +1,4 @@
-"""How far the runs of a figure have come, and how long the others will take."""
+"""How far several runs have come, and how long the others will take."""
 
 from __future__ import annotations
 
@@ -38,6 +38,7 @@ class RunClock:
     ) -> None:
         self._name, self._console, self._now = name, console, now
         self._total = done + len(waiting)
+        self._failed = 0
         self._runs = {folder: spec for spec, folder in waiting}
         self._finished_work = 0.0
         # What an interrupted run had done is not done at this run's pace.
@@ -46,11 +47,12 @@ class RunClock:
         if self._total > 1 or done:
             self._say(f"{done} of {self._total} runs were done before")
 
-    def finished(self, folder: Path) -> None:
+    def finished(self, folder: Path, *, failed: bool = False) -> None:
         """Report after the run of a folder."""
+        self._failed += failed
         self._finished_work += _work(self._runs[folder]) * (1 - self._earlier[folder])
         del self._runs[folder]
-        self._say(f"{self._count()} runs done{self._left()} ({folder.name})")
+        self._say(f"{self._count()} runs done{self._left()} ({folder.name}{' failed' if failed else ''})")
 
     def going_on(self) -> None:
         """Report between the ends of runs: the epochs of those that have begun."""
@@ -63,7 +65,8 @@ class RunClock:
             self._say(f"{self._count()} runs done{self._left()}: {epochs}")
 
     def _count(self) -> str:
-        return f"{self._total - len(self._runs)} of {self._total}"
+        failed = f" ({self._failed} failed)" if self._failed else ""
+        return f"{self._total - len(self._runs)} of {self._total}{failed}"
 
     def _left(self) -> str:
         fractions = {folder: self._fraction(folder) for folder in self._runs}

@@ -5,8 +5,8 @@ import io
 import pytest
 from rich.console import Console
 
+from inference.runs.run_clock import RunClock
 from inference.runs.spec import RunSpec
-from inference.studies.paper.clock import RunClock
 
 
 @pytest.fixture
