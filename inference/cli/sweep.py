@@ -98,20 +98,9 @@ def _print_table(jobs: Sequence[Job], found: Mapping[Path, Outcome]) -> None:
 
 
 def _side_by_side(jobs: Sequence[Job], options: Namespace) -> dict[Path, Outcome]:
-    from ib_pyro.training.divergence import DivergenceError
-    from inference.runs.failure import Failure, forget_failure, read_failure
     from inference.runs.vectorized_sweep import run_side_by_side
 
-    before = {} if options.retry_failed else {out: read_failure(out) for _, out in jobs}
-    found: dict[Path, Outcome] = {out: failure for out, failure in before.items() if failure is not None}
-    for out, outcome in run_side_by_side([job for job in jobs if job[1] not in found]):
-        if isinstance(outcome, str):
-            outcome = Failure.of(DivergenceError(outcome), out)
-            outcome.write(out)
-        else:
-            forget_failure(out)
-        found[out] = outcome
-    return found
+    return dict(run_side_by_side(jobs, retry_failed=options.retry_failed))
 
 
 def _one_by_one(jobs: Sequence[Job], options: Namespace) -> dict[Path, Outcome]:

@@ -64,6 +64,10 @@ class Study(ABC):
     def table(self) -> RenderableType:
         """What is printed of a finished study."""
 
+    @abstractmethod
+    def markdown(self) -> list[str]:
+        """Its table for a page, a line each."""
+
 
 def run_studies(studies: Sequence[Study], *, processes: int, console: Console) -> list[tuple[Study, Failure]]:
     """Do the fits of several studies, then write their tables and figures.
