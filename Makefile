@@ -38,7 +38,7 @@ help: ## list the targets
 
 setup: $(DEV) ## create the environment VENV and install everything that the other targets need
 
-demo: $(DEV) ## information dropout beside its rivals on digits, into runs/demo
+demo: $(DEV) ## wrong labels, unseen digits, right ones: tables and figures into runs/demo
 	$(PY) -m inference demo --out runs/demo
 
 test: $(DEV) ## the tests and doctests, without the slow ones; COVERAGE=1 also reports what they ran
