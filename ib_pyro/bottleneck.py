@@ -25,7 +25,14 @@ from ib_pyro.encoding import (
     structure_of,
     tree_of,
 )
-from ib_pyro.handlers import LayerCalls, noise_off, optimiser_listens, particles_are_vectorised, unwrap
+from ib_pyro.handlers import (
+    BatchPlate,
+    LayerCalls,
+    noise_off,
+    optimiser_listens,
+    particles_are_vectorised,
+    unwrap,
+)
 from ib_pyro.inputs import Input, batch_size_of, call_with, count_nan, shape_of, tensors_of
 from ib_pyro.likelihoods import Likelihood, predictive_mean
 from ib_pyro.nn.naming import hold
@@ -474,11 +481,7 @@ def _make_plate(num_data: int | None, batch_size: int) -> pyro.plate:
         raise ValueError(
             f"num_data={num_data} is the size of the data set, but the batch alone has {batch_size}"
         )
-    # Of a subsample only its length matters here: a batch comes already drawn.
-    drawn: dict[str, Any] = {} if num_data is None else {"subsample": range(batch_size)}
-    # A plate is made once, outside of any handler: making one is an effect, and costs as much as a site.
-    with poutine.block():
-        return pyro.plate("data", num_data or batch_size, dim=-1, **drawn)
+    return BatchPlate("data", batch_size, num_data)
 
 
 def _naming_nan(error: ValueError, x: Input) -> ValueError:

@@ -20,12 +20,17 @@ SETTINGS = ("num_particles", "vectorize_particles", "max_plate_nesting", "on_no_
 class Objectives:
     """Objectives of several runs that differ in their weights: beta, gamma, and the targets of a penalty.
 
-    Weights may be set between steps, on the objectives themselves.
+    Weights may be set between steps, on the objectives themselves; :meth:`refresh` looks at them again.
 
     Args:
         elbos: The objective of each run.
         names: What each run is called.
         like: A tensor of the type and on the device that the runs compute in.
+
+    Attributes:
+        numbers: The weights that differ, or have been set, ``[runs]`` each.
+        kind: What leads to another recording if it changes.
+        zeros: Which weights of each run are exactly 0: what a run alone leaves out, and takes no step for.
 
     Raises:
         VectorizationError: If they differ in something else, or something is trained that is not the program's.
@@ -40,46 +45,30 @@ class Objectives:
             _require_alike(first, elbo, names[0], name)
         _require_untrained(first)
         _require_known_nesting(first)
-        self._known: tuple[list[Any], list[Tensor]] | None = None
+        columns = self._look()
         # A weight that is the same number in all runs stays a number as long as it is: exactly 0 leaves a site out.
-        self._moves = [len(set(column)) > 1 for column in self._columns()]
+        self._moves = [len(set(column)) > 1 for column in columns]
+        self._take(columns)
 
-    @property
-    def numbers(self) -> list[Tensor]:
-        """The weights that differ, ``[runs]`` each; the same tensors as long as no weight is set to another."""
-        columns = self._columns()
-        if self._known is None or self._known[0] != columns:
+    def refresh(self) -> None:
+        """Look at the weights again, after some were set."""
+        columns = self._look()
+        if columns != self._columns:
             # A weight that was set once, as by a schedule, is taken to be set again.
-            before = columns if self._known is None else self._known[0]
             self._moves = [
                 moves or len(set(now)) > 1 or now != old
-                for moves, now, old in zip(self._moves, columns, before, strict=True)
+                for moves, now, old in zip(self._moves, columns, self._columns, strict=True)
             ]
-            self._known = columns, self._tensors(columns)
-        return self._known[1]
-
-    @property
-    def kind(self) -> object:
-        """What leads to another recording if it changes."""
-        leaves, spec = self._split(self._elbos[0])
-        fixed = [leaf for leaf, moves in zip(leaves, self._moves, strict=True) if not moves]
-        return (tuple(self._moves), tuple(fixed), str(spec))
-
-    @property
-    def zeros(self) -> list[tuple[bool, ...]]:
-        """Which weights of each run are exactly 0: what a run alone leaves out, and takes no step for."""
-        rows = zip(*self._columns(), strict=True)
-        return [tuple(value == 0 for value in row) for row in rows]
+            self._take(columns)
 
     def state_dict(self) -> dict[str, Any]:
         """Return which weights have been tensors so far, and their values at the last step."""
-        return {"moves": list(self._moves), "columns": self._columns()}
+        return {"moves": list(self._moves), "columns": self._columns}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Go on from what :meth:`state_dict` gave, with the same arithmetic."""
         self._moves = list(state["moves"])
-        columns = [tuple(column) for column in state["columns"]]
-        self._known = columns, self._tensors(columns)
+        self._take([tuple(column) for column in state["columns"]])
 
     def with_numbers(self, numbers: Sequence[Tensor]) -> InformationBottleneckELBO:
         """Return an objective like them with one run's values as its weights.
@@ -98,11 +87,15 @@ class Objectives:
             elbo.penalty.target = target  # type: ignore[attr-defined]
         return elbo
 
-    def _tensors(self, columns: Sequence[tuple[float, ...]]) -> list[Tensor]:
+    def _take(self, columns: list[tuple[float, ...]]) -> None:
+        self._columns = columns
         moving = [column for column, moves in zip(columns, self._moves, strict=True) if moves]
-        return [torch.tensor(c, dtype=self._like.dtype, device=self._like.device) for c in moving]
+        fixed = tuple(column[0] for column, moves in zip(columns, self._moves, strict=True) if not moves)
+        self.numbers = [torch.tensor(c, dtype=self._like.dtype, device=self._like.device) for c in moving]
+        self.kind = (tuple(self._moves), fixed)
+        self.zeros = [tuple(value == 0 for value in row) for row in zip(*columns, strict=True)]
 
-    def _columns(self) -> list[tuple[float, ...]]:
+    def _look(self) -> list[tuple[float, ...]]:
         rows = [self._split(elbo)[0] for elbo in self._elbos]
         return [tuple(column) for column in zip(*rows, strict=True)]
 

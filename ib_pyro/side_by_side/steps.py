@@ -78,6 +78,7 @@ class SideBySideTraining:
         require_known("replay=", replay, REPLAY)
         self._names, self._elbos, self._streams, self._replay = tuple(names), tuple(elbos), streams, replay
         self._schedules = schedules or [{}] * len(programs)
+        self._are_scheduled = any(self._schedules)
         for program in programs:
             program.train()
         self._set_weights(0.0)
@@ -118,7 +119,9 @@ class SideBySideTraining:
         for program in self._stack.programs:
             program.train()
         for step, (x, y) in enumerate(self._batches):
-            self._set_weights(finished + step / self.steps)
+            if step == 0 or self._are_scheduled:
+                self._set_weights(finished + step / self.steps)
+                self._objectives.refresh()
             if x.shape[1] not in self._checked:
                 self._check(x, y)
             found = self._evaluate(x, y)

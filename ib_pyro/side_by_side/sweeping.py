@@ -62,8 +62,8 @@ def sweep(
         ``rate`` and ``rate/<site>`` in nats per sample, ``error`` and ``error_predictive`` as shares where y are
         classes, and ``vectorized``. Numbers of runs that have diverged are NaN. ``frame.attrs["one_by_one"]`` says why
         runs were not trained at once; None if they were. ``frame.attrs["held_out"]`` says whether there was a
-        validation set, which :func:`ib_pyro.choose_beta` asks for. :func:`ib_pyro.plots.plot_rate_distortion` draws the
-        table, and
+        validation set, which :func:`ib_pyro.choose_beta` asks for. :func:`ib_pyro.plots.plot_rate_distortion` draws
+        the table, and
         :func:`ib_pyro.side_by_side.curve` averages it over seeds.
 
     Raises:

@@ -57,19 +57,27 @@ class FirstLook:
     num_data: int | None
 
 
-def check_data(program: nn.Module, data: Any, *, batch_size: int) -> None:  # noqa: ANN401 (has tensors x and y)
+def check_data(
+    program: nn.Module,
+    data: Any,  # noqa: ANN401 (has tensors x and y)
+    *,
+    batch_size: int,
+    processes: int = 1,
+) -> None:
     """Make sure that a program can be fitted to a set, at the price of one small batch.
 
     Args:
         program: The program; its parameters and statistics stay as they are.
         data: The set, an object with tensors ``x`` and ``y``.
-        batch_size: Samples in a step.
+        batch_size: Samples in a step of each process.
+        processes: Number of processes that share a step.
 
     Raises:
         ValueError: If the set is empty or its parts differ in length, a batch cannot be normalised, the inputs do
             not fit the network, or labels are out of its range.
     """
-    check_columns(program, (data.x, data.y), batch_size=batch_size)
+    columns = data.x, data.y
+    check_columns(program, columns, batch_size=batch_size * processes, processes=processes)
 
 
 def check_columns(

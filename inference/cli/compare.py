@@ -21,12 +21,20 @@ def add_arguments(parser: Parser) -> None:
 
 def run(options: Namespace) -> int:
     """Read the results, and print the table."""
-    from inference.runs.finished import read_finished, require_distinct, what_they_are
+    from inference.runs.finished import read_failed, read_finished, require_distinct, what_they_are
     from inference.runs.result_tables import comparison_table
 
-    runs = [read_finished(folder) for folder in options.runs]
+    failed = {folder: found for folder in options.runs if (found := read_failed(folder))}
+    runs = [read_finished(folder) for folder in options.runs if folder not in failed]
     require_distinct(runs)
-    print("\n".join(comparison_table([run.result for run in runs], what_they_are(runs))))
+    lost = [each.settings for each in failed.values()]
+    results = [run.result for run in runs]
+    # Images are not known of a run that failed: what it was meant to be is what its settings say.
+    told = [run.settings for run in runs] if failed else what_they_are(runs)
+    if runs:
+        print("\n".join(comparison_table(results, told, missing=lost)))
+    for each in failed.values():
+        print(f"failed: {each.path}: {each.told}")
     unverified = sum(not run.is_verified for run in runs)
     if unverified:
         print(f"unverified: {unverified} of {len(runs)}, written by an earlier version without a digest")

@@ -19,7 +19,9 @@ def add_arguments(parser: Parser) -> None:
     parser.add_needed(
         "--out", type=Path, required=True, help="folder of the demo; finished fits in it are kept"
     )
-    parser.add_argument("--seeds", type=int, default=5, help="fits of each setting")
+    parser.add_argument(
+        "--seeds", type=int, default=5, help="fits of each setting; with right labels at most 3"
+    )
     parser.add_argument(
         "--epochs", type=int, default=30, help="length of each fit; half of it for unseen digits"
     )

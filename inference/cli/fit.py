@@ -44,8 +44,11 @@ def run(options: Namespace) -> int:
     from inference.runs.run import run as run_spec
 
     threads = None if options.config is None else _threads(options.config)
-    result = run_spec(spec, out, resume=options.resume, progress=not options.quiet, threads=threads)
-    print_result(result, out)
+    result = run_spec(
+        spec, out, resume=options.resume, progress=not options.quiet, threads=threads, spread=True
+    )
+    if result:  # of several processes the first has one
+        print_result(result, out)
     return 0
 
 

@@ -76,7 +76,7 @@ def run(options: Namespace) -> int:
     jobs = _grid(options)
     from inference.runs.failure import Failure, failed_runs
 
-    found = _side_by_side(jobs) if options.vectorize else _one_by_one(jobs, options)
+    found = _side_by_side(jobs, options) if options.vectorize else _one_by_one(jobs, options)
     failed = [found[out] for _, out in jobs if isinstance(found[out], Failure)]
     done = [job for job in jobs if not isinstance(found[job[1]], Failure)]
     if done:
@@ -97,16 +97,10 @@ def _print_table(jobs: Sequence[Job], found: Mapping[Path, Outcome]) -> None:
     print("\n".join(comparison_table(results, settings)))
 
 
-def _side_by_side(jobs: Sequence[Job]) -> dict[Path, Outcome]:
-    from inference.runs.failure import Failure
+def _side_by_side(jobs: Sequence[Job], options: Namespace) -> dict[Path, Outcome]:
     from inference.runs.vectorized_sweep import run_side_by_side
 
-    found: dict[Path, Outcome] = {}
-    for out, outcome in run_side_by_side(jobs):
-        if isinstance(outcome, str):
-            outcome = Failure(run=out.name, type="DivergenceError", message=outcome)
-        found[out] = outcome
-    return found
+    return dict(run_side_by_side(jobs, retry_failed=options.retry_failed))
 
 
 def _one_by_one(jobs: Sequence[Job], options: Namespace) -> dict[Path, Outcome]:
@@ -166,11 +160,10 @@ def _check(options: Namespace) -> None:
         raise ValueError(f"--processes must be at least 1; got {options.processes}")
     if options.address is not None and options.engine != "ray":
         raise ValueError(f"--address {options.address} goes with --engine ray")
-    for name, given in (("--engine ray", options.engine == "ray"), ("--retry-failed", options.retry_failed)):
-        if options.vectorize and given:
-            raise ValueError(
-                f"{name} has no effect with --vectorize, which fits all runs as one; leave out one"
-            )
+    if options.vectorize and options.engine == "ray":
+        raise ValueError(
+            "--engine ray has no effect with --vectorize, which fits all runs as one; leave out one"
+        )
 
 
 def _grid(options: Namespace) -> list[tuple[RunSpec, Path]]:

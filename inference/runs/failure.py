@@ -14,7 +14,7 @@ from typing import Any
 
 from inference.json_and_csv import read_json, write_json
 
-__all__ = ["Failure", "failed_runs", "failure_kept", "read_failure"]
+__all__ = ["Failure", "failed_runs", "failure_kept", "forget_failure", "read_failure"]
 
 _FILE = "failure.json"
 
@@ -97,6 +97,11 @@ def read_failure(out: Path, *, of: str = "") -> Failure | None:
     return Failure(run=out.name, **{name: value for name, value in content.items() if name in names})
 
 
+def forget_failure(out: Path, *, of: str = "") -> None:
+    """Remove what was kept, once the run is tried again, or done."""
+    _file(out, of).unlink(missing_ok=True)
+
+
 @contextmanager
 def failure_kept(
     out: Path, *, of: str = "", but: type[Exception] | tuple[type[Exception], ...] = ()
@@ -108,7 +113,7 @@ def failure_kept(
         of: What is done of it, if not the run itself.
         but: What is no failure.
     """
-    _file(out, of).unlink(missing_ok=True)
+    forget_failure(out, of=of)
     try:
         yield
     except but:

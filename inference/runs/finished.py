@@ -8,10 +8,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from inference.runs.failure import read_failure
 from inference.runs.folder import RunFolder
-from inference.runs.spec import entries
+from inference.runs.spec import RunSpec, entries
 
-__all__ = ["Finished", "read_finished", "require_distinct", "told_by", "what_they_are"]
+__all__ = [
+    "Failed",
+    "Finished",
+    "read_failed",
+    "read_finished",
+    "require_distinct",
+    "told_by",
+    "what_they_are",
+]
 
 Settings = dict[str, Any]
 
@@ -41,6 +50,33 @@ class Finished:
     is_verified: bool
 
 
+@dataclass(frozen=True)
+class Failed:
+    """A run that has failed, as its folder says.
+
+    Args:
+        path: Its folder.
+        settings: As in ``Finished``.
+        told: What happened.
+    """
+
+    path: Path
+    settings: Settings
+    told: str
+
+
+def read_failed(path: Path) -> Failed | None:
+    """Read a run that has failed; None of one that has not, or has a result since.
+
+    Raises:
+        ValueError: If the folder has files that cannot be read.
+    """
+    folder, failure = RunFolder(path), read_failure(path)
+    if failure is None or folder.result_file.exists() or not folder.config_file.exists():
+        return None
+    return Failed(path, _but_for_the_seed(folder.spec()), str(failure))
+
+
 def read_finished(path: Path) -> Finished:
     """Read a finished run, of whichever version.
 
@@ -53,18 +89,22 @@ def read_finished(path: Path) -> Finished:
         raise ValueError(f"{path} has no result.json; finish the run with `fit --resume`")
     if folder.config_file.exists():
         spec = folder.spec()
-        settings = {name: value for name, value in spec.identity().items() if name != "seed"}
         prints = folder.config().get("fingerprints") or {}
         # A whitening that was fitted on another machine differs in its last digits.
         prints = {split: value for split, value in prints.items() if split != "whitening"}
         content = {**spec.columns(), **result}
-        found = Finished(path, content, settings, spec.training.seed, prints, "digest" in result)
+        settings, seed = _but_for_the_seed(spec), spec.training.seed
+        found = Finished(path, content, settings, seed, prints, "digest" in result)
     else:
         found = Finished(path, result, told_by(result), result.get("seed"), {}, is_verified=False)
     lacking = [name for name in NEEDED if name not in found.result]
     if lacking:
         raise ValueError(f"{folder.result_file} is no result of a run: it has no {', '.join(lacking)}")
     return found
+
+
+def _but_for_the_seed(spec: RunSpec) -> Settings:
+    return {name: value for name, value in spec.identity().items() if name != "seed"}
 
 
 def told_by(result: Mapping[str, Any]) -> Settings:

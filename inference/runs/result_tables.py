@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import statistics
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cache
 from pathlib import Path
@@ -63,7 +64,10 @@ def print_result(result: Result, path: Path, *, console: Console | None = None) 
 
 
 def comparison_table(
-    results: Sequence[Result], settings: Sequence[Mapping[str, Any]] | None = None
+    results: Sequence[Result],
+    settings: Sequence[Mapping[str, Any]] | None = None,
+    *,
+    missing: Sequence[Mapping[str, Any]] = (),
 ) -> list[str]:
     """Lines of a Markdown table over the runs' ``result.json``: means ± standard errors over the seeds.
 
@@ -71,6 +75,7 @@ def comparison_table(
         results: Results of finished runs.
         settings: What each run is but for its seed, runs with the same being one line; by default what its result says
             of it.
+        missing: What runs are that have no result: the line of others with the same settings says so.
 
     Returns:
         The lines; distortion, rate and bounds in nats per image of the test set, where a run has them. Each says in
@@ -85,14 +90,16 @@ def comparison_table(
     lines = [f"| {' | '.join(head)} |", f"|{'---|' * len(head)}"]
     names = {first: [text(results[first]) for _, text in _NAMES] for first, *_ in grouped.values()}
     groups = [told[first] for first in names]
-    for members in grouped.values():
+    lost = Counter(json.dumps(what, sort_keys=True) for what in missing)
+    for key, members in grouped.items():
         cells = names[members[0]]
         alike = [told[first] for first, other in names.items() if other == cells]
         differing = {*_differing(groups) - _SHOWN, *_differing(alike)}
         runs = [results[index] for index in members]
         numbers = [_mean(runs, name, _NUMBERS[name][1]) for name in columns]
         cells = [cells[0] + _apart(told[members[0]], runs[0], differing), *cells[1:]]
-        lines.append(f"| {' | '.join([*cells, str(len(runs)), *numbers])} |")
+        seeds = f"{len(runs)} of {len(runs) + lost[key]}" if lost[key] else str(len(runs))
+        lines.append(f"| {' | '.join([*cells, seeds, *numbers])} |")
     return lines
 
 

@@ -53,6 +53,7 @@ def run(
     cache: Path | None = None,
     threads: int | None = None,
     until: float = math.inf,
+    spread: bool = False,
 ) -> dict[str, Any]:
     """Fit and evaluate, and keep everything in a folder.
 
@@ -68,9 +69,10 @@ def run(
             default PyTorch's choice. Sums round by them, so that a run keeps its number.
         until: When to stop at the next checkpoint, in the seconds of ``time.time``; the last epochs are not begun
             then, and a fit that is done is still evaluated.
+        spread: Whether a run over several devices may start its processes, each of which runs this very program anew.
 
     Returns:
-        What ``result.json`` holds.
+        What ``result.json`` holds; in other processes than the first, nothing.
 
     Raises:
         ValueError: If the settings, the data or the folder do not fit, nothing being written then, or another process
@@ -79,13 +81,23 @@ def run(
             raised once the fit has begun, stands in ``failure.json``.
         OutOfTime: If it has stopped because of ``until``.
     """
-    folder = RunFolder(out)
-    folder.check(spec, resume=resume)
-    done = folder.result()
-    if done is not None:
-        return done
-    with spec.training.ambience(folder.threads or threads):
-        prepared = prepare(spec, out, cache)
+    folder, training = RunFolder(out), spec.training
+    if training.is_spread and not spread:
+        raise ValueError(
+            f"--devices {training.devices}, --num-nodes {training.num_nodes}, --strategy {training.strategy}: several "
+            "processes are started by `python -m inference fit` alone; leave them out"
+        )
+    if training.leads:
+        folder.check(spec, resume=resume)
+        done = folder.result()
+        if done is not None:
+            return done
+    with training.ambience(folder.threads or threads):
+        fabric = training.fabric(out, spread=True)
+        prepared = prepare(spec, out, cache, fabric=fabric)
+        if not training.leads:
+            _fit(prepared, folder, resume=resume, progress=False, until=math.inf)
+            return {}
         with folder.held():
             # Another process may have begun, or ended, in the meantime.
             folder.check(spec, resume=resume)
@@ -168,7 +180,14 @@ def _moved(spec: RunSpec, data_root: Path | None) -> RunSpec:
     return spec if data_root is None else spec.but(data_root=data_root)
 
 
-def prepare(spec: RunSpec, out: Path, cache: Path | None = None, *, splits: Splits | None = None) -> Prepared:
+def prepare(
+    spec: RunSpec,
+    out: Path,
+    cache: Path | None = None,
+    *,
+    splits: Splits | None = None,
+    fabric: Fabric | None = None,
+) -> Prepared:
     """Make ready what a run needs; its program has fresh parameters from the ambient generator.
 
     Args:
@@ -176,13 +195,15 @@ def prepare(spec: RunSpec, out: Path, cache: Path | None = None, *, splits: Spli
         out: Its folder.
         cache: See ``run``.
         splits: Its images, if they are at hand.
+        fabric: Its devices, if they are at hand; by default one of them.
     """
     splits = splits or spec.data.build(cache)
     train = splits.train
     program = spec.program.build(train.image_shape, train.num_classes).to(spec.training.dtype)
-    check_data(program, train, batch_size=spec.training.batch_size)
+    training = spec.training
+    check_data(program, train, batch_size=training.batch_size, processes=training.processes)
     elbo, schedules = spec.objective.build(len(train), program.stochastic_layers, default_beta=spec.task.beta)
-    return Prepared(spec, splits, program, elbo, schedules, spec.training.fabric(out))
+    return Prepared(spec, splits, program, elbo, schedules, fabric or spec.training.fabric(out))
 
 
 def facts_of(prepared: Prepared) -> dict[str, Any]:
@@ -207,7 +228,8 @@ def _fit(prepared: Prepared, folder: RunFolder, *, resume: bool, progress: bool,
     spec, splits, training = prepared.spec, prepared.splits, prepared.spec.training
 
     def on_epoch(history: list[dict[str, Any]]) -> None:
-        folder.write_metrics(history)
+        if training.leads:
+            folder.write_metrics(history)
         kept = len(history) % training.checkpoint_every == 0
         if kept and len(history) < training.epochs and time.time() > until:
             raise OutOfTime(f"{folder.path} has stopped after {len(history)} of {training.epochs} epochs")

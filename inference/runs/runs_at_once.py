@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import time
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from copy import deepcopy
 from pathlib import Path
 from typing import Any
@@ -17,14 +19,16 @@ from ib_pyro.side_by_side.runs_checkpoint import RunsCheckpoint
 from ib_pyro.training.batch_arguments import Placement
 from ib_pyro.training.checkpoint import Checkpoint
 from ib_pyro.training.data_checks import check_steps, look_at, transformed
+from ib_pyro.training.divergence import DivergenceError
 from ib_pyro.training.early_stopping import outlasted
 from ib_pyro.training.fit_result import FitResult
 from ib_pyro.training.lagrangian import lagrangian
 from ib_pyro.training.progress import FitProgress
 from ib_pyro.training.randomness import seeded
 from ib_pyro.training.sources import source_of
+from inference.runs.failure import Failure, failure_kept, read_failure
 from inference.runs.folder import RunFolder
-from inference.runs.pool import Job
+from inference.runs.pool import Job, Outcome
 from inference.runs.run import Prepared, facts_of, finish, prepare
 from inference.runs.spec import RunSpec
 
@@ -54,7 +58,7 @@ class RunsAtOnce:
         for spec, out in jobs:
             splits = self._prepared[0].splits if self._prepared else None
             # From here on a run's noise goes on where the building of its program has left the generator.
-            with spec.training.ambience():
+            with self._ambience(len(self._prepared)):
                 self._prepared.append(prepare(spec, out, cache, splits=splits))
                 on_gpu = self._prepared[-1].fabric.device.type == "cuda"
                 states.append(torch.cuda.get_rng_state() if on_gpu else torch.get_rng_state())
@@ -66,35 +70,46 @@ class RunsAtOnce:
         self._streams.states = states
         self._targets = [deepcopy(prepared.elbo) for prepared in self._prepared]
 
-    def run(self, *, progress: bool) -> Iterator[tuple[Path, dict[str, Any] | str]]:
+    def run(self, *, progress: bool) -> Iterator[tuple[Path, Outcome]]:
         """Fit all runs, then evaluate each.
 
         Args:
             progress: Whether to show a progress bar.
 
         Yields:
-            A folder and the run's result, or why it came to nothing.
+            A folder and the run's result, or why there is none.
         """
-        with self._specs[0].training.ambience():
+        with self._ambience(0):
             histories, diverged = self._fit(progress)
-        going_on = [k for k, spec in enumerate(self._specs) if _name(spec) not in diverged]
-        for k in going_on:
-            # Of all runs before the first is evaluated, which may take long: none is fitted again then.
-            with self._specs[k].training.ambience():
-                self._keep(self._prepared[k], self._folders[k], histories[k])
         for k, spec in enumerate(self._specs):
-            out = self._folders[k].path
-            if k not in going_on:
-                yield out, diverged[_name(spec)]
-                continue
-            with spec.training.ambience():
-                yield out, finish(self._prepared[k], self._folders[k], FitResult(histories[k]))
+            # Of all runs before the first is evaluated, which may take long: none is fitted again then.
+            if spec.name not in diverged:
+                with self._ambience(k):
+                    self._keep(self._prepared[k], self._folders[k], histories[k])
+        for k, spec in enumerate(self._specs):
+            yield self._folders[k].path, self._outcome(k, histories[k], diverged.get(spec.name))
+
+    def _outcome(self, k: int, history: list[Row], diverged: str | None) -> Outcome:
+        folder = self._folders[k]
+        try:
+            with failure_kept(folder.path), self._ambience(k):
+                if diverged is not None:
+                    since = next(row["epoch"] for row in history if not math.isfinite(row["loss"]))
+                    raise DivergenceError(diverged, epoch=since)
+                return finish(self._prepared[k], folder, FitResult(history))
+        except Exception as error:
+            return read_failure(folder.path) or Failure.of(error, folder.path)
+
+    def _ambience(self, k: int) -> AbstractContextManager[None]:
+        # Sums round by the number of threads, so that runs that were stopped keep theirs.
+        return self._specs[k].training.ambience(self._folders[k].threads)
 
     def _fit(self, progress: bool) -> tuple[list[list[Row]], dict[str, str]]:
         how = self._specs[0].training
         training = self._training()
         training.expect(how.epochs)
-        kept = RunsCheckpoint(self._state, {"epochs": how.epochs}, every=_SECONDS_BETWEEN_STATES)
+        settings = {"epochs": how.epochs, "images": dict(self._prepared[0].splits.fingerprints)}
+        kept = RunsCheckpoint(self._state, settings, every=_SECONDS_BETWEEN_STATES)
         try:
             rows = kept.restore(training)
             done = len(rows) // len(self._specs)
@@ -125,7 +140,7 @@ class RunsAtOnce:
             [prepared.program for prepared in self._prepared],
             [prepared.elbo for prepared in self._prepared],
             (self._train.x, self._train.y),
-            names=[_name(spec) for spec in self._specs],
+            names=[spec.name for spec in self._specs],
             streams=self._streams,
             orders=[torch.Generator().manual_seed(spec.training.seed) for spec in self._specs],
             optimizer=[_optimizer(spec) for spec in self._specs],
@@ -137,6 +152,9 @@ class RunsAtOnce:
 
     def _check(self) -> None:
         """Raise, or warn, where a fit alone does: of targets out of range, and weights that never arrive."""
+        for prepared, folder in zip(self._prepared, self._folders, strict=True):
+            if folder.config_file.exists():
+                folder.require_same_images(prepared.spec, prepared.splits.fingerprints)
         first, how, transform = self._prepared[0], self._specs[0].training, self._specs[0].task.transform
         placement = Placement(first.program)
         source = source_of(self._train, batch_size=how.batch_size, device=first.fabric.device)
@@ -225,7 +243,3 @@ def _weights(beta: Weight, num_train: int) -> Row:
     for suffix, value in by_site.items():
         row |= {f"beta{suffix}": value, f"beta_paper{suffix}": value * num_train}
     return row
-
-
-def _name(spec: RunSpec) -> str:
-    return spec.name

@@ -6,12 +6,12 @@ import hashlib
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
 
 from ib_pyro.side_by_side import VectorizationError
 from ib_pyro.training.checkpoint import load_checkpoint
+from inference.runs.failure import read_failure
 from inference.runs.folder import RunFolder
-from inference.runs.pool import Job
+from inference.runs.pool import Job, Outcome
 from inference.runs.run import evaluate_run
 from inference.runs.runs_at_once import RunsAtOnce
 from inference.runs.settings import flag
@@ -38,8 +38,8 @@ _STATE = ".side-by-side-{}.pt"
 
 
 def run_side_by_side(
-    jobs: Sequence[Job], *, progress: bool = True, cache: Path | None = None
-) -> Iterator[tuple[Path, dict[str, Any] | str]]:
+    jobs: Sequence[Job], *, progress: bool = True, retry_failed: bool = False, cache: Path | None = None
+) -> Iterator[tuple[Path, Outcome]]:
     """Fit everything that is not done yet, all at once, and evaluate and keep each run as ``inference.runs.run`` does.
 
     The runs' common state is kept beside their folders while they go on: the same runs, started again after a stop, go
@@ -48,10 +48,11 @@ def run_side_by_side(
     Args:
         jobs: Runs, each with a folder of its own; they differ in ``VARIES``.
         progress: Whether to show a progress bar.
+        retry_failed: Whether runs that failed before are tried again; they are left as they are otherwise.
         cache: See ``inference.runs.run.run``.
 
     Yields:
-        A folder and what its ``result.json`` holds, or why the run came to nothing: its loss was not finite.
+        A folder and what its ``result.json`` holds, or why there is none, as of a run whose loss was not finite.
 
     Raises:
         ValueError: If a folder holds another run, or the runs cannot be fitted side by side; nothing is written then.
@@ -61,9 +62,9 @@ def run_side_by_side(
     for spec, out in jobs:
         folder = RunFolder(out)
         folder.check(spec, resume=True)
-        result = folder.result()
-        if result is not None:
-            yield out, result
+        before = folder.result() or (None if retry_failed else read_failure(out))
+        if before is not None:
+            yield out, before
         elif _is_fitted(folder, spec):
             fitted.append(out)
         else:
@@ -111,6 +112,10 @@ def _require_alike(specs: Sequence[RunSpec]) -> None:
         raise VectorizationError(
             f"--precision {training.precision} has no runs side by side; use {' or '.join(_PRECISIONS)}, or leave "
             "--vectorize out"
+        )
+    if training.is_spread:
+        raise VectorizationError(
+            "--devices, --num-nodes and --strategy go with single runs; leave --vectorize out"
         )
     for name in ("steady_priors", "tensorboard"):
         if getattr(training, name):

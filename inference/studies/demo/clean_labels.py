@@ -13,7 +13,7 @@ from inference.runs.spec import RunSpec
 from inference.studies.demo.grid import Setting, grid_specs
 from inference.studies.demo.study import Study, Work
 from inference.studies.demo.summary import Summary, summarize
-from inference.studies.demo.table import summary_rows, summary_table
+from inference.studies.demo.table import summary_markdown, summary_rows, summary_table
 
 __all__ = ["CleanLabels", "Job", "fit_run"]
 
@@ -59,6 +59,10 @@ class CleanLabels(Study):
     def table(self) -> RenderableType:
         """Errors of every setting."""
         return summary_table(self.summaries())
+
+    def markdown(self) -> list[str]:
+        """What each method chose, for a page, a line each."""
+        return summary_markdown(self.summaries())
 
     def summaries(self) -> list[Summary]:
         """Every setting over its seeds."""

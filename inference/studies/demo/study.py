@@ -6,11 +6,13 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, ClassVar
 
 import rich.progress
 from rich.console import Console, RenderableType
 
+from inference.runs.failure import Failure
 from inference.runs.pool import in_turn
 
 __all__ = ["Study", "Work", "run_studies"]
@@ -62,9 +64,15 @@ class Study(ABC):
     def table(self) -> RenderableType:
         """What is printed of a finished study."""
 
+    @abstractmethod
+    def markdown(self) -> list[str]:
+        """Its table for a page, a line each."""
 
-def run_studies(studies: Sequence[Study], *, processes: int, console: Console) -> None:
+
+def run_studies(studies: Sequence[Study], *, processes: int, console: Console) -> list[tuple[Study, Failure]]:
     """Do the fits of several studies, then write their tables and figures.
+
+    A share that fails leaves the others alone. Its study is not finished, since its means would lack some fits.
 
     A terminal shows a bar; elsewhere, as in a pipe or a file, a line is printed for each fit.
 
@@ -73,21 +81,39 @@ def run_studies(studies: Sequence[Study], *, processes: int, console: Console) -
         processes: Shares at a time.
         console: Where to print.
 
+    Returns:
+        Which shares failed, and why, each with its study.
+
     Raises:
         ValueError: If a study's folder holds the results of other settings; nothing is fitted then.
     """
     by_name = {study.name: study for study in studies}
     shares = [share for study in studies for share in study.waiting()]
     with _Progress(sum(share.fits for share in shares), console) as progress:
-        for share, found in in_turn(_do, shares, processes=processes):
-            for line in by_name[share.study].keep(found):
+        failed = []
+        for share, found in in_turn(_do, shares, processes=processes, given_up=_failure):
+            study = by_name[share.study]
+            lines = [f"failed: {found.message}"] if isinstance(found, Failure) else study.keep(found)
+            for line in lines:
                 progress.fit(f"{share.study}: {line}")
+            if isinstance(found, Failure):
+                failed.append((study, found))
+    unfinished = [study for study, _ in failed]
     for study in studies:
-        study.finish()
+        if study not in unfinished:
+            study.finish()
+    return failed
 
 
 def _do(share: Work) -> Any:  # noqa: ANN401
-    return share.call(share.argument)
+    try:
+        return share.call(share.argument)
+    except Exception as error:
+        return _failure(share, error)
+
+
+def _failure(share: Work, error: Exception) -> Failure:
+    return Failure.of(error, Path(share.study))
 
 
 class _Progress:

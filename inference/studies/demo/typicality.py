@@ -42,7 +42,7 @@ class Network:
 
     activation: str
     prior: str | None
-    betas: tuple[float, ...] = (0.3, 1.0, 3.0, 10.0)
+    betas: tuple[float, ...] = (0.3, 1.0, 3.0)
 
 
 NETWORKS: dict[str, Network] = {

@@ -24,7 +24,7 @@ def run_demo(
 
     Args:
         out: Folder of all that the three studies write (see each), and of ``tables.md``.
-        seeds: Fits of each setting.
+        seeds: Fits of each setting; with right labels three at most.
         epochs: Length of each fit; those of ``typicality`` are half as long.
         processes: Fits at a time.
         console: Where to print; standard output by default.
@@ -36,12 +36,13 @@ def run_demo(
     _check_folder(out)
     wrong = WrongLabels(out, seeds=seeds, epochs=epochs)
     typicality = Typicality(out, seeds=seeds, epochs=max(1, epochs // 2))
-    clean = CleanLabels(out, seeds=seeds, epochs=epochs)
+    clean = CleanLabels(out, seeds=min(seeds, 3), epochs=epochs)
     studies: list[Study] = [typicality, wrong, clean]
     run_studies(studies, processes=processes, console=console)
-    for study in (wrong, typicality, clean):
+    shown: tuple[Study, ...] = (wrong, typicality, clean)
+    for study in shown:
         console.print(study.table())
-    write_text(out / "tables.md", "\n".join([*wrong.markdown(), "", *typicality.markdown()]) + "\n")
+    write_text(out / "tables.md", "\n\n".join("\n".join(study.markdown()) for study in shown) + "\n")
     console.print(
         f"in {out}: wrong_labels.png, typicality.png, tables.md, and the numbers behind them",
         highlight=False,

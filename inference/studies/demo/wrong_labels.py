@@ -225,7 +225,7 @@ def errors_of(program: Bottleneck, splits: Splits, right: Tensor, *, seed: int) 
     Returns:
         The columns of errors, as ``fit_group`` names them.
     """
-    from ib_pyro.training.batch_norm import noise_off_copy
+    from ib_pyro.batch_norm import noise_off_copy
     from inference.runs.splits import mislabelled
 
     assert splits.validation is not None

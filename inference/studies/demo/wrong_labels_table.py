@@ -9,7 +9,7 @@ from typing import Any
 from rich import box
 from rich.table import Table
 
-from inference.studies.demo.grid import Setting
+from inference.studies.demo.grid import UNITS, Setting
 from inference.studies.demo.summary import Mean
 
 __all__ = ["Outcome", "outcome_markdown", "outcome_rows", "outcome_table", "outcomes"]
@@ -22,7 +22,6 @@ _LABELS = {
     "constant": "constant noise",
     "information": "information dropout",
 }
-_UNITS = {"beta_paper": "β × N", "drop_prob": "p", "alpha": "α", "epochs": "epochs"}
 _HEAD = ("method", "strength", "test error, %", "grid, %", "wrong learnt, %")
 
 
@@ -135,4 +134,4 @@ def _choices(found: Sequence[Outcome]) -> list[tuple[str, ...]]:
 
 
 def _strength(setting: Setting) -> str:
-    return "" if setting.option is None else f"{_UNITS[setting.option]} {setting.value:g}"
+    return "" if setting.option is None else f"{UNITS[setting.option]} {setting.value:g}"

@@ -1,7 +1,9 @@
 """What cannot be trained side by side is refused before the first step, with the reason and the way out."""
 
+import random
 from functools import partial
 
+import numpy as np
 import pyro
 import pytest
 import torch
@@ -181,3 +183,53 @@ def test_what_programs_keep_for_themselves_may_differ(data, make):
     programs[1].predict(data[0])
     programs[1].guide(*data)
     assert len(evaluate_side_by_side(programs, data, num_samples=1)) == 2
+
+
+class GradientTimes(nn.Module):
+    """Has a factor that no comparison of attributes sees, and that is 1 but for the gradient."""
+
+    def __init__(self, factor):
+        super().__init__()
+        self.linear, self._factor = nn.Linear(6, 6), [factor]
+
+    def forward(self, x):
+        h = self.linear(x)
+        return h + (self._factor[0] - 1) * (h - h.detach())
+
+
+def test_a_gradient_alone_that_is_another(data):
+    runs = [Run(beta=0.1, options={"factor": factor}) for factor in (1.0, 3.0)]
+    with pytest.raises(VectorizationError, match="factor=3.0: .* first gradient of encoder.0.linear.weight"):
+        train(lambda factor: around(GradientTimes(factor)), data, runs)
+
+
+class Counts(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.calls = 0
+
+    def forward(self, x):
+        self.calls += 1
+        return x
+
+
+KEPT = {
+    "calls": (Counts, r"each call changes Counts.calls \(1 to 2\), and the runs share the calls"),
+    "python": (lambda: Applies(lambda x: x * (1 + random.random())), "draws from Python's random numbers"),
+    "numpy": (lambda: Applies(lambda x: x * np.random.rand()), "draws from NumPy's random numbers"),  # noqa: NPY002
+}
+
+
+@pytest.mark.parametrize("name", KEPT)
+def test_programs_that_keep_something_else_than_buffers(name, data):
+    first, message = KEPT[name]
+    with pytest.raises(VectorizationError, match=f"{message}.*train the runs one by one"):
+        train(lambda: around(first()), data, RUNS)
+
+
+def test_particles_at_once_need_to_know_how_plates_are_nested(data, make):
+    elbo = InformationBottleneckELBO(num_particles=2, vectorize_particles=True)
+    with pytest.raises(
+        VectorizationError, match="vectorize_particles=True with 2 particles .*max_plate_nesting="
+    ):
+        train(make, data, RUNS, elbo=elbo)

@@ -293,6 +293,7 @@ def test_targets_of_a_penalty_may_differ():
     one = objectives.with_numbers([targets[1]])
     assert (float(one.penalty.target), one.beta, elbos[0].penalty.target) == (5.0, 0.1, 2.0)
     elbos[0].capacity = 3.0
+    objectives.refresh()
     assert objectives.numbers[0].tolist() == [3.0, 5.0]
 
 
@@ -328,3 +329,14 @@ def test_what_a_weight_of_zero_leaves_out_takes_no_step(name, cycles, data, same
 
         part = SimpleNamespace(runs=[run], programs=found.programs, history=found.history)
         same(part, make_program, data, optimizer=optimizer, before_batch=moved)
+
+
+def test_tied_modules_and_particles_at_once(data, same):
+    def make_program():
+        tied = nn.Linear(6, 6)
+        layers = nn.Sequential(tied, nn.Tanh(), tied, InformationDropout.linear(6, 5))
+        return Bottleneck(layers, nn.Linear(5, 3)).double()
+
+    same(train(make_program, data, RUNS, replay="on"), make_program, data)
+    elbo = InformationBottleneckELBO(num_particles=2, vectorize_particles=True, max_plate_nesting=1)
+    same(train(make_program, data, RUNS, replay="on", elbo=elbo), make_program, data, elbo=elbo)

@@ -118,11 +118,10 @@ def test_a_run_that_loses_every_worker_is_named_with_the_machine(
     ("words", "message"),
     [
         (["--engine", "ray", "--vectorize", "true"], "--engine ray has no effect with --vectorize"),
-        (["--retry-failed", "--vectorize", "true"], "--retry-failed has no effect with --vectorize"),
         (["--address", "auto"], "--address auto goes with --engine ray"),
         (["--processes", "0"], "--processes must be at least 1; got 0"),
     ],
-    ids=["engine", "retry", "address", "processes"],
+    ids=["engine", "address", "processes"],
 )
 def test_options_without_effect_are_refused(
     words: list[str], message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]

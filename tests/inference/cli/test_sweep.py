@@ -85,7 +85,15 @@ def test_a_run_that_diverges_is_named_at_the_end_and_the_others_are_kept(
     ]
     assert sweep(tmp_path, *words) == 1
     output = capsys.readouterr()
-    assert output.err.count("failed: ") == 2
-    assert "not finite" in output.err
+    assert "2 of 4 runs failed: " in output.err
+    assert output.out.count("missing: ") == 2
+    assert "not finite" in output.out
     assert "mlp, digits" in output.out
     assert len(list(tmp_path.glob("*/result.json"))) == 2
+    kept = {path: path.stat().st_mtime_ns for path in tmp_path.glob("*/failure.json")}
+    assert len(kept) == 2
+    assert sweep(tmp_path, *words) == 1
+    assert capsys.readouterr().out == output.out
+    assert kept == {path: path.stat().st_mtime_ns for path in kept}
+    assert sweep(tmp_path, *words, "--retry-failed") == 1
+    assert all(path.stat().st_mtime_ns > before for path, before in kept.items())

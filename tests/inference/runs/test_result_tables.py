@@ -11,6 +11,7 @@ from rich.console import Console
 
 from inference.cli import main
 from inference.json_and_csv import read_json, write_json
+from inference.runs.failure import Failure
 from inference.runs.result_tables import comparison_table, print_result
 
 
@@ -103,6 +104,21 @@ def test_the_same_run_twice_is_refused(quick: Any, tmp_path: Path, capsys: pytes
     quick(out=tmp_path / "other", epochs=1, seed=1).run()
     assert main(["compare", str(job.out), str(tmp_path / "other")]) == 0
     assert "| 1 | 2 |" in capsys.readouterr().out
+
+
+def test_a_seed_that_failed_is_counted_and_said(
+    quick: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    for seed in (0, 1):
+        quick(out=tmp_path / str(seed), epochs=1, seed=seed).run()
+    (tmp_path / "1" / "result.json").unlink()
+    Failure.of(FloatingPointError("epoch 1: not finite"), tmp_path / "1").write(tmp_path / "1")
+    assert main(["compare", str(tmp_path / "0"), str(tmp_path / "1")]) == 0
+    printed = capsys.readouterr().out
+    assert "| 1 | 1 of 2 |" in printed
+    assert f"failed: {tmp_path / '1'}: 1: epoch 1: not finite" in printed
+    assert main(["compare", str(tmp_path / "1")]) == 0
+    assert capsys.readouterr().out.startswith("failed: ")
 
 
 def test_seeds_on_changed_images_are_two_lines(

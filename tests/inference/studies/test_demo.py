@@ -15,7 +15,7 @@ from inference.studies.demo.fitted_rows import FittedRows
 from inference.studies.demo.pictures import learned_alpha
 from inference.studies.demo.study import Study, Work
 from inference.studies.demo.summary import Mean, summarize
-from inference.studies.demo.table import summary_table
+from inference.studies.demo.table import summary_markdown, summary_table
 from models.mlp import MLP
 
 WEAK, STRONG = Setting("binary", "drop_prob", 0.1), Setting("binary", "drop_prob", 0.5)
@@ -48,6 +48,11 @@ def test_table_fits_a_terminal_of_80_columns() -> None:
     console.print(table)
     assert "information beta_paper 30 *" in console.file.getvalue()
     assert "62.00 ± 1.50" in console.file.getvalue()
+
+
+def test_page_shows_the_choices_alone() -> None:
+    runs = {WEAK: [result(0.03, 0.01)] * 2, STRONG: [result(0.02, 0.05), result(0.02, 0.07)]}
+    assert summary_markdown(summarize(runs))[2:] == ["| binary | p 0.5 | 6.0 ± 12.7 | 6.0 ± 12.7 |"]
 
 
 def test_methods_have_the_same_budget() -> None:
@@ -140,6 +145,9 @@ def test_progress_is_a_line_a_fit_in_a_pipe_as_soon_as_it_is_done() -> None:
 
         def table(self) -> str:
             return ""
+
+        def markdown(self) -> list[str]:
+            return []
 
     run_studies([Two()], processes=1, console=Console(file=Pipe()))
     text = re.sub(r"\d+ s", "0 s", "".join(printed))
