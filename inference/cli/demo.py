@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from argparse import Namespace
 from pathlib import Path
 
@@ -35,5 +36,7 @@ def run(options: Namespace) -> int:
             raise ValueError(f"--{name} must be at least 1; got {getattr(options, name)}")
     from inference.studies.demo import run_demo
 
-    run_demo(options.out, seeds=options.seeds, epochs=options.epochs, processes=options.processes)
-    return 0
+    failed = run_demo(options.out, seeds=options.seeds, epochs=options.epochs, processes=options.processes)
+    for line in failed:
+        print(f"failed: {line}; the same command tries it again", file=sys.stderr)
+    return 1 if failed else 0
