@@ -76,7 +76,9 @@ def _read(path: Path) -> dict[str, Any]:
     try:
         content = load_tensors(path)
     except (OSError, ValueError) as error:
-        raise ValueError(f"checkpoint={path} cannot be read ({error}); remove it, or pass another path") from None
+        raise ValueError(
+            f"checkpoint={path} cannot be read ({error}); remove it, or pass another path"
+        ) from None
     if not isinstance(content, dict) or content.get("kind") != KIND:
         raise ValueError(f"checkpoint={path} is no checkpoint of runs side by side; pass another path")
     return content
