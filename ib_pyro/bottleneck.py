@@ -168,8 +168,8 @@ class Bottleneck(nn.Module):
     def model(self) -> "_Model":
         """The Pyro model, a module called as ``model(x, y)``; without y it samples y. Its ``program`` is this one.
 
-        ``model(x, y, labelled=...)`` observes y where the truth value of each sample says so; the other rows have rates
-        alone.
+        ``model(x, y, labelled=...)`` observes y where the truth value of each sample says so; the other rows have
+        rates alone.
         """
         return self._model_and_guide()[0]
 
