@@ -17,6 +17,8 @@ DEV := $(VENV)/.installed-dev
 DOCS := $(VENV)/.installed-docs
 BENCH := $(VENV)/.installed-bench
 QUICK :=
+MINUTES := 10
+ATTACK :=
 DEVICE := cpu
 RESULTS := benchmarks$(if $(filter cuda,$(DEVICE)),/cuda)
 # One thread a worker: two workers on two cores would otherwise wait for each other.
@@ -28,7 +30,7 @@ COVERED := $(if $(COVERAGE),--cov --cov-report=term:skip-covered)
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help setup demo test slow test-pyro lint lint-check lint-format lint-types bench notebooks docs clean
+.PHONY: help setup attack demo test slow test-pyro lint lint-check lint-format lint-types bench notebooks docs clean
 
 help: ## list the targets
 	@echo "usage: make TARGET [PYTHON=/path/to/python3.11] [VENV=.venv] [TESTS=tests/models] [COVERAGE=1] [NOTEBOOKS=02]"
@@ -36,7 +38,7 @@ help: ## list the targets
 
 setup: $(DEV) ## create the environment VENV and install everything that the other targets need
 
-demo: $(DEV) ## information dropout beside its rivals on digits, into runs/demo
+demo: $(DEV) ## wrong labels, unseen digits, right ones: tables and figures into runs/demo
 	$(PY) -m inference demo --out runs/demo
 
 test: $(DEV) ## the tests and doctests, without the slow ones; COVERAGE=1 also reports what they ran
@@ -61,6 +63,10 @@ lint-format: $(DEV)
 
 lint-types: $(DEV)
 	$(VENV)/bin/mypy
+
+# Each attempt that finds something prints the command that makes it again. ATTACK="kills --seed 3" chooses.
+attack: $(DEV) ## kill runs, break their files and try numbers at the ends of their ranges, for MINUTES
+	OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 $(PY) -m inference.studies.attack --minutes $(MINUTES) $(ATTACK)
 
 # QUICK=1 only sees that it runs; DEVICE=cuda measures on a GPU.
 bench: $(BENCH) ## steps, epochs, memory and imports beside by hand, Pyro and NumPyro, into benchmarks/

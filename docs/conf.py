@@ -13,7 +13,7 @@ from sphinx.util.nodes import make_refnode
 # Before anything imports pyplot: no page needs a screen.
 os.environ.setdefault("MPLBACKEND", "Agg")
 
-from ib_pyro import __version__
+from ib_pyro import HOMES, __version__
 
 DOCS = Path(__file__).resolve().parent
 
@@ -97,7 +97,13 @@ def find_reexported(
     if node.get("refdomain") != "py" or package not in ("ib_pyro", name):
         return None
     objects = env.domains.python_domain.objects
-    found = {entry.docname: entry for full, entry in objects.items() if full.endswith(f".{name}")}
+    # A name of the package itself is where it comes from; others may have such a name too.
+    ending = (
+        f"ib_pyro.{HOMES[name]}.{name}"
+        if node["reftarget"] == f"ib_pyro.{name}" and name in HOMES
+        else f".{name}"
+    )
+    found = {entry.docname: entry for full, entry in objects.items() if full.endswith(ending)}
     found = {doc: entry for doc, entry in found.items() if doc.startswith("api/")}
     if len(found) != 1:
         return None

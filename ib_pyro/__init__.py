@@ -7,31 +7,55 @@ from ib_pyro._version import __version__
 
 if TYPE_CHECKING:
     from ib_pyro.bottleneck import Bottleneck
+    from ib_pyro.choosing import choose_beta
     from ib_pyro.elbo import InformationBottleneckELBO
-    from ib_pyro.export import to_arviz
+    from ib_pyro.export import elpd, to_arviz
     from ib_pyro.handlers import noise_off
+    from ib_pyro.saving import load, save
+    from ib_pyro.side_by_side import sweep
+    from ib_pyro.training import evaluate, fit
 
-__all__ = ["Bottleneck", "InformationBottleneckELBO", "__version__", "noise_off", "to_arviz"]
+__all__ = [
+    "Bottleneck",
+    "InformationBottleneckELBO",
+    "__version__",
+    "choose_beta",
+    "elpd",
+    "evaluate",
+    "fit",
+    "load",
+    "noise_off",
+    "save",
+    "sweep",
+    "to_arviz",
+]
 
 SUBMODULES = frozenset(
     {
         "atoms",
+        "attribution",
+        "batch_norm",
         "bounds",
         "buffers",
         "capture",
         "checks",
         "choices",
+        "choosing",
         "data",
         "dependence",
         "diagnostics",
         "distributions",
         "elbo",
+        "encoding",
         "export",
         "files",
         "handlers",
         "information",
+        "inputs",
+        "inserted",
         "likelihoods",
         "nn",
+        "observing",
         "oracle",
         "parameters",
         "particles",
@@ -39,7 +63,10 @@ SUBMODULES = frozenset(
         "precision",
         "provenance",
         "rates",
+        "saving",
+        "side_by_side",
         "sites",
+        "tensor_files",
         "testing",
         "traces",
         "training",
@@ -51,7 +78,14 @@ SUBMODULES = frozenset(
 HOMES = {
     "Bottleneck": "bottleneck",
     "InformationBottleneckELBO": "elbo",
+    "choose_beta": "choosing",
+    "elpd": "export",
+    "evaluate": "training",
+    "fit": "training",
+    "load": "saving",
     "noise_off": "handlers",
+    "save": "saving",
+    "sweep": "side_by_side",
     "to_arviz": "export",
 }
 

@@ -1,68 +1,58 @@
 """A network with noisy layers as a Pyro model and guide."""
 
-from collections.abc import Callable
-from dataclasses import dataclass, field
-from typing import Any
+import warnings
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
 
 import pyro
 import torch
 from pyro import poutine
 from pyro.distributions.torch_distribution import TorchDistributionMixin
-from pyro.infer.util import is_validation_enabled
 from torch import Tensor, nn
 from torch.distributions import Distribution
+from torch.nn.utils.rnn import PackedSequence
 
+from ib_pyro.batch_norm import batches_seen
 from ib_pyro.buffers import buffers_kept
-from ib_pyro.checks import checks_values
+from ib_pyro.checks import checks_values, is_traced
+from ib_pyro.encoding import (
+    Sites,
+    Structure,
+    name_layers,
+    require_called,
+    require_no_layers,
+    require_no_way_around,
+    structure_of,
+    tree_of,
+)
 from ib_pyro.handlers import (
     BatchPlate,
     LayerCalls,
     noise_off,
     optimiser_listens,
     particles_are_vectorised,
-    sample,
     unwrap,
 )
-from ib_pyro.likelihoods import (
-    Likelihood,
-    as_target,
-    check_target,
-    check_values,
-    predictive_mean,
-    resolve_likelihood,
-)
+from ib_pyro.inputs import Input, batch_size_of, call_with, count_nan, shape_of, tensors_of
+from ib_pyro.likelihoods import Likelihood, predictive_mean
 from ib_pyro.nn.naming import hold
 from ib_pyro.nn.stochastic import StochasticLayer
+from ib_pyro.observing import Target, laws_of, observe, part_of, resolve_likelihoods
 from ib_pyro.parameters import announce
 from ib_pyro.particles import Evaluation, random_state_kept, require_particles_fit
 
 __all__ = ["Bottleneck"]
 
-Encoded = Tensor | tuple[Tensor, ...]
+Encoded = Any
+"""What an encoder returns: a value, or a tuple of values, one argument of the decoder each."""
 
 
-@dataclass(frozen=True)
-class _Structure:
-    """What one pass of the encoder says about its sites, for inputs of one shape."""
+class _Pass(NamedTuple):
+    """One pass of the encoder in the guide, for the model that replays its sites' values."""
 
-    event_shapes: dict[str, torch.Size]
-    output_sites: tuple[str, ...]
-
-
-@dataclass(frozen=True)
-class _Sites:
-    """The sites of a program's present modules, and what is known of them from passes of the encoder."""
-
-    tree: tuple[nn.Module | None, ...]
-    own_names: tuple[str | None, ...]
-    layers: dict[str, StochasticLayer]
-    names: dict[nn.Module, str]
-    structures: dict[tuple[int, ...], _Structure] = field(default_factory=dict)
-    fit_particles: set[tuple[int, ...]] = field(default_factory=set)
-
-    def are_of(self, tree: tuple[nn.Module | None, ...]) -> bool:
-        own_names = tuple(layer.name for layer in self.layers.values())
-        return tree == self.tree and own_names == self.own_names
+    x: Input
+    encoded: Encoded
+    state: tuple[object, ...]
 
 
 class Bottleneck(nn.Module):
@@ -89,14 +79,21 @@ class Bottleneck(nn.Module):
     draw of the noise.
 
     Args:
-        encoder: Network of x that holds the stochastic layers. It returns the value of its last layer, or a
-            tuple of several layers' values; what follows the last noise belongs in the decoder.
-        decoder: Network of the encoder's output (one argument a site).
+        encoder: Network of x that holds the stochastic layers (a tuple x is its arguments). It returns the value of
+            its last layer, a tuple of several layers' values, or anything computed of them.
+        decoder: Network of the encoder's output (of a tuple, one argument each); None if the encoder's output is the
+            likelihood's parameter already.
         likelihood: ``"categorical"`` (decoder gives logits), ``"bernoulli"`` (logits), ``"normal"`` (mean, unit
             variance; or a pair mean, standard deviation), or a function from the decoder's output to a
-            distribution with batch shape ``[batch]``.
+            distribution with batch shape ``[batch]``. For several heads, a mapping of these: the observed sites have
+            its names, the decoder returns a mapping (or a tuple in this order), and y is a mapping.
         num_data: Size of the data set. If given, a batch is taken as a subsample of it, and log densities are
             scaled by ``num_data / batch``, as Pyro does; by default a batch stands for itself.
+        conditional: Let the encoder's output depend on x beside the sites' values, as in ``return z, c``: the model
+            is ``p(y | z, x)``, and the rate bounds what z tells of x, but not what y is told. By default such an
+            encoder is refused when it first runs.
+        class_weights: What the distortion of each class is multiplied with, ``[classes]``, as that of
+            ``F.cross_entropy``. What is predicted does not change.
 
     Raises:
         ValueError: If two layers would emit the same site, a noisy layer is in the decoder, or the likelihood is
@@ -108,34 +105,41 @@ class Bottleneck(nn.Module):
     torch.Size([5, 2])
     """
 
+    class_weights: Tensor | None
+
     def __init__(
         self,
         encoder: nn.Module,
-        decoder: nn.Module,
-        likelihood: str | Likelihood = "categorical",
+        decoder: nn.Module | None = None,
+        likelihood: str | Likelihood | Mapping[str, str | Likelihood] = "categorical",
         *,
         num_data: int | None = None,
+        conditional: bool = False,
+        class_weights: Tensor | None = None,
     ) -> None:
         super().__init__()
-        self._known: _Sites | None = None
+        self._known: Sites | None = None
         self._views: tuple[_Model, _Guide] | None = None
         self._plates: dict[tuple[int | None, int], pyro.plate] = {}
         self._announced: dict[str, Tensor] = {}
+        self.batches_seen_without_noise: tuple[int, ...] | None = None
         self.encoder = encoder
         self.decoder = decoder
         self.likelihood = likelihood
-        self.num_data = num_data
+        self.num_data, self.conditional = num_data, conditional
+        # Not part of the state: it says how to fit, not what was fitted.
+        self.register_buffer("class_weights", class_weights, persistent=False)
         self._sites()
 
     def __setattr__(self, name: str, value: Any) -> None:  # noqa: ANN401 (whatever nn.Module takes)
         if name == "encoder":
-            _name_layers(value)
+            name_layers(value)
         if name == "decoder":
-            _require_no_layers(value)
-        likelihood = resolve_likelihood(value) if name == "likelihood" else None
+            require_no_layers(value)
+        likelihoods = resolve_likelihoods(value) if name == "likelihood" else None
         super().__setattr__(name, value)
-        if likelihood is not None:
-            self._likelihood = likelihood
+        if likelihoods is not None:
+            self._likelihoods = likelihoods
 
     def __getstate__(self) -> dict[str, Any]:
         # Model and guide are views of this module; they and what is known of it are made again on demand.
@@ -156,16 +160,25 @@ class Bottleneck(nn.Module):
         return self._sites().names.get(layer)
 
     @property
+    def has_heads(self) -> bool:
+        """Whether the observed sites have names of their own, instead of ``y``."""
+        return isinstance(self.likelihood, Mapping)
+
+    @property
     def model(self) -> "_Model":
-        """The Pyro model, a module called as ``model(x, y)``; without y it samples y. Its ``program`` is this one."""
+        """The Pyro model, a module called as ``model(x, y)``; without y it samples y. Its ``program`` is this one.
+
+        ``model(x, y, labelled=...)`` observes y where the truth value of each sample says so; the other rows have
+        rates alone.
+        """
         return self._model_and_guide()[0]
 
     @property
     def guide(self) -> "_Guide":
-        """The Pyro guide, a module called as ``guide(x, y)``; y is not looked at. Its ``program`` is this one."""
+        """The Pyro guide, a module called as the model; y is not looked at. Its ``program`` is this one."""
         return self._model_and_guide()[1]
 
-    def forward(self, x: Tensor) -> Any:  # noqa: ANN401  (whatever the decoder returns)
+    def forward(self, x: Input) -> Any:  # noqa: ANN401  (whatever the decoder returns)
         """Return the decoder's output under one draw ``z ~ p(z|x)``, as any network does.
 
         Args:
@@ -173,7 +186,7 @@ class Bottleneck(nn.Module):
         """
         return self._decode(self._encode(x)[0])
 
-    def latents(self, x: Tensor) -> dict[str, Tensor]:
+    def latents(self, x: Input) -> dict[str, Tensor]:
         """Return one draw of every site given x, in order; a later one is given those before it.
 
         Args:
@@ -184,7 +197,7 @@ class Bottleneck(nn.Module):
         """
         return self._encode(x)[1].values
 
-    def posteriors(self, x: Tensor) -> dict[str, Distribution]:
+    def posteriors(self, x: Input) -> dict[str, Distribution]:
         """Return ``p(z|x)`` of every site in order, that of a later one given one draw of those before it.
 
         Args:
@@ -196,7 +209,7 @@ class Bottleneck(nn.Module):
         """
         return {name: unwrap(law) for name, law in self._encode(x)[1].laws.items()}
 
-    def predictive(self, x: Tensor, num_samples: int = 16) -> list[TorchDistributionMixin]:
+    def predictive(self, x: Input, num_samples: int = 16) -> list[Any]:
         """Return ``p(y | z_s)`` for draws ``z_s ~ p(z | x)``, differentiable in x and the parameters.
 
         Args:
@@ -204,7 +217,7 @@ class Bottleneck(nn.Module):
             num_samples: Number of draws; 0 stands for one pass with the noise off.
 
         Returns:
-            A distribution with batch shape ``[batch]`` for each draw.
+            A distribution with batch shape ``[batch]`` for each draw; of several heads, one for each by name.
 
         Raises:
             ValueError: If ``num_samples`` is negative.
@@ -212,71 +225,99 @@ class Bottleneck(nn.Module):
         if num_samples < 0:
             raise ValueError(f"num_samples must not be negative; got {num_samples}")
         if num_samples == 0:
+            self._warn_of_statistics()
             with noise_off():
                 return self.predictive(x, 1)
-        return [self._law(self._encode(x)[0], x) for _ in range(num_samples)]
+        drawn = [self._laws(self._encode(x)[0], x) for _ in range(num_samples)]
+        return drawn if self.has_heads else [laws["y"] for laws in drawn]
 
     @torch.no_grad()
-    def predict(self, x: Tensor, num_samples: int = 16) -> Tensor:
+    def predict(self, x: Input, num_samples: int = 16) -> Any:  # noqa: ANN401  (a tensor, or one a head)
         """Return the mean of the posterior predictive ``p(y|x) = E_{p(z|x)} p(y|z)``.
 
         Batch norm stays in the mode it is in; call ``program.eval()`` to predict with its running statistics.
 
         Args:
             x: Inputs, ``[batch, ...]``.
-            num_samples: Number of draws of the noise; 0 switches the noise off.
+            num_samples: Number of draws of the noise; 0 switches the noise off. Batch norm's running statistics, which
+                were learned under noise, are wrong then, and it warns of them: see
+                :func:`ib_pyro.batch_norm.noise_off_copy`.
 
         Returns:
             Class probabilities ``[batch, ..., classes]`` under a categorical law, otherwise the mean of y,
-            ``[batch, ...]``.
+            ``[batch, ...]``; of several heads, this for each by name.
 
         Raises:
             NotImplementedError: If the likelihood's law has no mean, or none is known; names the law.
             ValueError: If a mean is NaN; names the law.
         """
-        draws = [predictive_mean(likelihood) for likelihood in self.predictive(x, num_samples)]
-        return torch.stack(draws).mean(0)
+        draws = self.predictive(x, num_samples)
+        if not self.has_heads:
+            return torch.stack([predictive_mean(law) for law in draws]).mean(0)
+        return {
+            name: torch.stack([predictive_mean(laws[name]) for laws in draws]).mean(0)
+            for name in self._likelihoods
+        }
+
+    def _warn_of_statistics(self) -> None:
+        """Warn if batch norm's running statistics, learned under noise, are about to be used without it."""
+        if self.training or not checks_values() or not self.stochastic_layers:
+            return
+        seen = batches_seen(self)
+        if any(seen) and seen != self.batches_seen_without_noise:
+            warnings.warn(
+                "num_samples=0 switches the noise off, and batch norm's running statistics were learned under it, so "
+                "that the prediction is worse than it could be; use ib_pyro.batch_norm.noise_off_copy(program, x, "
+                "batch_size=...) with the training inputs, or ib_pyro.evaluate(program, data, train=...)",
+                stacklevel=4,
+            )
 
     def extra_repr(self) -> str:
         """Name the likelihood and the sites."""
         return f"likelihood={self.likelihood!r}, sites={list(self._sites().layers)}"
 
-    def _sites(self) -> _Sites:
+    def _sites(self) -> Sites:
         """Return what is known of the sites, afresh if a module anywhere in the program was exchanged."""
-        tree = _tree_of(self.encoder, self.decoder)
+        tree = tree_of(self.encoder, self.decoder)
         if self._known is None or not self._known.are_of(tree):
-            _require_no_layers(self.decoder)
-            layers = _name_layers(self.encoder)
+            require_no_layers(self.decoder)
+            layers = name_layers(self.encoder)
             own_names = tuple(layer.name for layer in layers.values())
-            self._known = _Sites(tree, own_names, layers, {layer: name for name, layer in layers.items()})
+            self._known = Sites(tree, own_names, layers, {layer: name for name, layer in layers.items()})
             for layer in layers.values():
                 hold(layer, self)
         return self._known
 
     def _encode(
-        self, x: Tensor, sites: _Sites | None = None, *, once: bool = False
+        self,
+        x: Input,
+        sites: Sites | None = None,
+        *,
+        once: bool = False,
+        given: dict[str, Tensor] | None = None,
     ) -> tuple[Any, LayerCalls]:
-        """Run the encoder, and note what its layers emit under the program's names."""
-        with LayerCalls((sites or self._sites()).names, once=once) as calls:
+        """Run the encoder, and note what its layers emit under the program's names, or give them values."""
+        sites = sites or self._sites()
+        with LayerCalls(sites.names, once=once, given=given) as calls:
             try:
-                encoded = self.encoder(x)
+                encoded = call_with(self.encoder, x)
             except ValueError as error:
                 raise _naming_nan(error, x) from error
+        require_called(sites, calls)
         return tuple(encoded) if isinstance(encoded, list) else encoded, calls
 
     def _decode(self, encoded: Encoded) -> object:
+        if self.decoder is None:
+            return encoded
         return self.decoder(*encoded) if isinstance(encoded, tuple) else self.decoder(encoded)
 
-    def _law(self, encoded: Encoded, x: Tensor) -> TorchDistributionMixin:
+    def _laws(self, encoded: Encoded, x: Input) -> dict[str, TorchDistributionMixin]:
+        """Return the law of each observed site."""
         output = self._decode(encoded)
         try:
-            return self._likelihood(output)
+            return laws_of(output, self._likelihoods, has_heads=self.has_heads)
         except ValueError as error:
-            text = str(error)
-            where = (
-                "" if "site 'y'" in text else "site 'y': the likelihood does not take the decoder's output: "
-            )
-            raise _naming_nan(ValueError(where + text), x) from error
+            raise _naming_nan(error, x) from error
 
     def _model_and_guide(self) -> "tuple[_Model, _Guide]":
         # A shallow copy, such as a replica of DataParallel, has views of its own.
@@ -288,10 +329,11 @@ class Bottleneck(nn.Module):
     def _announce_parameters(self) -> None:
         """Tell Pyro's optimisers of the parameters, if one listens."""
         if optimiser_listens():
-            modules = {"encoder": self.encoder, "decoder": self.decoder}
+            parts = {"encoder": self.encoder, "decoder": self.decoder}
+            modules = {name: part for name, part in parts.items() if part is not None}
             self._announced = announce(modules, self._announced)
 
-    def _entered(self, x: Tensor) -> pyro.plate:
+    def _entered(self, x: Input) -> pyro.plate:
         """Make ready for a pass of either side over a batch, and return the plate to go through it in."""
         self._announce_parameters()
         plate = self._plate(x)
@@ -299,42 +341,57 @@ class Bottleneck(nn.Module):
             self._require_particles_fit(x)
         return plate
 
-    def _plate(self, x: Tensor) -> pyro.plate:
-        if not isinstance(x, Tensor) or x.dim() == 0:
-            raise TypeError(
-                f"x is a {type(x).__name__}; a program takes one tensor [batch, ...] (of several, stack or "
-                "concatenate them, and take them apart in the encoder)"
-            )
-        key = self.num_data, len(x)
+    def _plate(self, x: Input) -> pyro.plate:
+        key = self.num_data, batch_size_of(x)
         if key not in self._plates:
             self._plates[key] = _make_plate(*key)
         return self._plates[key]
 
-    def _sample_posteriors(self, x: Tensor) -> None:
+    def _sample_posteriors(self, x: Input) -> None:
         """Run a noisy encoder as a guide does, and note the shapes of its sites."""
         sites = self._sites()
         if sites.layers:
             encoded, calls = self._encode(x, sites, once=True)
-            sites.structures[_shape_of(x)] = _structure_of(sites, encoded, calls)
+            if self._noted(sites, x, encoded, calls).output_sites is None:
+                # The model has no other way to what follows from the values than to run the encoder again.
+                calls.kept = _Pass(x, encoded, _state_of(sites, x))
 
-    def _sample_priors(self, x: Tensor) -> Encoded:
-        """Sample every site as a model does, and return the values of the encoder's output."""
+    def _sample_priors(self, x: Input) -> Encoded:
+        """Sample every site as a model does, and return the encoder's output for the values."""
         sites = self._sites()
         if not sites.layers:
             encoded: Encoded = self._encode(x, sites)[0]
             return encoded
         structure = self._structure(x, sites)
-        with LayerCalls(sites.names):
-            batch_shape = torch.Size((len(x),))
+        with LayerCalls(sites.names) as calls:
+            batch_shape = torch.Size((batch_size_of(x),))
             values = {
                 name: sites.layers[name].sample_prior(shape, batch_shape)
                 for name, shape in structure.event_shapes.items()
             }
-        return tuple(values[name] for name in structure.output_sites)
+        if structure.output_sites is None:
+            return self._output_of(x, sites, values, calls)
+        outputs = tuple(values[name] for name in structure.output_sites)
+        return outputs if len(outputs) > 1 or self.decoder is not None else outputs[0]
 
-    def _structure(self, x: Tensor, sites: _Sites | None = None) -> _Structure:
+    def _output_of(self, x: Input, sites: Sites, values: dict[str, Tensor], calls: LayerCalls) -> Encoded:
+        """Return what the encoder makes of values of its sites: of a guide's pass, once, what it has made of them."""
+        source = next(iter(calls.replayed.values()), None)
+        if source is not None and isinstance(source.kept, _Pass):
+            is_of_pass = all(
+                calls.replayed.get(name) is source and value is source.values[name]
+                for name, value in values.items()
+            )
+            if is_of_pass and source.kept.x is x and source.kept.state == _state_of(sites, x):
+                encoded, source.kept = source.kept.encoded, None
+                return encoded
+        with poutine.block():
+            return self._encode(x, sites, given=values)[0]
+
+    def _structure(self, x: Input, sites: Sites | None = None) -> Structure:
         sites = sites or self._sites()
-        if _shape_of(x) not in sites.structures:
+        shape = shape_of(x)
+        if shape not in sites.structures:
             with (
                 torch.no_grad(),
                 random_state_kept(self),
@@ -343,13 +400,22 @@ class Bottleneck(nn.Module):
                 noise_off(),
             ):
                 encoded, calls = self._encode(x, sites, once=True)
-            sites.structures[_shape_of(x)] = _structure_of(sites, encoded, calls)
-        return sites.structures[_shape_of(x)]
+            self._noted(sites, x, encoded, calls)
+        return sites.structures[shape]
 
-    def _require_particles_fit(self, x: Tensor) -> None:
+    def _noted(self, sites: Sites, x: Input, encoded: Encoded, calls: LayerCalls) -> Structure:
+        """Note what a pass says of the sites, once it is known that their values are all that it makes of x."""
+        structure = structure_of(sites, encoded, calls)
+        if structure.output_sites is None and not (self.conditional or sites.ways_looked_for or is_traced()):
+            require_no_way_around(self.encoder, sites, x, calls.values)
+            sites.ways_looked_for.add("none")
+        sites.structures[shape_of(x)] = structure
+        return structure
+
+    def _require_particles_fit(self, x: Input) -> None:
         """Look once whether the modules leave the dimension alone that plates in front of the data's give to z."""
         sites = self._sites()
-        if not sites.layers or _shape_of(x) in sites.fit_particles or torch.compiler.is_compiling():
+        if not sites.layers or shape_of(x) in sites.fit_particles or torch.compiler.is_compiling():
             return
 
         def evaluate() -> Evaluation:
@@ -357,7 +423,7 @@ class Bottleneck(nn.Module):
             return Evaluation(calls.values, calls.laws, self._decode(encoded))
 
         require_particles_fit(self, evaluate)
-        sites.fit_particles.add(_shape_of(x))
+        sites.fit_particles.add(shape_of(x))
 
 
 class _View(nn.Module):
@@ -383,92 +449,29 @@ class _View(nn.Module):
 class _Model(_View):
     side = "model"
 
-    def forward(self, x: Tensor, y: Tensor | None = None) -> Tensor:
-        """Sample each z from its prior and y given z; y is observed if given."""
+    def forward(self, x: Input, y: Target | None = None, *, labelled: Tensor | None = None) -> Target:
+        """Sample each z from its prior and y given z; y is observed if given, where it is labelled."""
         program = self.program
         with program._entered(x):
-            likelihood = program._law(program._sample_priors(x), x)
-            if y is None:
-                # For whoever finds that the guide lacks the site.
-                hint: Any = {"hint": "y was not given, so it is sampled; pass y"}
-                y = sample("y", likelihood, infer=hint)
-                # A handler such as poutine.condition may have set it.
-                if checks_values():
-                    check_values(y, likelihood)
-                return y
-            if is_validation_enabled():
-                check_target(y, likelihood, len(x))
-            return sample("y", likelihood, as_target(y, likelihood))
+            laws = program._laws(program._sample_priors(x), x)
+            size, weights = batch_size_of(x), program.class_weights
+            observed = {
+                name: observe(
+                    name, law, part_of(y, name, laws), size, labelled=labelled, class_weights=weights
+                )
+                for name, law in laws.items()
+            }
+        return observed if program.has_heads else observed["y"]
 
 
 class _Guide(_View):
     side = "guide"
 
-    def forward(self, x: Tensor, y: Tensor | None = None) -> None:
+    def forward(self, x: Input, y: Target | None = None, *, labelled: Tensor | None = None) -> None:
         """Sample each z given x."""
         program = self.program
         with program._entered(x):
             program._sample_posteriors(x)
-
-
-def _tree_of(*roots: nn.Module) -> tuple[nn.Module | None, ...]:
-    """Return all modules, a shared one as often as it is there: a cheap way to see whether one was exchanged."""
-    found: list[nn.Module | None] = list(roots)
-    for module in found:  # it grows while it is read
-        if module is not None:
-            found.extend(module._modules.values())
-    return tuple(found)
-
-
-def _shape_of(x: Tensor) -> tuple[int, ...]:
-    # The tracer of torch.jit has tensors for sizes, which are no keys.
-    return tuple(map(int, x.shape[1:]))
-
-
-def _name_layers(encoder: nn.Module) -> dict[str, StochasticLayer]:
-    """Return the encoder's layers by the name of their site.
-
-    Raises:
-        ValueError: If two would have the same.
-    """
-    layers: dict[str, StochasticLayer] = {}
-    found = [(path, m) for path, m in encoder.named_modules() if isinstance(m, StochasticLayer)]
-    for position, (path, layer) in enumerate(found, start=1):
-        has_path = path and not path.rsplit(".", 1)[-1].isdigit()
-        name = layer.name or (path if has_path else f"z{position}")
-        if name in layers:
-            raise ValueError(f"two layers of the encoder emit the site {name!r}; give one another name=")
-        layers[name] = layer
-    return layers
-
-
-def _require_no_layers(decoder: nn.Module) -> None:
-    """Raise if a noisy layer is in the decoder, whose sites would be in the model alone; names its path."""
-    for path, module in decoder.named_modules():
-        if isinstance(module, StochasticLayer):
-            raise ValueError(
-                f"decoder{'.' * bool(path)}{path}: a noisy layer is in the decoder, which has no guide to sample it "
-                "in; move it, and what is before it, into the encoder"
-            )
-
-
-def _structure_of(sites: _Sites, encoded: Encoded, calls: LayerCalls) -> _Structure:
-    outputs = encoded if isinstance(encoded, tuple) else (encoded,)
-    emitters = [[name for name, value in calls.values.items() if value is output] for output in outputs]
-    for name in sites.layers:
-        if name not in calls.values:
-            raise ValueError(
-                f"site {name!r}: its layer is in the encoder, but the encoder does not call it; call it in forward, "
-                "or take it out of the encoder"
-            )
-    if not all(emitters):
-        raise ValueError(
-            f"the encoder must return the value of its last stochastic layer, or a tuple of layers' values "
-            f"(sites {list(sites.layers)}); move what follows the last noise into the decoder"
-        )
-    # In the order of the layers, which is that of the sites in the model.
-    event_shapes = {name: calls.laws[name].event_shape for name in sites.layers}
-    return _Structure(event_shapes, tuple(names[0] for names in emitters))
 
 
 def _make_plate(num_data: int | None, batch_size: int) -> pyro.plate:
@@ -481,10 +484,27 @@ def _make_plate(num_data: int | None, batch_size: int) -> pyro.plate:
     return BatchPlate("data", batch_size, num_data)
 
 
-def _naming_nan(error: ValueError, x: object) -> ValueError:
+def _naming_nan(error: ValueError, x: Input) -> ValueError:
     """Return the error, with x named as its cause if x holds NaN."""
-    if isinstance(x, Tensor) and x.is_floating_point() and checks_values() and bool(x.isnan().any()):
-        return ValueError(
-            f"{error}; x itself has {int(x.isnan().sum())} NaN of {x.numel()} values: mend the data"
-        )
-    return error
+    if not checks_values():
+        return error
+    count, total = count_nan(x)
+    return (
+        ValueError(f"{error}; x itself has {count} NaN of {total} values: mend the data") if count else error
+    )
+
+
+def _state_of(sites: Sites, x: Input) -> tuple[object, ...]:
+    """Return what a pass of the encoder depends on beside x and the sites' values, as far as that may change."""
+    state: list[object] = [torch.is_grad_enabled()]
+    if is_traced():
+        return tuple(state)
+    tensors = [value.data if isinstance(value, PackedSequence) else value for _, value in tensors_of(x)]
+    for module in sites.tree:
+        if module is not None:
+            state.append(module.training)
+            tensors += [t for t in (*module._parameters.values(), *module._buffers.values()) if t is not None]
+    for tensor in tensors:
+        # A tensor made in inference mode does not count its changes.
+        state += [id(tensor), -1 if tensor.is_inference() else tensor._version]
+    return tuple(state)

@@ -141,20 +141,32 @@ class LayerCalls(Messenger):
     Args:
         names: The program's name for each of its layers.
         once: Refuse a second call of a layer, which would be a second sample at its site.
+        given: Values that the layers emit instead of drawing, by the program's name; no handler outside sees their
+            sites then.
 
     Attributes:
         values: The value that each layer has emitted, by the program's name.
         laws: The distribution that it was drawn from, with the batch shape of the site.
+        replayed: Of each site that was replayed from a trace, the calls of the pass that it was sampled in.
+        kept: What the program itself keeps of the pass, for a model that replays its values.
 
     Raises:
         ValueError: If a layer is called twice but may be called once; names the site.
     """
 
-    def __init__(self, names: Mapping[nn.Module, str], *, once: bool = False) -> None:
+    def __init__(
+        self,
+        names: Mapping[nn.Module, str],
+        *,
+        once: bool = False,
+        given: Mapping[str, Tensor] | None = None,
+    ) -> None:
         super().__init__()
-        self.names, self.once = names, once
+        self.names, self.once, self.given = names, once, given
         self.values: dict[str, Tensor] = {}
         self.laws: dict[str, Distribution] = {}
+        self.replayed: dict[str, LayerCalls] = {}
+        self.kept: Any = None
         self._emitting: str | None = None
 
     def _process_message(self, msg: Any) -> None:  # noqa: ANN401  (Pyro's message)
@@ -175,11 +187,18 @@ class LayerCalls(Messenger):
                 "use a layer for each call, or one layer over all of them with a larger event_dim"
             )
         msg["name"] = self._emitting
+        if self.given is not None:
+            msg["value"], msg["done"], msg["stop"] = self.given[self._emitting], True, True
+        # A replayed site has what was noted here when it was sampled.
+        msg["infer"]["calls"] = self
 
     def _pyro_post_sample(self, msg: dict[str, Any]) -> None:
         if self._emitting is not None:
             self.values[self._emitting] = msg["value"]
             self.laws[self._emitting] = msg["fn"]
+            source = msg["infer"].get("calls")
+            if source is not self and source is not None:
+                self.replayed[self._emitting] = source
             self._emitting = None
 
 

@@ -14,7 +14,7 @@ from torch.nn.modules.batchnorm import _NormBase
 
 from ib_pyro.handlers import noise_off, unwrap
 
-__all__ = ["Evaluation", "random_state_kept", "require_particles_fit"]
+__all__ = ["Evaluation", "evaluation_mode", "random_state_kept", "require_particles_fit"]
 
 # What takes dimensions counted from the left for its own, whatever numbers come out.
 COUNTS_FROM_THE_LEFT = (_NormBase, nn.GroupNorm, nn.RNNBase)
@@ -43,7 +43,7 @@ def require_particles_fit(program: nn.Module, evaluate: Callable[[], Evaluation]
     Raises:
         ValueError: If a part is given the dimension of the particles and does not leave it alone; names the part.
     """
-    with torch.no_grad(), random_state_kept(program), _in_evaluation_mode(program), poutine.block():
+    with torch.no_grad(), random_state_kept(program), evaluation_mode(program), poutine.block():
         # Checks of shapes would take the plates outside into account, which do not matter here.
         with pyro.validation_enabled(False):
             with noise_off(), _dimensions_of_inputs(program) as alone:
@@ -103,7 +103,7 @@ def _dimensions_of_inputs(program: nn.Module) -> Iterator[dict[nn.Module, int]]:
 
 
 @contextmanager
-def _in_evaluation_mode(program: nn.Module) -> Iterator[None]:
+def evaluation_mode(program: nn.Module) -> Iterator[None]:
     """Switch off what changes buffers or draws masks, and put every module's own mode back afterwards."""
     training = [module for module in program.modules() if module.training]
     for module in training:

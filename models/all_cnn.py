@@ -22,7 +22,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ib_pyro import Bottleneck
+from ib_pyro.choices import require_known
 from ib_pyro.handlers import noise_is_off
+from models.authors import VARIANTS, SamePadding, authors_defaults, authors_noise
 from models.blocks import ImageInput, noisy_conv2d
 
 __all__ = ["AllCNN32", "AllCNN96", "all_cnn_head"]
@@ -39,6 +41,7 @@ def AllCNN32(  # noqa: N802  (a program's constructor reads as a class)
     final_linear: bool = True,
     channels_last: bool = False,
     prior: str | None = None,
+    variant: str = "ours",
     **options: Any,
 ) -> Bottleneck:
     """Build All-CNN-32 as a program with the noisy sites ``z1`` (96 filters, 16x16) and ``z2`` (192, 8x8).
@@ -53,6 +56,7 @@ def AllCNN32(  # noqa: N802  (a program's constructor reads as a class)
         final_linear: End in a linear map of the spatial average, as the authors' code; Table 2 has none.
         channels_last: Compute in channels-last memory, which is faster on CPUs.
         prior: Prior of information dropout; by default ``"log-uniform"`` for ReLU and ``"log-normal"`` for softplus.
+        variant: ``"ours"``, or ``"authors"`` for the defaults of the authors' code (:mod:`models.authors`).
         **options: Options of the noise's layer, such as ``drop_prob`` or ``alpha_max``.
 
     Returns:
@@ -77,6 +81,7 @@ def AllCNN32(  # noqa: N802  (a program's constructor reads as a class)
         final_linear=final_linear,
         channels_last=channels_last,
         prior=prior,
+        variant=variant,
         options=options,
     )
 
@@ -92,6 +97,7 @@ def AllCNN96(  # noqa: N802  (a program's constructor reads as a class)
     final_linear: bool = True,
     channels_last: bool = False,
     prior: str | None = None,
+    variant: str = "ours",
     **options: Any,
 ) -> Bottleneck:
     """Build All-CNN-96 as a program with the noisy sites ``z1`` to ``z4`` of 32, 64, 96 and 192 filters.
@@ -114,6 +120,7 @@ def AllCNN96(  # noqa: N802  (a program's constructor reads as a class)
         final_linear=final_linear,
         channels_last=channels_last,
         prior=prior,
+        variant=variant,
         options=options,
     )
 
@@ -196,11 +203,14 @@ def _all_cnn(
     final_linear: bool,
     channels_last: bool,
     prior: str | None,
+    variant: str,
     options: dict[str, Any],
 ) -> Bottleneck:
     """Stack a stage of two plain and one noisy stride-2 convolution for each of ``stages``, then the decoder."""
+    authors = require_known("variant=", variant, VARIANTS) == "authors"
     if dropout == "information":
-        options = {"prior": prior or {"softplus": "log-normal"}.get(activation, "log-uniform"), **options}
+        prior = prior or {"softplus": "log-normal"}.get(activation, "log-uniform")
+        options = {"prior": prior, **(authors_noise(prior, options) if authors else options)}
     elif prior is not None:
         raise ValueError(
             f"prior={prior!r} is an option of information dropout; dropout={dropout!r} has its own"
@@ -215,12 +225,17 @@ def _all_cnn(
         width = _share(filters, fraction)
         layers[f"conv{stage}a"] = noisy_conv2d("none", channels, width, 3, padding=1, **common)
         layers[f"conv{stage}b"] = noisy_conv2d("none", width, width, 3, padding=1, **common)
-        layers[f"z{stage}"] = noisy_conv2d(dropout, width, width, 3, 2, padding=1, **common, **options)
+        if authors:
+            layers[f"padding{stage}"] = SamePadding(3, 2)
+        padding = 0 if authors else 1
+        layers[f"z{stage}"] = noisy_conv2d(dropout, width, width, 3, 2, padding=padding, **common, **options)
         channels = width
     decoder = all_cnn_head(
         channels, _share(top, fraction), num_classes, activation=activation, final_linear=final_linear
     )
     program = Bottleneck(nn.Sequential(layers), decoder)
+    if authors:
+        authors_defaults(program)
     return program.to(memory_format=torch.channels_last) if channels_last else program
 
 

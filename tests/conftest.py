@@ -1,12 +1,16 @@
-"""What every test starts from: seeds, Pyro's global state, and where the real images lie."""
+"""What every test starts from: seeds, Pyro's global state, where the real images lie, a small program and a set."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import pyro
 import pytest
 import torch
+
+from ib_pyro import Bottleneck
+from models.mlp import MLP
 
 # Before anything imports pyplot: figures are tested without a screen.
 os.environ.setdefault("MPLBACKEND", "Agg")
@@ -43,3 +47,24 @@ def mnist_root(data_root: Path) -> Path:
     if not (data_root / "MNIST" / "raw").is_dir():
         pytest.skip(f"needs MNIST: no MNIST/raw in IB_PYRO_DATA={data_root}")
     return data_root
+
+
+@pytest.fixture
+def stripes() -> SimpleNamespace:
+    """90 noisy 4x4 images of 3 classes, each with a bright row of its own: learnt in a few epochs."""
+    generator = torch.Generator().manual_seed(1)
+    y = torch.arange(90) % 3
+    x = 0.1 * torch.rand(90, 1, 4, 4, generator=generator)
+    x[torch.arange(90), 0, y] += 0.9
+    return SimpleNamespace(x=x, y=y)
+
+
+@pytest.fixture
+def build() -> Callable[..., Bottleneck]:
+    """A builder of small classifiers of those images, with the same parameters each time."""
+
+    def build_program(**options: object) -> Bottleneck:
+        torch.manual_seed(3)
+        return MLP(**{"hidden": 8, "image_shape": (1, 4, 4), "num_classes": 3, **options})
+
+    return build_program

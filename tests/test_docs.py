@@ -17,20 +17,27 @@ import ib_pyro
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
 SPECIAL_CASES = DOCS / "special_cases.md"
-PAGES = sorted({*DOCS.glob("*.md"), *DOCS.glob("models/*.md"), *DOCS.glob("design/*.md"), SPECIAL_CASES})
+FOLDERS = ("", "guide/", "models/", "design/")
+PAGES = sorted({SPECIAL_CASES}.union(*(DOCS.glob(f"{folder}*.md") for folder in FOLDERS)))
 PROGRAMS = [page for page in PAGES if page.is_file() and "```python" in page.read_text()]
 # Pages are named after their module, but for these.
 SHARED_PAGES = {
+    "batch_norm": "program",
     "bottleneck": "program",
     "bounds": "diagnostics",
     "choices": "checks",
     "dependence": "traces",
+    "encoding": "program",
     "handlers": "program",
+    "inputs": "program",
+    "inserted": "nn",
     "likelihoods": "program",
+    "observing": "program",
     "parameters": "program",
     "particles": "program",
     "provenance": "files",
     "sites": "traces",
+    "tensor_files": "files",
 }
 MODULES = [info.name for info in pkgutil.iter_modules(ib_pyro.__path__) if not info.name.startswith("_")]
 BUILDERS = ("sphinx", "furo", "myst_nb", "sphinx-mathjax-offline")

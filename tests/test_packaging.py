@@ -203,7 +203,7 @@ def imported_rooms(source: str) -> set[str]:
     ("source", "rooms"),
     [
         ("import models.mlp as m, torch", {"models"}),
-        ("from inference.fit import fit", {"inference"}),
+        ("from inference.runs import run", {"inference"}),
         ("def f():\n    from ib_pyro import nn", {"ib_pyro"}),
         ("importlib.import_module('models.vae')", {"models"}),
         ("from . import models", set()),

@@ -1,9 +1,15 @@
 """The README's program runs as printed, and what it prints is worth printing."""
 
+import csv
 import re
 from pathlib import Path
 
 import pytest
+
+from inference.studies.demo.fitted_rows import FittedRows
+from inference.studies.demo.separation import Separation
+from inference.studies.demo.separation_table import separation_markdown
+from inference.studies.demo.wrong_labels_table import outcome_markdown, outcomes
 
 README = Path(__file__).parents[1] / "README.md"
 
@@ -24,3 +30,29 @@ def test_every_folder_of_the_rooms_exists() -> None:
     assert rooms[:3] == ["ib_pyro", "models", "inference"]
     for room in ["ib_pyro", "models", "inference", "tests"]:
         assert (README.parent / room).is_dir()
+
+
+DEMO = README.parent / "inference" / "figures" / "demo"
+
+
+def test_the_demos_tables_and_figures_are_those_that_the_command_wrote() -> None:
+    text = README.read_text()
+    for table in (DEMO / "tables.md").read_text().split("\n\n"):
+        assert table.strip() in text
+    shown = re.findall(r"^!\[[^]]+\]\((\S+)\)$", text, flags=re.MULTILINE)
+    assert shown == [f"inference/figures/demo/{name}.png" for name in ("wrong_labels", "typicality")]
+    assert all((README.parent / path).stat().st_size > 10_000 for path in shown)
+
+
+def test_the_demos_tables_are_of_the_numbers_beside_them() -> None:
+    wrong, typicality, _ = (DEMO / "tables.md").read_text().split("\n\n")
+    fits = FittedRows(DEMO / "wrong_labels_fits.csv").rows
+    assert wrong.splitlines() == outcome_markdown(outcomes(fits))
+    with (DEMO / "typicality.csv").open() as handle:
+        rows = list(csv.DictReader(handle))
+    words = ("network", "score", "images")
+    found = [
+        Separation(*(row[w] for w in words), *(float(row[n]) for n in ("auroc", "low", "high")))
+        for row in rows
+    ]
+    assert typicality.splitlines() == separation_markdown(found)

@@ -10,7 +10,7 @@ import pytest
 ROOT = Path(__file__).parents[1]
 ROOMS = ("ib_pyro", "models", "inference")
 # The floors of `inference`, each importing itself and those before it; what lies beside them is below them all.
-FLOORS = ("ground", "fit", "runs", "studies", "cli")
+FLOORS = ("ground", "runs", "studies", "cli")
 # What the estimators of information may know: types and refusals, and neither Pyro nor a program.
 OF_INFORMATION = ("ib_pyro.information", "ib_pyro.precision", "ib_pyro.checks", "ib_pyro.choices")
 # Names of files that stand for two of them until one is renamed.

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-import pickle
 import warnings
 from collections.abc import Callable
 from pathlib import Path
 
-import torch
 from torch import Tensor
 
-from ib_pyro.files import written_whole
+from ib_pyro.tensor_files import load_tensors, save_tensors
 
 __all__ = ["cached", "fingerprint", "save_atomically"]
 
@@ -39,8 +37,7 @@ def save_atomically(content: dict[str, Tensor], path: Path) -> None:
         OSError: If the folder cannot be written.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    with written_whole(path) as partial, partial.open("xb") as file:
-        torch.save(content, file)
+    save_tensors(content, path)
 
 
 def cached(
@@ -50,8 +47,8 @@ def cached(
 ) -> dict[str, Tensor]:
     """Return the tensors kept at ``path``; make and keep them if there are none.
 
-    What is read is mapped from disk, not copied into memory. A file that cannot be read or holds something else
-    is made anew; a folder that cannot be written costs a warning, not the result.
+    What is read is mapped from disk, not copied into memory. A file that is damaged, be it by a bit, or holds
+    something else is made anew; a folder that cannot be written costs a warning, not the result.
 
     Args:
         path: The file, whose name must stand for everything that ``make`` depends on.
@@ -64,8 +61,8 @@ def cached(
     """
     if path.is_file():
         try:
-            content: dict[str, Tensor] = torch.load(path, mmap=True, weights_only=True)
-        except (OSError, RuntimeError, EOFError, ValueError, pickle.UnpicklingError) as error:
+            content: dict[str, Tensor] = load_tensors(path, mmap=True)
+        except (OSError, ValueError) as error:
             warnings.warn(f"{path}: cannot be read ({error}); making it anew", stacklevel=2)
         else:
             if is_right is None or _holds(is_right, content):

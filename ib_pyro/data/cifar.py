@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import struct
+import zlib
 from functools import partial
 from pathlib import Path
 
@@ -24,6 +26,19 @@ _SUFFIXES = (".jpg", ".jpeg", ".png")
 _NUMBER_IN_A_CLASS = {"train": 5_000, "test": 1_000}
 # What PIL makes three channels of eight bits of without a loss.
 _MODES = ("RGB", "L", "P", "RGBA")
+_FORMATS = ("JPEG", "PNG")
+# What PIL raises of a file that is damaged, or would fill the memory.
+_UNREADABLE = (
+    Image.DecompressionBombError,
+    Image.DecompressionBombWarning,
+    EOFError,
+    IndexError,
+    OSError,
+    SyntaxError,
+    ValueError,
+    struct.error,
+    zlib.error,
+)
 # Images decoded to tell whether a kept file holds this folder.
 _PROBES = 5
 # Part of the cache's key: raise it when the same files give other tensors.
@@ -148,19 +163,27 @@ def _is_folder(kept: dict[str, Tensor], files: list[str], labels: list[int]) -> 
 
 
 def _decode_file(path: str) -> Tensor:
+    problem, pixels = None, None
     try:
-        with Image.open(path) as image:
-            mode = image.mode
-            pixels = torch.from_numpy(np.array(image.convert("RGB")))
-    except (OSError, SyntaxError) as error:
-        raise ValueError(f"{path}: not a readable image ({error})") from error
-    if mode not in _MODES:
-        raise ValueError(
-            f"{path}: pixels of PIL's mode {mode!r}, but they must be bytes of colour or grey, from 0 to 255; "
-            "fetch the folder again"
-        )
-    if pixels.shape != (32, 32, 3):
-        raise ValueError(
-            f"{path}: expected 32x32 pixels, got {pixels.shape[1]}x{pixels.shape[0]}; fetch the folder again"
-        )
-    return pixels.permute(2, 0, 1)
+        # What is called .png and is another format is not handed to that one's decoder, which may be a program.
+        with Image.open(path, formats=_FORMATS) as image:
+            problem = _problem(image)
+            if problem is None:
+                pixels = torch.from_numpy(np.array(image.convert("RGB"))).permute(2, 0, 1)
+    except _UNREADABLE as error:
+        problem = f"not a readable image, PNG or JPEG ({type(error).__name__}: {error})"
+    if pixels is None:
+        raise ValueError(f"{path}: {problem}; fetch the folder again")
+    return pixels
+
+
+def _problem(image: Image.Image) -> str | None:
+    """Say what is wrong by the head of a file, before anything is decoded; None if nothing is."""
+    kind = image.mode
+    if kind in _MODES:
+        # PIL keeps the upper half of colours of 16 bits, and does not say so in the mode.
+        tiles = (str(tile[-1]) for tile in getattr(image, "tile", []))
+        kind = next((arguments for arguments in tiles if "16" in arguments), kind)
+    if kind not in _MODES:
+        return f"pixels of PIL's mode {kind!r}, but they must be bytes of colour or grey, from 0 to 255"
+    return None if image.size == (32, 32) else f"expected 32x32 pixels, got {image.width}x{image.height}"

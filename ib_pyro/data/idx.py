@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import gzip
-import shutil
 import tempfile
+import zlib
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -25,6 +25,11 @@ __all__ = ["fashion_mnist_pool", "mnist_pool"]
 
 # Where the Debian package dataset-fashion-mnist puts its files.
 _DEBIAN_FASHION_MNIST = Path("/usr/share/datasets/fashion-mnist")
+# Four times what a set of these has: a file that unpacks to more is none.
+_MOST_BYTES = 4 * (16 + 60_000 * 28 * 28)
+_BYTES_AT_A_TIME = 2**20
+# What torchvision and gzip stumble over in a file that is no IDX, or is damaged.
+_NO_IDX = (AssertionError, EOFError, IndexError, KeyError, OSError, RuntimeError, ValueError, zlib.error)
 _NUMBER = {"train": 60_000, "test": 10_000}
 
 
@@ -164,14 +169,17 @@ def _parse(path: Path, reader: Callable[[str], Tensor], content: str) -> Tensor:
             return reader(str(path))
         # torchvision reads plain files only; those under the root are not ours to unpack in place.
         with tempfile.NamedTemporaryFile() as plain, gzip.open(path) as packed:
-            shutil.copyfileobj(packed, plain)
+            while part := packed.read(_BYTES_AT_A_TIME):
+                plain.write(part)
+                if plain.tell() > _MOST_BYTES:
+                    raise ValueError(f"it unpacks to more than {_MOST_BYTES} bytes")
             plain.flush()
             return reader(plain.name)
     except TypeError as error:
         raise ValueError(
             f"{path}: {content} must be unsigned bytes, from 0 to 255 ({error}); fetch it again, or {OWN}"
         ) from error
-    except (AssertionError, EOFError, KeyError, OSError, RuntimeError, ValueError) as error:
+    except _NO_IDX as error:
         raise ValueError(
             f"{path}: not an IDX file of {content} ({type(error).__name__}: {error}); fetch it again"
         ) from error

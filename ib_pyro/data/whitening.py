@@ -8,7 +8,8 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from ib_pyro.data.cache import save_atomically
+from ib_pyro.data.cache import cached, fingerprint, save_atomically
+from ib_pyro.tensor_files import load_tensors
 
 __all__ = ["ZCA", "normalize_per_image"]
 
@@ -42,7 +43,8 @@ class ZCA(nn.Module):
     *singular values* s is what the code of Achille and Soatto adds; it bounds W where images have no
     variance, so that :meth:`inverse`, which multiplies by ``U diag(s + eps) U^T``, undoes it exactly.
 
-    Make one by :meth:`ZCA.fit` or :meth:`ZCA.load`. It moves between devices and dtypes as any module.
+    Make one by :meth:`ZCA.fit`, :meth:`ZCA.fitted` or :meth:`ZCA.load`. It moves between devices and dtypes as any
+    module.
 
     Args:
         mean: The mean m, with the shape of an image, ``[C, H, W]``.
@@ -151,10 +153,41 @@ class ZCA(nn.Module):
         Raises:
             ValueError: If the file has something else in it.
         """
-        content = torch.load(path, map_location="cpu", weights_only=True)
+        try:
+            content = load_tensors(Path(path))
+        except ValueError as error:
+            raise ValueError(f"path: {error}; make it anew by ZCA.fit(x) and its save(path)") from error
         if not isinstance(content, dict) or set(content) != {"mean", "whitening", "colouring"}:
             raise ValueError(f"path: {path} holds no ZCA; make one by ZCA.fit(x) and its save(path)")
+        wrong = [name for name, value in content.items() if not _is_finite(value)]
+        if wrong:
+            raise ValueError(
+                f"path: {path} holds no ZCA: its {', '.join(wrong)} must be finite numbers; make one by ZCA.fit(x) "
+                "and its save(path)"
+            )
         return cls(**content)
+
+    @classmethod
+    def fitted(cls, x: Tensor, kept: str | os.PathLike[str], *, eps: float = 1e-5) -> ZCA:
+        """Fit the map to training images, or read what was fitted to the same ones before.
+
+        Args:
+            x: Training images, floating, shape ``[N, C, H, W]``, N >= 2.
+            kept: Folder of fitted maps, each under the fingerprint of its images; it is made if it is missing.
+            eps: Added to the singular values, > 0.
+
+        Returns:
+            The fitted map, on the CPU. A file that is damaged or holds something else is made anew, with a warning.
+        """
+        path = Path(kept) / f"zca-{fingerprint(x, repr(eps))}.pt"
+        size = x[0].numel()
+
+        def is_right(content: dict[str, Tensor]) -> bool:
+            shapes = {"mean": x.shape[1:], "whitening": (size, size), "colouring": (size, size)}
+            whole = {name: value.shape for name, value in content.items()} == shapes
+            return whole and all(v.dtype == torch.float64 and _is_finite(v) for v in content.values())
+
+        return cls(**cached(path, lambda: dict(cls.fit(x.cpu(), eps=eps).state_dict()), is_right))
 
     @staticmethod
     def _multiply(x: Tensor, matrix: Tensor) -> Tensor:
@@ -164,6 +197,10 @@ class ZCA(nn.Module):
     def _check_shape(self, x: Tensor) -> None:
         if x.shape[1:] != self.mean.shape:
             raise ValueError(f"x: expected images of shape {list(self.mean.shape)}, got {list(x.shape[1:])}")
+
+
+def _is_finite(value: object) -> bool:
+    return isinstance(value, Tensor) and value.is_floating_point() and bool(value.isfinite().all())
 
 
 def _mean_and_covariance(x: Tensor) -> tuple[Tensor, Tensor]:

@@ -18,7 +18,7 @@ from ib_pyro.elbo.captured_loss import CapturedLoss
 from ib_pyro.elbo.loss_module import LossModule
 from ib_pyro.elbo.penalties import Penalty
 from ib_pyro.elbo.site_rate import Rate, check_estimator, site_rate
-from ib_pyro.elbo.terms import Terms, average_terms, report_rates
+from ib_pyro.elbo.terms import Terms, average_terms, report_rates, what_is_nan
 from ib_pyro.elbo.total_correlation import TotalCorrelationEstimator, resolve_total_correlation
 from ib_pyro.elbo.weights import (
     Weight,
@@ -196,7 +196,17 @@ class InformationBottleneckELBO(ELBO):
             ValueError: If the sites of model and guide differ, a site is scaled or masked on one side, a weight does
                 not fit a site, or a rate that has a weight is infinite.
             MissingKLError: If a site's rate has no closed form.
+
+        A loss that is NaN is returned, with a warning that names the terms.
         """
+        found = self._average_terms(model, guide, args, kwargs)
+        if checks_values() and fails(~found.loss.detach().isnan()):
+            warnings.warn(f"{what_is_nan(found)}; look for NaN in the data and the parameters", stacklevel=2)
+        return found
+
+    def _average_terms(
+        self, model: Program, guide: Program, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> Terms:
         particles = [
             self._evaluate(*traces, with_unweighted=True)
             for traces in self._get_traces(model, guide, args, kwargs)

@@ -13,7 +13,7 @@ from ib_pyro.elbo.attribution import Attribution
 from ib_pyro.elbo.site_rate import Rate
 from ib_pyro.sites import Site, masked, per_plate, plates_of
 
-__all__ = ["Terms", "average_terms", "report_rates"]
+__all__ = ["Terms", "average_terms", "report_rates", "what_is_nan"]
 
 
 @dataclass(frozen=True)
@@ -101,3 +101,17 @@ def average_terms(particles: list[Terms]) -> Terms:
         total_correlation=means("total_correlation"),
         auxiliary=means("auxiliary"),
     )
+
+
+def what_is_nan(terms: Terms) -> str:
+    """Say which terms of a loss that is NaN are, too, and for how many samples.
+
+    >>> what_is_nan(Terms(torch.tensor([1.0, torch.nan]), {"z": torch.zeros(2)}, torch.tensor(torch.nan)))
+    'the loss is NaN: distortion (1 of 2 values)'
+    """
+    rates = {f"rate of {name!r}": value for name, value in terms.rate.items()}
+    correlations = {f"total correlation of {name!r}": v for name, v in terms.total_correlation.items()}
+    parts = {"distortion": terms.distortion, **rates, **correlations}
+    counts = {name: int(value.isnan().sum()) for name, value in parts.items()}
+    told = [f"{name} ({n} of {parts[name].numel()} values)" for name, n in counts.items() if n]
+    return f"the loss is NaN: {', '.join(told) or 'none of its terms, but what weights them'}"

@@ -55,14 +55,19 @@ class ArraySpec:
         return self.group not in STATIC_GROUPS
 
     @property
-    def num_bytes(self) -> int:
-        """Size of the whole array, uncompressed."""
-        return math.prod(self.shape) * self.dtype.itemsize
+    def chain_bytes(self) -> int:
+        """Size of what one chain fills, uncompressed."""
+        return math.prod(self.chain_shape) * self.dtype.itemsize
+
+    @property
+    def chain_shape(self) -> tuple[int, ...]:
+        """Shape of what one chain fills."""
+        return (1, *self.shape[1:]) if self.has_draws else self.shape
 
     @property
     def held_shape(self) -> tuple[int, ...]:
-        """Shape without the draws that repeat the first."""
-        return (1, 1, *self.shape[2:]) if self.repeats else self.shape
+        """Shape without the draws of a chain that repeat its first."""
+        return (self.shape[0], 1, *self.shape[2:]) if self.repeats else self.shape
 
     @property
     def held_bytes(self) -> int:
@@ -70,26 +75,34 @@ class ArraySpec:
         return math.prod(self.held_shape) * self.dtype.itemsize
 
     def block_shape(self, num_rows: int) -> tuple[int, ...]:
-        """Shape of the part that belongs to some rows of x."""
-        return tuple(num_rows if axis == self.row_axis else n for axis, n in enumerate(self.shape))
+        """Shape of the part of one chain that belongs to some rows of x."""
+        return tuple(num_rows if axis == self.row_axis else n for axis, n in enumerate(self.chain_shape))
 
     def chunks(self, batch_size: int) -> tuple[int, ...]:
-        """Shape of a chunk in a file: some megabytes, all draws of a number of rows that divides a batch."""
+        """Shape of a chunk in a file: some megabytes, a chain's draws of a number of rows that divides a batch."""
         if self.row_axis is None:
-            return self.shape
-        per_row = self.num_bytes / self.shape[self.row_axis]
+            return self.chain_shape
+        per_row = self.chain_bytes / self.shape[self.row_axis]
         rows = 2 ** int(math.log2(max(1, min(batch_size, self.shape[self.row_axis], CHUNK_BYTES / per_row))))
         return self.block_shape(rows)
 
-    def region(self, rows: slice) -> tuple[slice, ...]:
-        """Index of the part that belongs to some rows of x."""
-        return tuple(rows if axis == self.row_axis else slice(None) for axis in range(len(self.shape)))
+    def region(self, rows: slice, chain: int) -> tuple[slice, ...]:
+        """Index of the part of one chain that belongs to some rows of x."""
+        region = [rows if axis == self.row_axis else slice(None) for axis in range(len(self.shape))]
+        return (slice(chain, chain + 1), *region[1:]) if self.has_draws else tuple(region)
 
 
 def describe_arrays(
-    first: Record, second: Record, *, of_x: Container[Key], data_dim: str, num_rows: int, num_draws: int
+    first: Record,
+    second: Record,
+    *,
+    of_x: Container[Key],
+    data_dim: str,
+    num_rows: int,
+    num_draws: int,
+    num_chains: int,
 ) -> list[ArraySpec]:
-    """Describe the arrays that hold ``num_draws`` draws for ``num_rows`` rows.
+    """Describe the arrays that hold ``num_draws`` draws of each chain for ``num_rows`` rows.
 
     Args:
         first: One draw, or static values, of any number of rows.
@@ -97,7 +110,8 @@ def describe_arrays(
         of_x: Variables that nothing random goes into.
         data_dim: Name of the dimension of rows.
         num_rows: Number of rows of x.
-        num_draws: Number of draws.
+        num_draws: Number of draws of a chain.
+        num_chains: Number of chains.
 
     Raises:
         ValueError: If a variable has a dimension twice, a name that no file holds or that is a dimension's, or complex
@@ -107,7 +121,7 @@ def describe_arrays(
     specs = []
     for (group, name), quantity in first.items():
         is_static = group in STATIC_GROUPS
-        leading = () if is_static else zip(DRAW_DIMS, (1, num_draws), strict=True)
+        leading = () if is_static else zip(DRAW_DIMS, (num_chains, num_draws), strict=True)
         own = zip(quantity.dims, quantity.values.shape, strict=True)
         sizes = [*leading, *((dim, num_rows if dim == data_dim else n) for dim, n in own)]
         dims, shape = tuple(dim for dim, _ in sizes), tuple(n for _, n in sizes)
@@ -172,7 +186,7 @@ def require_same_variables(record: Record, expected: Iterable[Key]) -> None:
 
 def rows_per_batch(specs: list[ArraySpec]) -> int:
     """Return a number of rows whose draws take some tens of megabytes: a power of two, for aligned chunks."""
-    per_row = sum(spec.num_bytes / spec.shape[spec.row_axis] for spec in specs if spec.row_axis is not None)
+    per_row = sum(spec.chain_bytes / spec.shape[spec.row_axis] for spec in specs if spec.row_axis is not None)
     rows = max(1, min(MOST_ROWS, BLOCK_BYTES / max(per_row, 1)))
     return 2 ** int(math.log2(rows))
 

@@ -5,12 +5,15 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from pyro import poutine
+from pyro.poutine.messenger import Messenger
 from pyro.poutine.runtime import Message
 from pyro.poutine.trace_struct import Trace
 from pyro.poutine.uncondition_messenger import UnconditionMessenger
-from torch import Tensor
+from torch import Tensor, nn
 
+from ib_pyro.dependence import ValueTracker
 from ib_pyro.export.program import Program
+from ib_pyro.particles import random_state_kept
 from ib_pyro.sites import Site, is_observation, plates_of, sample_sites
 from ib_pyro.traces import later_latents
 
@@ -80,6 +83,8 @@ class Sampler:
         self.plate: str | None = None
         self._shared: dict[tuple[str, int], Trace] = {}
         self._sites: frozenset[str] | None = None
+        self._improper: frozenset[str] = frozenset()
+        self._behind_improper: frozenset[str] = frozenset()
 
     def posterior(self, index: int | None, args: Arguments) -> Draw:
         """Return draw number ``index`` for a batch; None stands for a draw of its own.
@@ -95,13 +100,40 @@ class Sampler:
         self._require_same_sites(draw)
         return draw
 
-    def prior(self, index: int | None, args: Arguments) -> Sites:
-        """Return the model's sites, each of them, observed or not, sampled.
+    def prior(self, index: int | None, args: Arguments, draw: Draw) -> Sites:
+        """Return the model's sites that can be sampled, each of them, observed or not, sampled.
+
+        Args:
+            index: Number of the draw; None stands for a draw of its own.
+            args: The model's arguments.
+            draw: A draw from the posterior, whose values stand in at sites that are known to have no proper prior.
 
         Raises:
-            NotImplementedError: If a prior is improper.
+            NotImplementedError: If a prior is improper that is not known to be.
         """
-        return sample_sites(self._run("prior", _ObservationsSampled()(self.program.model), index, args).nodes)
+        model = self.program.model
+        if self._improper:
+            model = _StandIns({name: draw.model[name]["value"] for name in self._improper})(model)
+        sites = sample_sites(self._run("prior", _ObservationsSampled()(model), index, args).nodes)
+        left_out = self._improper | self._behind_improper
+        return {name: site for name, site in sites.items() if name not in left_out}
+
+    def find_improper(self, args: Arguments, draw: Draw) -> tuple[frozenset[str], frozenset[str]]:
+        """Find, and leave out from now on, the latent sites without a proper prior, and what depends on their values.
+
+        Args:
+            args: The model's arguments.
+            draw: A draw from the posterior.
+
+        Returns:
+            Names of either kind of site; torch's generators are left as they were.
+        """
+        values = {name: draw.model[name]["value"] for name in draw.latent}
+        modules = nn.ModuleList(self.program.modules)
+        with random_state_kept(modules), ValueTracker() as tracker, _ImproperSites(values, tracker) as found:
+            _ObservationsSampled()(self.program.model)(*args)
+        self._improper, self._behind_improper = frozenset(found.improper), frozenset(found.behind)
+        return self._improper, self._behind_improper
 
     def predictive(self, draw: Draw, args: Arguments) -> dict[str, tuple[Tensor, Site]]:
         """Sample the observed sites of the model given a draw; return each value with its site."""
@@ -136,6 +168,49 @@ class Sampler:
             if not site["is_observed"] and self.plate not in plates_of(site):
                 shared.add_node(name, **site)
         return trace
+
+
+class _StandIns(Messenger):
+    """Gives some sites a value."""
+
+    def __init__(self, values: Mapping[str, Tensor]) -> None:
+        super().__init__()
+        self._values = values
+
+    def _pyro_sample(self, msg: Message) -> None:
+        if msg["name"] in self._values:
+            msg["value"], msg["done"] = self._values[str(msg["name"])], True
+
+
+class _ImproperSites(Messenger):
+    """Finds the sites that cannot be sampled, and those that depend on them.
+
+    Attributes:
+        improper: Names of the former.
+        behind: Names of the latter.
+    """
+
+    def __init__(self, values: Mapping[str, Tensor], tracker: ValueTracker) -> None:
+        super().__init__()
+        self.improper: set[str] = set()
+        self.behind: set[str] = set()
+        self._values, self._tracker = values, tracker
+
+    def _pyro_sample(self, msg: Message) -> None:
+        name, fn = str(msg["name"]), msg["fn"]
+        if name not in self._values or msg["done"]:
+            return
+        try:
+            msg["value"] = fn(*msg["args"], **msg["kwargs"])
+        except NotImplementedError:
+            self.improper.add(name)
+            msg["value"] = self._tracker.mark(self._values[name], name)
+        msg["done"] = True
+
+    def _pyro_post_sample(self, msg: Message) -> None:
+        name = str(msg["name"])
+        if name not in self.improper and self._tracker.marks_of([msg["value"]]) & self.improper:
+            self.behind.add(name)
 
 
 class _ObservationsSampled(UnconditionMessenger):

@@ -1,6 +1,7 @@
 """An export: what there is to draw, found by drawing it once, and the loop over batches of rows and draws of each."""
 
-from collections.abc import Mapping, MutableMapping
+import warnings
+from collections.abc import Collection, Mapping, MutableMapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -42,7 +43,8 @@ class Export:
         reader: Reads variables off a draw.
         inputs: The arguments of model and guide.
         constants: Given values, one for each row of x.
-        num_draws: Number of draws.
+        num_draws: Number of draws of a chain.
+        num_chains: Number of chains in the result, of which this export fills one.
     """
 
     sampler: Sampler
@@ -50,6 +52,7 @@ class Export:
     inputs: Inputs
     constants: Mapping[str, Quantity]
     num_draws: int
+    num_chains: int = 1
 
     def describe(self, num_rows: int) -> list[ArraySpec]:
         """Describe the arrays, from a look at the first ``num_rows`` rows."""
@@ -64,15 +67,17 @@ class Export:
             data_dim=self.reader.dimensions.data_dim,
             num_rows=self.inputs.num_rows,
             num_draws=self.num_draws,
+            num_chains=self.num_chains,
         )
 
-    def fill(self, arrays: Arrays, specs: list[ArraySpec], batch_size: int) -> None:
+    def fill(self, arrays: Arrays, specs: list[ArraySpec], batch_size: int, chain: int = 0) -> None:
         """Draw everything, and write it batch by batch.
 
         Args:
             arrays: Where it goes.
             specs: The arrays, as described.
             batch_size: Number of rows of x that the program sees at once.
+            chain: The chain to fill; what has none is written with the first.
         """
         whole: dict[Key, np.ndarray] = {}
         keys = {spec.key for spec in specs}
@@ -88,7 +93,8 @@ class Export:
             for spec in specs:
                 # What has no rows is the same for every batch, and is written with the first.
                 if spec.row_axis is not None or start == 0:
-                    _write(arrays, spec, rows, blocks[spec.key])
+                    if spec.has_draws or chain == 0:
+                        _write(arrays, spec, rows, chain, blocks[spec.key])
                 else:
                     _require_same(spec, blocks[spec.key], whole[spec.key])
             whole = whole or {spec.key: blocks[spec.key] for spec in specs if spec.row_axis is None}
@@ -99,20 +105,23 @@ class Export:
         predictive = self.sampler.predictive(draw, args) if "posterior_predictive" in groups else {}
         parts = [self.reader.draw(draw, predictive), self.reader.observed(draw)]
         if groups & PRIOR_GROUPS:
-            parts.append(self.reader.prior(self.sampler.prior(index, args), draw))
+            parts.append(self.reader.prior(self.sampler.prior(index, args, draw), draw))
         if "constant_data" in groups:
             given = self.constants.items()
             parts.append((("constant_data", n), q._replace(values=q.values[rows])) for n, q in given)
         return gather(*parts)
 
 
-def prepare(program: Program, inputs: Inputs, wishes: Wishes) -> tuple[Export, list[ArraySpec], int]:
+def prepare(
+    program: Program, inputs: Inputs, wishes: Wishes, num_chains: int = 1
+) -> tuple[Export, list[ArraySpec], int]:
     """Look at a program through the first rows of x.
 
     Args:
         program: The program.
         inputs: Its arguments.
         wishes: What is asked for.
+        num_chains: Number of chains in the result, of which this program fills one.
 
     Returns:
         The export, its arrays, and the number of rows of a batch.
@@ -132,11 +141,12 @@ def prepare(program: Program, inputs: Inputs, wishes: Wishes) -> tuple[Export, l
             "no plate around the observed sites has the size of a batch of x, so that x cannot be cut into batches; "
             "leave batch_size out, or put the rows of x in a pyro.plate"
         )
-    groups = wishes.groups_of(draw, prior_is_proper=_has_proper_prior(sampler, rows, wishes))
+    has_prior = _sites_with_a_prior(sampler, rows, draw, wishes)
+    groups = wishes.groups_of(draw, has_prior)
     dimensions = _dimensions(draw, plate, wishes)
     reader = Reader(groups, wishes.sites_of(draw), dimensions)
     constants = _constants(num_rows, wishes, dimensions)
-    export = Export(sampler, reader, inputs, constants, int(wishes.num_samples))
+    export = Export(sampler, reader, inputs, constants, int(wishes.num_samples), num_chains)
     specs = export.describe(look)
     default = rows_per_batch(specs) if program.is_amortised else num_rows
     batch_size = min(wishes.batch_size or default, num_rows)
@@ -155,14 +165,37 @@ def _dimensions(draw: Draw, plate: str | None, wishes: Wishes) -> Dimensions:
     return Dimensions(plate, wishes.data_dim, wishes.dims, plates)
 
 
-def _has_proper_prior(sampler: Sampler, rows: Arguments, wishes: Wishes) -> bool:
-    if not wishes.possible_groups() & PRIOR_GROUPS:
-        return False
+def _sites_with_a_prior(sampler: Sampler, rows: Arguments, draw: Draw, wishes: Wishes) -> frozenset[str]:
+    """Return the sites that the model alone can draw; if these are some and not all, say which are not."""
+    wanted = wishes.possible_groups() & PRIOR_GROUPS
+    if not wanted or not draw.latent:
+        return frozenset()
+    sites = frozenset([*draw.latent, *draw.observed, *draw.predicted])
     try:
-        sampler.prior(None, rows)
+        sampler.prior(None, rows, draw)
     except NotImplementedError:
-        return False
-    return True
+        improper, behind = sampler.find_improper(rows, draw)
+        kept = sites - improper - behind
+        if kept & frozenset(draw.latent):
+            _warn_of_improper(improper, behind & sites, draw)
+            return kept
+        return frozenset()
+    return sites
+
+
+def _warn_of_improper(improper: Collection[str], behind: Collection[str], draw: Draw) -> None:
+    first, *others = sorted(improper)
+    named = f"site {first!r}" if not others else f"sites {sorted(improper)}"
+    depending = [
+        f"{name!r} of the group {'prior' if name in draw.latent else 'prior_predictive'!r}"
+        for name in sorted(behind)
+    ]
+    also = f", and with it {', '.join(depending)}, which depends on it" if depending else ""
+    warnings.warn(
+        f"{named}: no proper prior to draw from; left out of the group 'prior'{also}. Give the layer a log-normal one "
+        "(activation='softplus', prior='log-normal') to have its draws",
+        stacklevel=6,
+    )
 
 
 def _constants(num_rows: int, wishes: Wishes, dimensions: Dimensions) -> dict[str, Quantity]:
@@ -184,7 +217,7 @@ def _put(block: np.ndarray, target: Any, spec: ArraySpec, quantity: Quantity) ->
     block[target] = values
 
 
-def _write(arrays: Arrays, spec: ArraySpec, rows: slice, block: np.ndarray) -> None:
+def _write(arrays: Arrays, spec: ArraySpec, rows: slice, chain: int, block: np.ndarray) -> None:
     array = arrays[spec.key]
     if array.shape != spec.shape:
         # One draw is held for all. A program may still depend on other things in these rows than in the first, or
@@ -194,7 +227,7 @@ def _write(arrays: Arrays, spec: ArraySpec, rows: slice, block: np.ndarray) -> N
             block = first
         else:
             array = arrays[spec.key] = np.repeat(array, spec.shape[1], axis=1)
-    array[spec.region(rows)] = block
+    array[spec.region(rows, chain)] = block
 
 
 def _require_same(spec: ArraySpec, block: np.ndarray, first: np.ndarray) -> None:

@@ -9,16 +9,21 @@ from torch import Tensor
 
 from ib_pyro.buffers import buffers_kept
 from ib_pyro.elbo.weights import Weight
-from ib_pyro.export.exporting import prepare
+from ib_pyro.export.chains import prepare_chains
+from ib_pyro.export.names import as_row_labels
 from ib_pyro.export.program import (
     Argument,
+    Inputs,
+    Program,
     ProgramLike,
     Rows,
     resolve_inputs,
-    resolve_program,
+    resolve_programs,
     seeded,
+    taking_keywords,
     warn_if_batch_norm_trains,
 )
+from ib_pyro.export.rows_in_common import count_common_rows
 from ib_pyro.export.wishes import Wishes
 from ib_pyro.provenance import beta_attributes, version_attributes
 
@@ -29,10 +34,11 @@ InferenceTree = Any
 
 
 def to_arviz(
-    program: ProgramLike,
+    program: ProgramLike | list[ProgramLike],
     x: Rows,
     y: Argument | None = None,
     *,
+    kwargs: Mapping[str, Argument] | None = None,
     num_samples: int = 100,
     sites: Iterable[str] | None = None,
     groups: Iterable[str] | None = None,
@@ -44,13 +50,15 @@ def to_arviz(
     num_data: int | None = None,
     constant_data: Mapping[str, Tensor] | None = None,
     coords: Mapping[str, Sequence[Any]] | None = None,
+    labels: Mapping[str, Tensor | Sequence[Any]] | None = None,
+    fitted_to: Rows | None = None,
     dims: Mapping[str, Sequence[str]] | None = None,
     data_dim: str = "obs_id",
     plate: str | None = None,
 ) -> InferenceTree:
     r"""Export draws from a fitted program, and all that follows from them, as what the installed ArviZ works with.
 
-    With S draws ``z_s ~ p(z|x)`` for each of N rows of x, in one chain, the groups are:
+    With S draws ``z_s ~ p(z|x)`` for each of N rows of x, in one chain for each program, the groups are:
 
     * ``posterior``: of each site its value z and what is known of its noise, named after the site. Of a layer
       with log-normal noise ``z1`` that is ``z1_activation`` f(x), ``z1_alpha`` (standard deviation of log eps)
@@ -63,7 +71,8 @@ def to_arviz(
       no row; theirs is ``distortion_global``, one value a draw. With beta = 1, the loss at a draw is the sum of all
       these statistics (a site in several plates summed over each), where nothing is scaled or subsampled;
     * ``posterior_predictive``, ``log_likelihood``: draws of y, and ``log p(y|z_s)`` in nats, one value a row;
-    * ``prior``, ``prior_predictive``: draws of z and y from the model alone, where every prior is proper;
+    * ``prior``, ``prior_predictive``: draws of z and y from the model alone. A site without a proper prior, and what
+      depends on its value, is left out with a warning that names it, and the groups where no latent site has one;
     * ``observed_data``, and ``constant_data``: ``index``, the row's position in x, and what is given.
 
     Dimensions are ``chain``, ``draw``, ``obs_id`` (the rows of x), and a layer's own: ``z1_unit``, or
@@ -82,8 +91,11 @@ def to_arviz(
     at most the predictive density ``p(y|x) = E p(y|z)``, and further below it the more the noise changes the
     answer, where large Pareto k say so. Its values rank programs by how well they answer *under their own
     noise*, and favour little noise. The held-out log predictive density itself, on rows that the program was
-    not fitted to, is ``logsumexp(log_likelihood, draw) - log S``. Nor does either account for weights that
+    not fitted to, is what :func:`elpd` returns, for ``arviz.compare``. Nor does either account for weights that
     were fitted to the same rows.
+
+    **Chains.** Several fitted programs, as of one network and several seeds, are one chain each. They are no chains of
+    one sampler: ``r_hat`` says how much the fits differ, and not whether one has converged.
 
     The program runs as it is: batch norm stays in its mode (call ``program.eval()`` first for its running
     statistics; training mode warns), effect handlers around the call apply (:func:`ib_pyro.noise_off`),
@@ -92,12 +104,13 @@ def to_arviz(
 
     Args:
         program: A :class:`~ib_pyro.Bottleneck`, or any pair ``(model, guide)``, called as ``model(x, y)`` or, without
-            y, as ``model(x)``. Automatic guides work.
-        x: Inputs, ``[N, ...]``. A tuple ``(x1, x2)`` is several arguments, ``model(x1, x2, y)``; a dict of tensors is
-            one, ``model({...}, y)``. All are cut by rows together; what has no rows is bound with
-            ``functools.partial``.
+            y, as ``model(x)``. Automatic guides work. A list of such, all with the same sites, is a chain of each.
+        x: Inputs, ``[N, ...]``. A tuple ``(x1, x2)`` is several arguments, ``model(x1, x2, y)`` (of a ``Bottleneck``
+            the one x); a dict of tensors is one, ``model({...}, y)``. All are cut by rows together; what has no rows
+            is bound with ``functools.partial``.
         y: Targets, ``[N, ...]``, or a dict of such. Without them there is nothing observed, and y is predicted.
-        num_samples: Number S of draws.
+        kwargs: More arguments by keyword, cut by rows too, such as ``{"labelled": ...}`` of a ``Bottleneck``.
+        num_samples: Number S of draws, of each chain.
         sites: Latent and deterministic sites to keep values of; by default all. Rates are of all sites.
         groups: Groups to fill; by default all that can be.
         batch_size: Rows of x that the program sees at once. By default that is chosen for a
@@ -115,7 +128,11 @@ def to_arviz(
         num_data: Number of samples that it was fitted to; by default the program's own.
         constant_data: More values for that group, ``[N, ...]`` each: x itself, nuisances; ``index`` replaces the
             position.
-        coords: Labels of dimensions, by name.
+        coords: Labels of dimensions, by name; ``{"chain": seeds}`` names the programs.
+        labels: More coordinates of the rows, by name, a value for each row: ``{"digit": y}`` for
+            ``.groupby("digit")``.
+        fitted_to: The rows that the program was fitted to, as x. How many of x are among them is kept in the attribute
+            ``num_rows_fitted_to``, and :func:`elpd` refuses such rows.
         dims: Names for the dimensions of one sample of a site, by site.
         data_dim: Name of the dimension of rows.
         plate: Name of the plate over the rows of x; by default the one of x's size around the observed sites.
@@ -148,20 +165,52 @@ def to_arviz(
     from ib_pyro.export.file import announce_size, check_path
     from ib_pyro.export.tree import filled_tree
 
-    resolved = resolve_program(program)
-    inputs = resolve_inputs(x, y, one_argument=resolved.takes_one_argument)
+    programs = resolve_programs(program)
+    modules = tuple(module for each in programs for module in each.modules)
+    one_argument = any(each.takes_one_argument for each in programs)
+    inputs = resolve_inputs(x, y, kwargs, one_argument=one_argument)
+    if kwargs is not None:
+        programs = [taking_keywords(each) for each in programs]
     wishes = Wishes(num_samples, sites, groups, batch_size, constant_data or {}, dims or {}, data_dim, plate)
     wishes.check(inputs.num_rows)
+    row_labels = as_row_labels(labels or {}, inputs.num_rows)
+    facts = _facts(programs, inputs, fitted_to, one_argument=one_argument)
     target = None if path is None else check_path(Path(path), overwrite=overwrite)
-    warn_if_batch_norm_trains(resolved.modules)
-    with torch.no_grad(), buffers_kept(resolved.modules), seeded(seed, inputs.device):
-        export, specs, batch_size = prepare(resolved, inputs, wishes)
+    warn_if_batch_norm_trains(modules)
+    with torch.no_grad(), buffers_kept(modules), seeded(seed, inputs.device):
+        chains, specs = prepare_chains(programs, inputs, wishes)
         announce_size(sum(spec.held_bytes for spec in specs), target)
-        facts = {"program": resolved.name, "num_draws": num_samples, "batch_size": batch_size}
         attrs = (
             version_attributes()
             | facts
+            | {"num_draws": num_samples, "batch_size": chains.batch_size}
             | ({} if seed is None else {"seed": seed})
-            | beta_attributes(beta, num_data or resolved.num_data)
+            | beta_attributes(beta, num_data or _common_num_data(programs))
         )
-        return filled_tree(export, specs, batch_size, path=target, coords=coords or {}, attrs=attrs)
+        return filled_tree(
+            chains,
+            specs,
+            path=target,
+            coords=coords or {},
+            row_labels=row_labels,
+            data_dim=data_dim,
+            attrs=attrs,
+        )
+
+
+def _facts(
+    programs: Sequence[Program], inputs: Inputs, fitted_to: Rows | None, *, one_argument: bool
+) -> dict[str, Any]:
+    """What the result's attributes say of the programs and of the rows."""
+    facts: dict[str, Any] = {"program": ", ".join(dict.fromkeys(program.name for program in programs))}
+    if len(programs) > 1:
+        facts["num_programs"] = len(programs)
+    if fitted_to is not None:
+        fitted = resolve_inputs(fitted_to, None, one_argument=one_argument).args
+        facts["num_rows_fitted_to"] = count_common_rows(inputs.args[: len(fitted)], fitted)
+    return facts
+
+
+def _common_num_data(programs: Sequence[Program]) -> int | None:
+    known = {program.num_data for program in programs}
+    return known.pop() if len(known) == 1 else None

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
 from torch import Tensor
 
 from ib_pyro.sites import Site
@@ -11,6 +12,7 @@ from ib_pyro.sites import Site
 __all__ = [
     "DRAW_DIMS",
     "Dimensions",
+    "as_row_labels",
     "check_dimensions",
     "check_name",
     "check_unique",
@@ -91,6 +93,24 @@ def check_unique(names: Iterable[str], argument: str) -> None:
         if name in seen:
             raise ValueError(f"{argument}: {name!r} is named twice; name each once")
         seen.add(name)
+
+
+def as_row_labels(labels: Mapping[str, Tensor | Sequence[Any]], num_rows: int) -> dict[str, np.ndarray]:
+    """Return labels of the rows of x as arrays, once it is known that each row has one.
+
+    Raises:
+        ValueError: If a name is none that a file holds, or there are more or fewer labels than rows.
+    """
+    arrays = {}
+    for name, given in labels.items():
+        check_name(name, "labels")
+        values = given.detach().cpu().numpy() if isinstance(given, Tensor) else np.asarray(given)
+        if values.shape != (num_rows,):
+            raise ValueError(
+                f"labels[{name!r}]: shape {values.shape} for {num_rows} rows in x; pass one for each"
+            )
+        arrays[name] = values
+    return arrays
 
 
 @dataclass(frozen=True)

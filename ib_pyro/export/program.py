@@ -3,7 +3,7 @@
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -21,7 +21,9 @@ __all__ = [
     "Rows",
     "resolve_inputs",
     "resolve_program",
+    "resolve_programs",
     "seeded",
+    "taking_keywords",
     "warn_if_batch_norm_trains",
 ]
 
@@ -81,6 +83,8 @@ def resolve_program(program: ProgramLike) -> Program:
     Raises:
         TypeError: If it is neither.
     """
+    if isinstance(program, tuple) and any(isinstance(side, Bottleneck) for side in program):
+        raise TypeError("program: a tuple is a model and a guide; pass several programs as a list, [...]")
     if isinstance(program, tuple) and len(program) == 2 and all(map(callable, program)):
         model, guide = program
         name = getattr(model, "__name__", type(model).__name__)
@@ -90,29 +94,57 @@ def resolve_program(program: ProgramLike) -> Program:
         return Program(
             program.model, program.guide, (program,), is_amortised=True, name="Bottleneck", **facts
         )
-    raise TypeError(f"program must be a Bottleneck or a pair (model, guide); got {type(program).__name__}")
+    raise TypeError(
+        f"program must be a Bottleneck or a pair (model, guide), or a list of such; got {type(program).__name__}"
+    )
 
 
-def resolve_inputs(x: Rows, y: Argument | None, *, one_argument: bool) -> Inputs:
+def resolve_programs(programs: ProgramLike | list[ProgramLike]) -> list[Program]:
+    """Return the models and guides of one program, or of a list of them.
+
+    Raises:
+        TypeError: If one is no program.
+        ValueError: If the list is empty.
+    """
+    if not isinstance(programs, list):
+        return [resolve_program(programs)]
+    if not programs:
+        raise ValueError("program: the list is empty; pass a program for each chain")
+    return [resolve_program(program) for program in programs]
+
+
+def taking_keywords(program: Program) -> Program:
+    """Return the program with its keyword arguments as a last argument, a mapping, cut by rows as the others are."""
+
+    def last_by_keyword(function: Callable[..., Any]) -> Callable[..., Any]:
+        def call(*args: Any) -> Any:  # noqa: ANN401  (as the function's)
+            *positional, keywords = args
+            return function(*positional, **keywords)
+
+        return call
+
+    return replace(program, model=last_by_keyword(program.model), guide=last_by_keyword(program.guide))
+
+
+def resolve_inputs(
+    x: Rows, y: Argument | None, kwargs: Mapping[str, Argument] | None = None, *, one_argument: bool
+) -> Inputs:
     """Return the arguments that x and y stand for.
 
     Args:
         x: A tensor or a mapping of tensors, or several as a tuple.
         y: A tensor or a mapping of tensors; None for no such argument.
-        one_argument: Whether the program takes one x.
+        kwargs: Arguments by keyword, for a program that :func:`taking_keywords` has made; None for no such.
+        one_argument: Whether the program takes one x, so that a tuple is one too.
 
     Raises:
-        TypeError: If something else is among them, or x is several arguments where the program takes one.
+        TypeError: If something else is among them.
         ValueError: If there is no row, or numbers of rows differ.
     """
     several = type(x) is tuple
-    if several and one_argument:
-        raise TypeError(
-            f"x: a tuple stands for several arguments, here {len(x)}, and a Bottleneck takes one; pass a dict of "
-            "tensors to an encoder that takes one, or a pair (model, guide)"
-        )
     inputs = {f"x[{i}]": arg for i, arg in enumerate(x)} if several else {"x": x}
-    named = inputs if y is None else inputs | {"y": y}
+    others = {name: arg for name, arg in (("y", y), ("kwargs", kwargs)) if arg is not None}
+    named = inputs | others
     tensors = [leaf for name, argument in named.items() for leaf in _leaves(name, argument)]
     if not any(True for name, argument in inputs.items() for _ in _leaves(name, argument)):
         raise ValueError("x: expected at least one tensor [N, ...]; got none")
@@ -124,7 +156,8 @@ def resolve_inputs(x: Rows, y: Argument | None, *, one_argument: bool) -> Inputs
             raise ValueError(f"{name}: {len(tensor)} rows for {len(rows_of)} in {first}; pass one for each")
     devices = [tensor.device for _, tensor in tensors]
     device = next((device for device in devices if device.type != "cpu"), devices[0])
-    return Inputs(tuple(named.values()), len(rows_of), device)
+    args = (x,) if one_argument else tuple(inputs.values())
+    return Inputs((*args, *others.values()), len(rows_of), device)
 
 
 def warn_if_batch_norm_trains(modules: tuple[nn.Module, ...]) -> None:
@@ -174,4 +207,6 @@ def _leaves(name: str, argument: object) -> Iterator[tuple[str, Tensor]]:
 def _cut(argument: Any, rows: slice) -> Any:  # noqa: ANN401 (a tensor, or a mapping of what this takes)
     if isinstance(argument, Mapping):
         return {key: _cut(value, rows) for key, value in argument.items()}
+    if type(argument) is tuple:
+        return tuple(_cut(value, rows) for value in argument)
     return argument[rows]

@@ -9,7 +9,7 @@ import numpy as np
 import xarray as xr
 
 from ib_pyro.export.arrays import ArraySpec
-from ib_pyro.export.exporting import Export
+from ib_pyro.export.chains import Chains
 from ib_pyro.export.file import arrays_in, engine_of
 from ib_pyro.files import written_whole
 
@@ -19,34 +19,41 @@ Labels = Mapping[str, Sequence[Any]]
 
 
 def filled_tree(
-    export: Export,
+    chains: Chains,
     specs: list[ArraySpec],
-    batch_size: int,
     *,
     path: Path | None,
     coords: Labels,
+    row_labels: Mapping[str, np.ndarray],
+    data_dim: str,
     attrs: Mapping[str, Any],
 ) -> Any:  # noqa: ANN401 (as the installed ArviZ has it)
     """Carry out an export, and return it as an ``InferenceData`` (ArviZ before 1) or an ``xarray.DataTree`` (since).
 
     Args:
-        export: What to draw from.
+        chains: What to draw from.
         specs: The arrays.
-        batch_size: Number of rows of x that the program sees at once.
         path: File to write, which the result then reads from; None for memory.
         coords: The user's labels of dimensions; others are counted from 0.
+        row_labels: More labels of the rows of x, by name.
+        data_dim: Name of the dimension of rows.
         attrs: Attributes of every group.
 
     Raises:
-        ValueError: If labels are given for an unknown dimension or in the wrong number, or a dimension has two sizes.
+        ValueError: If labels are given for an unknown dimension, in the wrong number or under a taken name, or a
+            dimension has two sizes.
     """
     groups = _skeleton(specs, coords, attrs)
+    _require_free_names(row_labels, specs)
+    for name, group in groups.items():
+        if data_dim in group.dims:
+            groups[name] = group.assign_coords({label: (data_dim, v) for label, v in row_labels.items()})
     if path is not None:
-        with written_whole(path) as partial, arrays_in(partial, specs, groups, batch_size) as parts:
-            export.fill(parts, specs, batch_size)
+        with written_whole(path) as partial, arrays_in(partial, specs, groups, chains.batch_size) as parts:
+            chains.fill(parts, specs)
         return _open(path)
     arrays = {spec.key: np.empty(spec.held_shape, spec.dtype) for spec in specs}
-    export.fill(arrays, specs, batch_size)
+    chains.fill(arrays, specs)
     for spec in specs:
         values = arrays[spec.key]
         if values.shape != spec.shape:
@@ -75,6 +82,14 @@ def _skeleton(specs: Sequence[ArraySpec], coords: Labels, attrs: Mapping[str, An
             raise ValueError(f"coords[{dim!r}]: {len(labels)} labels for {sizes[dim]} entries")
     datasets = {group: xr.Dataset(coords=c, attrs=dict(attrs)) for group, c in groups.items()}
     return {"/": xr.Dataset(attrs=dict(attrs)), **datasets}
+
+
+def _require_free_names(row_labels: Mapping[str, np.ndarray], specs: Sequence[ArraySpec]) -> None:
+    taken = {spec.name: f"a variable of the group {spec.group!r}" for spec in specs}
+    taken |= {dim: "a dimension" for spec in specs for dim in spec.dims}
+    for name in row_labels:
+        if name in taken:
+            raise ValueError(f"labels: {name!r} is {taken[name]} of the result already; choose another name")
 
 
 def _as_arviz(groups: Mapping[str, xr.Dataset]) -> Any:  # noqa: ANN401

@@ -1,6 +1,6 @@
 """What a user asks of an export, checked: draws, rows at once, groups, sites, and names of dimensions."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -75,20 +75,23 @@ class Wishes:
             raise ValueError(f"groups is empty; name some of {', '.join(NEEDS)}, or leave it out for all")
         return wanted
 
-    def groups_of(self, draw: Draw, *, prior_is_proper: bool) -> frozenset[str]:
+    def groups_of(self, draw: Draw, has_prior: Collection[str]) -> frozenset[str]:
         """Return the groups to fill: those asked for, or all that the program and its data can fill.
+
+        Args:
+            draw: A draw from the posterior.
+            has_prior: Sites that can be drawn from the model alone.
 
         Raises:
             ValueError: If a group is asked for that cannot be filled; says what it needs.
         """
-        has_prior = bool(draw.latent) and prior_is_proper
         possible = {
             "posterior": draw.latent or draw.deterministic,
             "posterior_predictive": draw.observed or draw.predicted,
             "log_likelihood": draw.observed,
             "sample_stats": draw.latent or draw.observed,
-            "prior": has_prior,
-            "prior_predictive": has_prior,
+            "prior": {*draw.latent} & {*has_prior},
+            "prior_predictive": {*draw.observed, *draw.predicted} & {*has_prior},
             "observed_data": draw.observed,
             "constant_data": True,
         }

@@ -9,20 +9,23 @@ from torch.types import _size
 
 from ib_pyro.nn.stochastic import StochasticLayer
 
-__all__ = ["AdditiveNormal"]
+__all__ = ["AdditiveNormal", "GaussianNoise"]
 
 
-class _GaussianNoise(Normal):
+class GaussianNoise(Normal):
     """A normal whose noise can be switched off: z = loc."""
 
-    def expand(self, batch_shape: _size, _instance: object = None) -> "_GaussianNoise":
-        return super().expand(batch_shape, self._get_checked_instance(_GaussianNoise, _instance))
+    def expand(self, batch_shape: _size, _instance: object = None) -> "GaussianNoise":
+        """Return the law with a larger batch shape, as PyTorch's does."""
+        return super().expand(batch_shape, self._get_checked_instance(GaussianNoise, _instance))
 
     @property
     def noise_free(self) -> Tensor:
+        """The mean."""
         return self.loc
 
     def rsample(self, sample_shape: _size = torch.Size()) -> Tensor:  # noqa: B008
+        """Return draws, as PyTorch's does."""
         # PyTorch draws into a tensor of zeros, which torch.func.vmap does not take; the numbers are the same.
         shape = self._extended_shape(sample_shape)
         return self.loc + self.scale * torch.randn(shape, dtype=self.loc.dtype, device=self.loc.device)
@@ -53,7 +56,7 @@ class AdditiveNormal(StochasticLayer):
         """Return ``p(z|x)``, elementwise: its batch shape is that of loc(x)."""
         scale = F.softplus(self.noise(x))
         tiny = torch.finfo(scale.dtype).tiny
-        return _GaussianNoise(self.activation_of(x), scale.clamp_min(tiny), validate_args=False)
+        return GaussianNoise(self.activation_of(x), scale.clamp_min(tiny), validate_args=False)
 
     def prior_distribution(self, event_shape: torch.Size) -> TorchDistributionMixin:
         """Return the standard normal prior."""

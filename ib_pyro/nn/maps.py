@@ -4,7 +4,13 @@ from typing import Any
 
 from torch import nn
 
-__all__ = ["conv2d_map", "linear_map"]
+from ib_pyro.choices import require_known
+
+__all__ = ["LAYOUTS", "conv2d_map", "linear_map", "positionwise_map"]
+
+LAYOUTS = {"vector": 1, "tokens": 2, "series": 2, "image": 3, "volume": 4}
+"""How a value is laid out, with the number of dimensions of one sample: the last, or of ``series``, ``image`` and
+``volume`` the first of them are the units."""
 
 
 def linear_map(
@@ -36,3 +42,20 @@ def conv2d_map(
     """
     conv = nn.Conv2d(in_channels, out_channels, kernel_size, bias=bias and not batch_norm, **options)
     return nn.Sequential(conv, nn.BatchNorm2d(out_channels)) if batch_norm else conv
+
+
+def positionwise_map(width: int, layout: str) -> nn.Module:
+    """Build a linear map of the units at each position.
+
+    Args:
+        width: Number of units.
+        layout: ``"vector"`` ``[batch, width]``, ``"tokens"`` ``[batch, positions, width]``, ``"series"``
+            ``[batch, width, positions]``, ``"image"`` ``[batch, width, rows, columns]``, or ``"volume"``, with three
+            dimensions of positions.
+
+    Raises:
+        ValueError: If the layout is unknown.
+    """
+    require_known("layout=", layout, LAYOUTS)
+    kinds = {"series": nn.Conv1d, "image": nn.Conv2d, "volume": nn.Conv3d}
+    return kinds[layout](width, width, 1) if layout in kinds else nn.Linear(width, width)

@@ -1,12 +1,12 @@
 """Names of the sites of layers: they belong to the programs that hold the layers."""
 
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 from weakref import WeakKeyDictionary, ref
 
 import torch
 from torch import nn
 
-__all__ = ["Holder", "hold", "name_by_holder"]
+__all__ = ["GivesNames", "Holder", "hold", "name_by_holder", "names_given"]
 
 
 class Holder(Protocol):
@@ -14,6 +14,25 @@ class Holder(Protocol):
 
     def name_of(self, layer: nn.Module) -> str | None:
         """Return the program's name for a layer's site; None if the layer is not part of it."""
+
+
+@runtime_checkable
+class GivesNames(Protocol):
+    """A module that has names for layers within it, such as those of the places where they were inserted."""
+
+    @property
+    def names_of_layers(self) -> dict[nn.Module, str]:
+        """The names by layer."""
+
+
+def names_given(root: nn.Module) -> dict[nn.Module, str]:
+    """Return the names that modules give to layers within them."""
+    names: dict[nn.Module, str] = {}
+    for module in root.modules():
+        # Asked of the class: an attribute of some modules is made when it is looked at.
+        if hasattr(type(module), "names_of_layers") and isinstance(module, GivesNames):
+            names |= module.names_of_layers
+    return names
 
 
 _HOLDERS: "WeakKeyDictionary[nn.Module, list[ref[Holder]]]" = WeakKeyDictionary()

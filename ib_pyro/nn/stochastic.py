@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from contextlib import nullcontext
+from inspect import signature
 from typing import Any, ClassVar, Self
 
 import torch
@@ -17,7 +18,7 @@ from ib_pyro.checks import checks_values, is_traced
 from ib_pyro.distributions.placement import moved
 from ib_pyro.handlers import any_value_will_do, name_in_running_program, plate_sizes, sample, unwrap
 from ib_pyro.nn.activations import resolve_activation
-from ib_pyro.nn.maps import conv2d_map, linear_map
+from ib_pyro.nn.maps import LAYOUTS, conv2d_map, linear_map, positionwise_map
 from ib_pyro.nn.naming import name_by_holder
 from ib_pyro.nn.validity import describe_invalid, is_valid
 
@@ -430,6 +431,33 @@ class StochasticLayer(PyroModule):
         branches = [conv2d_map(*size, batch_norm=batch_norm, bias=bias, **conv)]
         if cls.has_noise_branch:
             branches.append(conv2d_map(*size, **conv))
+        return build(*branches, **options)
+
+    @classmethod
+    def after(cls, width: int, layout: str = "vector", **options: Any) -> Self:
+        """Build the layer for a value that exists, such as the output of a module of a trained network.
+
+        f(x) is the value itself; the noise, if it depends on the input, has a linear map of the units at each
+        position. A value of both signs is nothing for noise that keeps the sign in a logarithm: use
+        :class:`~ib_pyro.nn.GaussianDropout` or :class:`~ib_pyro.nn.AdditiveNormal` there.
+
+        Args:
+            width: Number of units (features, channels).
+            layout: ``"vector"`` ``[batch, width]``, ``"tokens"`` ``[batch, positions, width]``, ``"series"``
+                ``[batch, width, positions]``, ``"image"`` ``[batch, width, rows, columns]`` or ``"volume"``.
+            **options: The layer's own options; the activation is the identity unless given.
+
+        Raises:
+            ValueError: If the layout is unknown.
+        """
+        build: Callable[..., Self] = cls
+        branches: list[nn.Module] = [nn.Identity()]
+        noise = positionwise_map(width, layout)
+        if cls.has_noise_branch:
+            branches.append(noise)
+        options.setdefault("event_dim", LAYOUTS[layout])
+        if "activation" in signature(cls.__init__).parameters:
+            options.setdefault("activation", "identity")
         return build(*branches, **options)
 
 

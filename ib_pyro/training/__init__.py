@@ -1,7 +1,10 @@
-"""Training of several runs of one network at a time."""
+"""Fitting programs, and what a fitted one does on a set."""
 
-from ib_pyro.training.run_graph import SideBySideError
-from ib_pyro.training.runs import Run, SideBySide
-from ib_pyro.training.side_by_side import train_side_by_side
+from ib_pyro.training.evaluation import Evaluation, evaluate
+from ib_pyro.training.fit_result import FitResult
+from ib_pyro.training.fitting import fit
+from ib_pyro.training.intervals import Interval
+from ib_pyro.training.one_device import OneDevice
+from ib_pyro.training.trainer import Trainer
 
-__all__ = ["Run", "SideBySide", "SideBySideError", "train_side_by_side"]
+__all__ = ["Evaluation", "FitResult", "Interval", "OneDevice", "Trainer", "evaluate", "fit"]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from argparse import Namespace
 from pathlib import Path
-from typing import Any
 
 from inference.cli.arguments import Parser
 
@@ -22,23 +21,21 @@ def add_arguments(parser: Parser) -> None:
 
 def run(options: Namespace) -> int:
     """Read the results, and print the table."""
+    from inference.runs.finished import read_failed, read_finished, require_distinct, what_they_are
     from inference.runs.result_tables import comparison_table
 
-    results, settings = zip(*[_read(folder) for folder in options.runs], strict=True)
-    print("\n".join(comparison_table(results, settings)))
+    failed = {folder: found for folder in options.runs if (found := read_failed(folder))}
+    runs = [read_finished(folder) for folder in options.runs if folder not in failed]
+    require_distinct(runs)
+    lost = [each.settings for each in failed.values()]
+    results = [run.result for run in runs]
+    # Images are not known of a run that failed: what it was meant to be is what its settings say.
+    told = [run.settings for run in runs] if failed else what_they_are(runs)
+    if runs:
+        print("\n".join(comparison_table(results, told, missing=lost)))
+    for each in failed.values():
+        print(f"failed: {each.path}: {each.told}")
+    unverified = sum(not run.is_verified for run in runs)
+    if unverified:
+        print(f"unverified: {unverified} of {len(runs)}, written by an earlier version without a digest")
     return 0
-
-
-def _read(path: Path) -> tuple[dict[str, Any], dict[str, Any] | None]:
-    """A run's result under the names of its settings, and what it is but for its seed."""
-    from inference.runs.folder import RunFolder
-
-    folder = RunFolder(path)
-    result = folder.result()
-    if result is None:
-        raise ValueError(f"{path} has no result.json; finish the run with `fit --resume`")
-    if not folder.config_file.exists() and {"model", "data"} <= result.keys():
-        return result, None  # its columns say what it is
-    spec = folder.spec()
-    settings = {name: value for name, value in spec.identity().items() if name != "seed"}
-    return {**spec.columns(), **result}, settings

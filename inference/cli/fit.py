@@ -43,8 +43,12 @@ def run(options: Namespace) -> int:
     from inference.runs.result_tables import print_result
     from inference.runs.run import run as run_spec
 
-    result = run_spec(spec, out, resume=options.resume, progress=not options.quiet)
-    print_result(result, out)
+    threads = None if options.config is None else _threads(options.config)
+    result = run_spec(
+        spec, out, resume=options.resume, progress=not options.quiet, threads=threads, spread=True
+    )
+    if result:  # of several processes the first has one
+        print_result(result, out)
     return 0
 
 
@@ -66,16 +70,9 @@ def _asked_for(options: Namespace) -> tuple[RunSpec, Path]:
 
 def _stored(path: Path) -> dict[str, Any]:
     """Settings of a file: of the options by their names, or of the run whose ``config.json`` it is."""
-    import yaml
-
     from inference.runs.older import read_spec
 
-    try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ValueError(f"--config {path} is neither YAML nor JSON ({error})") from error
-    if not isinstance(content, dict):
-        raise ValueError(f"--config {path} holds {type(content).__name__}, not options by their names")
+    content = _content(path)
     if "settings" in content:
         try:
             stored = read_spec(content).settings()
@@ -83,6 +80,28 @@ def _stored(path: Path) -> dict[str, Any]:
             raise ValueError(f"--config {path}: {error}") from error
         content = {"out": path.parent, **stored}
     return {name.replace("-", "_"): _read(name.replace("-", "_"), value) for name, value in content.items()}
+
+
+def _threads(path: Path) -> int | None:
+    """CPU threads of the run whose ``config.json`` a file is, so that what is refitted rounds as it did."""
+    threads = _content(path).get("threads")
+    return threads if "settings" in _content(path) and isinstance(threads, int) else None
+
+
+def _content(path: Path) -> dict[str, Any]:
+    import yaml
+
+    from inference.json_and_csv import read_json
+
+    if path.name == "config.json":
+        return read_json(path)
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (RecursionError, ValueError, yaml.YAMLError) as error:
+        raise ValueError(f"--config {path} is neither YAML nor JSON ({error})") from error
+    if not isinstance(content, dict):
+        raise ValueError(f"--config {path} holds {type(content).__name__}, not options by their names")
+    return {str(name): value for name, value in content.items()}
 
 
 def _read(name: str, value: Any) -> Any:  # noqa: ANN401 - a setting

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import shlex
 import time
 from argparse import Namespace
 from pathlib import Path
@@ -17,6 +19,8 @@ if TYPE_CHECKING:
 __all__ = ["SUMMARY", "add_arguments", "run"]
 
 SUMMARY = "run and draw the paper's figures and its table, resumably, and write the page of results"
+# Another try goes on from here: what sysexits.h calls a temporary failure.
+UNFINISHED = 75
 
 
 def add_arguments(parser: Parser) -> None:
@@ -26,7 +30,7 @@ def add_arguments(parser: Parser) -> None:
         "--preset",
         type=str,
         default="small",
-        help="smoke, small, paper, or code: paper with the optimiser of the authors' code",
+        help="smoke, small, definitive, paper, or code: paper with the optimiser and networks of the authors' code",
     )
     parser.add_argument(
         "--data-root",
@@ -35,6 +39,27 @@ def add_arguments(parser: Parser) -> None:
     )
     parser.add_argument(
         "--out", type=Path, default=Path("runs/paper"), help="folder of the figures and their runs"
+    )
+    parser.add_argument(
+        "--precision",
+        type=str,
+        help="precision of the arithmetic, such as bf16-mixed (default: each run's own)",
+    )
+    parser.add_argument(
+        "--time-limit",
+        type=float,
+        metavar="MINUTES",
+        help=f"stop at the checkpoints after it with exit code {UNFINISHED}; the same command goes on",
+    )
+    parser.add_argument(
+        "--dry-run",
+        action="store_true",
+        help="run nothing: print what the runs would cost here, measured by a few steps of each kind",
+    )
+    parser.add_argument(
+        "--retry-failed",
+        action="store_true",
+        help="try runs again that failed before; they are skipped otherwise",
     )
     parser.add_argument("--jobs", type=int, default=1, help="runs at a time, each in a process of its own")
     parser.add_argument(
@@ -58,6 +83,8 @@ def run(options: Namespace) -> int:
     require_known("preset", options.preset, PRESETS)
     if options.jobs < 1:
         raise ValueError(f"--jobs must be at least 1; got {options.jobs}")
+    if options.time_limit is not None and not options.time_limit > 0:
+        raise ValueError(f"--time-limit must be positive; got {options.time_limit:g}")
     if options.what == "results":
         from inference.studies.paper.page import write_results
 
@@ -69,8 +96,10 @@ def run(options: Namespace) -> int:
 
         for path in draw_samples(_place(options), options.out):
             _say(f"drawn: {path}")
+    elif options.dry_run:
+        _print_costs(options)
     else:
-        _run_figures(options)
+        return _run_figures(options)
     return 0
 
 
@@ -82,19 +111,72 @@ def _draw(numbers: Path) -> None:
         _say(f"drawn: {numbers / name}.png")
 
 
-def _run_figures(options: Namespace) -> None:
+def _run_figures(options: Namespace) -> int:
     from rich.console import Console
 
-    from inference.studies.paper.runner import run_figure
+    from inference.studies.paper.missing import missing_runs
+    from inference.studies.paper.runner import StoppedEarly, run_figure
 
     place, console = _place(options), Console(stderr=True)
-    names = figures_of(options.preset) if options.what == "all" else [options.what]
+    names = _figures(options)
     start = time.perf_counter()
+    until = math.inf if options.time_limit is None else time.time() + 60 * options.time_limit
+    failed: dict[str, str] = {}
     for done, name in enumerate(names, start=1):
-        run_figure(name, options.preset, place, jobs=options.jobs, collect=options.collect, console=console)
+        try:
+            numbers = run_figure(
+                name,
+                options.preset,
+                place,
+                jobs=options.jobs,
+                collect=options.collect,
+                precision=options.precision,
+                until=until,
+                retry_failed=options.retry_failed,
+                console=console,
+            )
+            failed |= missing_runs(numbers)
+        except StoppedEarly as stopped:
+            _say(f"{stopped}. {options.time_limit:g} minutes are over; to go on: {_same_command(options)}")
+            return UNFINISHED
         if len(names) > 1:
             minutes = (time.perf_counter() - start) / 60
             _say(f"{done} of {len(names)} figures done, in {minutes:.1f} minutes")
+    for run, why in failed.items():
+        _say(f"failed: {run}: {why}")
+    if failed:
+        _say(f"{len(failed)} runs failed, and are missing in figures; --retry-failed tries them again")
+    return 1 if failed else 0
+
+
+def _print_costs(options: Namespace) -> None:
+    from inference.studies.paper.cost import kinds_of, measure_steps, whole_plan
+    from inference.studies.paper.figures import figure
+
+    shown = [figure(name) for name in _figures(options)]
+    plan = [each for one in shown for each in whole_plan(one, options.preset, precision=options.precision)]
+    kinds = kinds_of(plan)
+    _say("images are stand-ins; a fit's evaluation is not in it, nor what is done already")
+    total = 0.0
+    for kind in kinds:
+        milliseconds = measure_steps(kind.spec)
+        hours = kind.hours(milliseconds)
+        total += hours
+        print(f"{kind.words}: {kind.runs} runs, {milliseconds:.3g} ms an image and step, {hours:.2f} hours")
+    print(f"together: {sum(kind.runs for kind in kinds)} runs, {total:.2f} hours one after the other")
+
+
+def _figures(options: Namespace) -> list[str]:
+    return figures_of(options.preset) if options.what == "all" else [options.what]
+
+
+def _same_command(options: Namespace) -> str:
+    words = ["python", "-m", "inference", "paper", options.what]
+    for name in ("preset", "data_root", "out", "jobs", "precision", "time_limit"):
+        value = getattr(options, name)
+        if value is not None:
+            words += [f"--{name.replace('_', '-')}", f"{value:g}" if isinstance(value, float) else str(value)]
+    return shlex.join(words)
 
 
 def _place(options: Namespace) -> Place:

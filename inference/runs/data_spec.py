@@ -75,7 +75,7 @@ class DataSpec:
         """Load and prepare the splits; the last ones stay in memory, and are not to be changed.
 
         Args:
-            cache: Folder that keeps the fitted whitening; None to fit it again.
+            cache: Folder that keeps the fitted whitening; by default that of the data's cache.
 
         Raises:
             ValueError: If the set is unknown, or has too few images; it names the option.

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from ib_pyro.elbo import InformationBottleneckELBO
     from ib_pyro.elbo.total_correlation import TotalCorrelationEstimator
     from ib_pyro.elbo.weights import Weight
-    from inference.fit.lagrangian import Schedule
+    from ib_pyro.training.lagrangian import Schedule
 
 __all__ = ["BETA_SCHEDULES", "ObjectiveSpec"]
 

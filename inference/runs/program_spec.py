@@ -63,7 +63,7 @@ class Noise:
         return (*([self.strength] if self.strength else []), *self.options)
 
 
-_ALL_CNN = {"options": ("dropout", "fraction", "activation"), "fixed": {"channels_last": True}}
+_ALL_CNN = {"options": ("dropout", "fraction", "activation", "variant"), "fixed": {"channels_last": True}}
 # All that stands for a program's name: a new program is a line here.
 PROGRAMS: dict[str, Builder] = {
     "all-cnn-32": Builder("models.all_cnn:AllCNN32", **_ALL_CNN),
@@ -82,6 +82,7 @@ NOISES: dict[str, Noise] = {
 _ATOMS = ("exact", "ignore")
 _LATENTS = ("gaussian", "information")
 _ACTIVATIONS = ("relu", "softplus")
+_VARIANTS = ("ours", "authors")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -105,7 +106,13 @@ class ProgramSpec:
     alpha_max: float = setting(0.7, "largest standard deviation of the log noise that is learned")
     atom: str = setting("exact", f"what a unit that is off costs: {', '.join(_ATOMS)} (as if it were on)")
 
+    variant: str = setting(
+        "ours",
+        f"defaults of the all-convolutional networks, ours or of the authors' code: {', '.join(_VARIANTS)}",
+    )
+
     def __post_init__(self) -> None:
+        require_known("variant", self.variant, _VARIANTS)
         require_known("model", self.model, PROGRAMS)
         require_known("dropout", self.dropout, NOISES)
         require_known("latent", self.latent, _LATENTS)
@@ -133,7 +140,9 @@ class ProgramSpec:
     def options(self) -> dict[str, Any]:
         """The settings that this program has, the strength of its kind of noise among them."""
         names = (*self.builder.options, *NOISES[self.noise].every)
-        return {name: getattr(self, name) for name in names}
+        # The authors' code has no other atom than its own.
+        fixed = {"atom"} if self.variant == "authors" else set()
+        return {name: getattr(self, name) for name in names if name not in fixed}
 
     @property
     def size(self) -> float:
@@ -168,6 +177,8 @@ class ProgramSpec:
             value = getattr(self, entry.name)
             if entry.name == "model" or value == entry.default or entry.name in self.options:
                 continue
+            if entry.name == "atom" and self.variant == "authors":
+                raise ValueError(f"--atom {value} is what --variant authors does anyway; leave it out")
             kinds = [kind for kind, noise in NOISES.items() if entry.name in noise.every]
             if kinds:
                 here, other = f"{flag(self.builder.noise)} {self.noise}", "dropout"

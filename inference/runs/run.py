@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+import time
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,14 +14,22 @@ from lightning.fabric import Fabric
 
 from ib_pyro import Bottleneck
 from ib_pyro.elbo import InformationBottleneckELBO
-from inference.fit.checkpoint import restore_program
-from inference.fit.fitting import FitResult, check_data, fit
-from inference.fit.lagrangian import Schedule, lagrangian
+from ib_pyro.training.checkpoint import restore_program
+from ib_pyro.training.data_checks import check_data
+from ib_pyro.training.dataset import Dataset
+from ib_pyro.training.fit_result import FitResult
+from ib_pyro.training.fitting import fit
+from ib_pyro.training.lagrangian import Schedule, lagrangian
+from inference.runs.failure import failure_kept
 from inference.runs.folder import RunFolder
 from inference.runs.spec import RunSpec
 from inference.runs.splits import Splits
 
-__all__ = ["Prepared", "evaluate_run", "facts_of", "finish", "load_run", "prepare", "run"]
+__all__ = ["OutOfTime", "Prepared", "evaluate_run", "facts_of", "finish", "load_run", "prepare", "run"]
+
+
+class OutOfTime(Exception):
+    """A run has stopped at a checkpoint because its time was over; resumed, it goes on from there."""
 
 
 @dataclass(frozen=True)
@@ -34,7 +45,15 @@ class Prepared:
 
 
 def run(
-    spec: RunSpec, out: Path, *, resume: bool = False, progress: bool = True, cache: Path | None = None
+    spec: RunSpec,
+    out: Path,
+    *,
+    resume: bool = False,
+    progress: bool = True,
+    cache: Path | None = None,
+    threads: int | None = None,
+    until: float = math.inf,
+    spread: bool = False,
 ) -> dict[str, Any]:
     """Fit and evaluate, and keep everything in a folder.
 
@@ -45,25 +64,50 @@ def run(
         out: Its folder; new, empty or, to be resumed, this run's.
         resume: Whether to go on from a checkpoint; a run that is done returns its result at once.
         progress: Whether to show a progress bar.
-        cache: Folder that keeps what several runs prepare alike, the whitening; None to prepare it again.
+        cache: Folder that keeps what several runs prepare alike, the whitening; by default that of the data's cache.
+        threads: CPU threads of one operation where neither the spec nor a run that is resumed says how many; by
+            default PyTorch's choice. Sums round by them, so that a run keeps its number.
+        until: When to stop at the next checkpoint, in the seconds of ``time.time``; the last epochs are not begun
+            then, and a fit that is done is still evaluated.
+        spread: Whether a run over several devices may start its processes, each of which runs this very program anew.
 
     Returns:
-        What ``result.json`` holds.
+        What ``result.json`` holds; in other processes than the first, nothing.
 
     Raises:
-        ValueError: If the settings, the data or the folder do not fit; nothing is written then.
-        FloatingPointError: If the loss is not finite; the run stays as its last checkpoint left it.
+        ValueError: If the settings, the data or the folder do not fit, nothing being written then, or another process
+            is writing to the folder.
+        DivergenceError: If the loss is not finite; the run stays as its last checkpoint left it. This, and whatever is
+            raised once the fit has begun, stands in ``failure.json``.
+        OutOfTime: If it has stopped because of ``until``.
     """
-    folder = RunFolder(out)
-    folder.check(spec, resume=resume)
-    done = folder.result()
-    if done is not None:
-        return done
-    with spec.training.ambience():
-        prepared = prepare(spec, out, cache)
-        folder.start(spec, **facts_of(prepared))
-        history = _fit(prepared, folder, resume=resume, progress=progress)
-        return finish(prepared, folder, history)
+    folder, training = RunFolder(out), spec.training
+    if training.is_spread and not spread:
+        raise ValueError(
+            f"--devices {training.devices}, --num-nodes {training.num_nodes}, --strategy {training.strategy}: several "
+            "processes are started by `python -m inference fit` alone; leave them out"
+        )
+    if training.leads:
+        folder.check(spec, resume=resume)
+        done = folder.result()
+        if done is not None:
+            return done
+    with training.ambience(folder.threads or threads):
+        fabric = training.fabric(out, spread=True)
+        prepared = prepare(spec, out, cache, fabric=fabric)
+        if not training.leads:
+            _fit(prepared, folder, resume=resume, progress=False, until=math.inf)
+            return {}
+        with folder.held():
+            # Another process may have begun, or ended, in the meantime.
+            folder.check(spec, resume=resume)
+            done = folder.result()
+            if done is not None:
+                return done
+            folder.start(spec, prepared.splits.fingerprints, **facts_of(prepared))
+            with failure_kept(out, but=OutOfTime):
+                history = _fit(prepared, folder, resume=resume, progress=progress, until=until)
+                return finish(prepared, folder, history)
 
 
 def evaluate_run(path: Path, *, data_root: Path | None = None) -> dict[str, Any]:
@@ -77,19 +121,21 @@ def evaluate_run(path: Path, *, data_root: Path | None = None) -> dict[str, Any]
         What ``result.json`` holds, the same as after the fit.
 
     Raises:
-        ValueError: If the folder holds no run, or one that is not finished.
+        ValueError: If the folder holds no run, or one that is not finished; files of another run, or images that are
+            not those of the fit.
     """
     folder = RunFolder(path)
     spec = _moved(folder.spec(), data_root)
     if not folder.checkpoint_file.exists():
         raise ValueError(f"{path} has no checkpoint yet; go on with `fit --resume`")
-    with spec.training.ambience():
+    with folder.held(), spec.training.ambience(folder.threads):
         prepared = prepare(spec, path)
-        history = restore_program(folder.checkpoint_file, prepared.program)
+        history = _restore(prepared, folder)
         if len(history) < spec.training.epochs:
             raise ValueError(
                 f"{path} is at epoch {len(history)} of {spec.training.epochs}; go on with `fit --resume`"
             )
+        folder.mend_metrics(history)
         prepared.program.to(prepared.fabric.device)
         return finish(prepared, folder, FitResult(history))
 
@@ -108,21 +154,40 @@ def load_run(
         The program in evaluation mode, on the device that its fit used, and the images, on the CPU.
 
     Raises:
-        ValueError: If the folder holds no run.
+        ValueError: If the folder holds no run, a checkpoint of another one, or images that are not those of the fit.
     """
     folder = RunFolder(path)
     spec = _moved(folder.spec(), data_root)
-    with spec.training.ambience():
+    with spec.training.ambience(folder.threads):
         prepared = prepare(spec, path, cache)
-    restore_program(folder.checkpoint_file, prepared.program)
+    _restore(prepared, folder)
     return prepared.program.eval().to(prepared.fabric.device), prepared.splits
+
+
+def _restore(prepared: Prepared, folder: RunFolder) -> list[dict[str, Any]]:
+    """Put the parameters of a run's checkpoint into its program, if all is of the fit; return its history."""
+    folder.require_same_images(prepared.spec, prepared.splits.fingerprints)
+    differences = folder.differences_here(str(prepared.fabric.device))
+    if differences:
+        warnings.warn(
+            f"{folder.path} was fitted elsewhere ({'; '.join(differences)}): numbers may differ in their last digits",
+            stacklevel=3,
+        )
+    return restore_program(folder.checkpoint_file, prepared.program, stamp={"settings": folder.digest})
 
 
 def _moved(spec: RunSpec, data_root: Path | None) -> RunSpec:
     return spec if data_root is None else spec.but(data_root=data_root)
 
 
-def prepare(spec: RunSpec, out: Path, cache: Path | None = None, *, splits: Splits | None = None) -> Prepared:
+def prepare(
+    spec: RunSpec,
+    out: Path,
+    cache: Path | None = None,
+    *,
+    splits: Splits | None = None,
+    fabric: Fabric | None = None,
+) -> Prepared:
     """Make ready what a run needs; its program has fresh parameters from the ambient generator.
 
     Args:
@@ -130,13 +195,15 @@ def prepare(spec: RunSpec, out: Path, cache: Path | None = None, *, splits: Spli
         out: Its folder.
         cache: See ``run``.
         splits: Its images, if they are at hand.
+        fabric: Its devices, if they are at hand; by default one of them.
     """
     splits = splits or spec.data.build(cache)
     train = splits.train
     program = spec.program.build(train.image_shape, train.num_classes).to(spec.training.dtype)
-    check_data(program, train, batch_size=spec.training.batch_size)
+    training = spec.training
+    check_data(program, train, batch_size=training.batch_size, processes=training.processes)
     elbo, schedules = spec.objective.build(len(train), program.stochastic_layers, default_beta=spec.task.beta)
-    return Prepared(spec, splits, program, elbo, schedules, spec.training.fabric(out))
+    return Prepared(spec, splits, program, elbo, schedules, fabric or spec.training.fabric(out))
 
 
 def facts_of(prepared: Prepared) -> dict[str, Any]:
@@ -153,11 +220,20 @@ def facts_of(prepared: Prepared) -> dict[str, Any]:
         "num_parameters": sum(parameter.numel() for parameter in prepared.program.parameters()),
         "lr_drops": list(spec.training.lr_milestones),
         "device": str(prepared.fabric.device),
+        "threads": torch.get_num_threads(),
     }
 
 
-def _fit(prepared: Prepared, folder: RunFolder, *, resume: bool, progress: bool) -> FitResult:
+def _fit(prepared: Prepared, folder: RunFolder, *, resume: bool, progress: bool, until: float) -> FitResult:
     spec, splits, training = prepared.spec, prepared.splits, prepared.spec.training
+
+    def on_epoch(history: list[dict[str, Any]]) -> None:
+        if training.leads:
+            folder.write_metrics(history)
+        kept = len(history) % training.checkpoint_every == 0
+        if kept and len(history) < training.epochs and time.time() > until:
+            raise OutOfTime(f"{folder.path} has stopped after {len(history)} of {training.epochs} epochs")
+
     beta, _ = spec.betas(len(splits.train))
     optimizer, scheduler = training.build(prepared.program, splits.train.x, beta=beta)
     return fit(
@@ -168,18 +244,27 @@ def _fit(prepared: Prepared, folder: RunFolder, *, resume: bool, progress: bool)
         elbo=prepared.elbo,
         optimizer=optimizer,
         scheduler=scheduler,
-        validation=splits.validation if spec.evaluation.validate_every_epoch else None,
+        validation=_held_out(prepared),
         fabric=prepared.fabric,
         order=torch.Generator().manual_seed(training.seed),
         transform=spec.task.transform,
         schedules=prepared.schedules,
-        checkpoint=folder.checkpoint_file,
+        out=folder.checkpoint_file,
+        stamp={"settings": folder.digest},
         checkpoint_every=training.checkpoint_every,
         resume=resume,
-        on_epoch=folder.write_metrics,
+        on_epoch=on_epoch,
         progress=progress,
         capture=training.capture,
     )
+
+
+def _held_out(prepared: Prepared) -> Dataset | None:
+    """What is looked at after every epoch: held-out images, with what is observed of them."""
+    spec, images = prepared.spec, prepared.splits.validation
+    if images is None or not spec.evaluation.validate_every_epoch:
+        return None
+    return spec.task.observed(images, seed=spec.data.data_seed)
 
 
 def finish(prepared: Prepared, folder: RunFolder, history: FitResult) -> dict[str, Any]:
@@ -188,7 +273,7 @@ def finish(prepared: Prepared, folder: RunFolder, history: FitResult) -> dict[st
     Returns:
         What ``result.json`` holds.
     """
-    spec, facts, last = prepared.spec, facts_of(prepared), history.history[-1]
+    spec, facts, last = prepared.spec, facts_of(prepared), history.rows[-1]
     names = ("beta", "beta_paper", "source", "num_train", "num_test", "num_parameters")
     result = {**spec.columns(), **{name: facts[name] for name in names}}
     result |= {"epochs": history.epochs, "seconds": history.seconds, "train_error": last.get("train_error")}

@@ -8,10 +8,15 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
+from numbers import Integral, Real
 from pathlib import Path
-from typing import Any
+from types import UnionType
+from typing import Any, get_args, get_origin
 
-__all__ = ["SiteValues", "flag", "plain", "require", "setting", "written"]
+__all__ = ["SiteValues", "flag", "plain", "require", "require_type", "setting", "written"]
+
+# Kinds of settings, in words.
+WORDS = {bool: "true or false", int: "a whole number", float: "a number", str: "a name", Path: "a path"}
 
 SiteValues = float | dict[str, float]
 """A number for every latent site, or one for each."""
@@ -46,6 +51,44 @@ def require(holds: bool, name: str, value: object, wanted: str) -> None:
     """
     if not holds:
         raise ValueError(f"{flag(name)} must be {wanted}; got {value}")
+
+
+def require_type(name: str, value: object, hint: Any) -> None:  # noqa: ANN401 - an annotation
+    """Refuse a value of another type than its field's.
+
+    Args:
+        name: The setting.
+        value: Its value, as Python or JSON have it.
+        hint: Annotation of the field.
+
+    Raises:
+        ValueError: If it is of another type; it names the option, what it takes, and the value.
+    """
+    if not _is_of(value, hint):
+        raise ValueError(f"{flag(name)} takes {_in_words(hint)}; got {value!r}")
+
+
+def _is_of(value: object, hint: Any) -> bool:  # noqa: ANN401
+    if isinstance(hint, UnionType):
+        return any(_is_of(value, kind) for kind in get_args(hint))
+    if get_origin(hint) is tuple:
+        return isinstance(value, tuple) and all(_is_of(item, get_args(hint)[0]) for item in value)
+    if get_origin(hint) is dict:
+        key, item = get_args(hint)
+        return isinstance(value, Mapping) and all(
+            _is_of(k, key) and _is_of(v, item) for k, v in value.items()
+        )
+    if isinstance(value, bool):
+        return hint is bool
+    return isinstance(value, {int: Integral, float: Real}.get(hint, hint))
+
+
+def _in_words(hint: Any) -> str:  # noqa: ANN401
+    if isinstance(hint, UnionType):
+        return " or ".join(_in_words(kind) for kind in get_args(hint) if kind is not type(None))
+    if get_origin(hint) is tuple:
+        return "whole numbers"
+    return "a number for each site" if get_origin(hint) is dict else WORDS[hint]
 
 
 def plain(value: object) -> object:

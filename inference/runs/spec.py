@@ -7,18 +7,21 @@ import hashlib
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, get_type_hints
 
 from ib_pyro.choices import require_known
 from inference.runs.data_spec import DataSpec
 from inference.runs.objective_spec import ObjectiveSpec
 from inference.runs.program_spec import NOISES, ProgramSpec
-from inference.runs.settings import plain
+from inference.runs.settings import plain, require_type
 from inference.runs.task import TASKS, EvaluationSpec, Task
 from inference.runs.training_spec import TrainingSpec
 
-__all__ = ["PARTS", "RunSpec", "entries"]
+__all__ = ["PARTS", "RunSpec", "entries", "settings_digest"]
+
+DIGITS = 16
 
 PARTS: dict[str, type] = {
     "program": ProgramSpec,
@@ -68,7 +71,9 @@ class RunSpec:
         homes = {entry.name: part for part, entry in entries()}
         parts: dict[str, dict[str, Any]] = {part: {} for part in PARTS}
         for name, value in settings.items():
-            parts[homes[require_known("setting", name, homes)]][name] = value
+            part = homes[require_known("setting", name, homes)]
+            require_type(name, value, _hints(part)[name])
+            parts[part][name] = value
         return cls(**{part: PARTS[part](**values) for part, values in parts.items()})
 
     def but(self, **settings: Any) -> RunSpec:
@@ -80,9 +85,10 @@ class RunSpec:
     def from_settings(cls, settings: Mapping[str, Any]) -> RunSpec:
         """Build a run from what ``settings`` made, as JSON holds it."""
         values = dict(settings)
-        if values.get("data_root") is not None:
+        # What JSON has no type of; anything else that stands there is refused by its name.
+        if isinstance(values.get("data_root"), str):
             values["data_root"] = Path(values["data_root"])
-        if values.get("lr_drops") is not None:
+        if isinstance(values.get("lr_drops"), list):
             values["lr_drops"] = tuple(values["lr_drops"])
         return cls.of(**values)
 
@@ -104,6 +110,11 @@ class RunSpec:
         mine, theirs = self.settings(), other.settings()
         names = [entry.name for _, entry in entries() if not entry.metadata["place"]]
         return [f"{n}: {theirs[n]} there, {mine[n]} here" for n in names if theirs[n] != mine[n]]
+
+    @property
+    def digest(self) -> str:
+        """Stands for all settings but those that only say where the run lies."""
+        return settings_digest(self.settings())
 
     @property
     def name(self) -> str:
@@ -147,8 +158,28 @@ class RunSpec:
         return {**first, "data": self.data.data, "seed": self.training.seed, **program.options}
 
 
+@cache
+def _hints(part: str) -> dict[str, Any]:
+    """Types of a record's settings."""
+    return get_type_hints(PARTS[part])
+
+
 def entries() -> Iterator[tuple[str, dataclasses.Field[Any]]]:
     """Every setting, as the name of its record and its field."""
     for part, record in PARTS.items():
         for entry in dataclasses.fields(record):
             yield part, entry
+
+
+def settings_digest(settings: Mapping[str, Any]) -> str:
+    """Hexadecimal digits that stand for all settings of a run but those that only say where it lies.
+
+    Args:
+        settings: Settings by their names, as a ``config.json`` holds them, of whichever version.
+
+    >>> settings_digest({"lr": 0.1, "data_root": "/a"}) == settings_digest({"data_root": "/b", "lr": 0.1})
+    True
+    """
+    places = {"out"} | {entry.name for _, entry in entries() if entry.metadata["place"]}
+    kept = {name: value for name, value in settings.items() if name not in places}
+    return hashlib.sha256(json.dumps(kept, sort_keys=True).encode()).hexdigest()[:DIGITS]

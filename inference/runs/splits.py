@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -10,9 +11,11 @@ from typing import Any
 import torch
 
 from ib_pyro.data import ZCA, LabelledImages, load, normalize_per_image
+from ib_pyro.data.cache import fingerprint
+from ib_pyro.data.request import cache_folder
 from inference.runs.stand_in import stand_in as make_stand_in
 
-__all__ = ["Splits", "load_splits"]
+__all__ = ["Splits", "load_splits", "mislabelled"]
 
 
 @dataclass(frozen=True)
@@ -24,12 +27,15 @@ class Splits:
         validation: Held-out images of the training pool; None if the run needs none.
         test: Test images.
         source: ``"real"``, or ``"stand-in"`` for images made of scikit-learn's digits.
+        fingerprints: Of the images and labels of each split before they are prepared, and of the whitening; other
+            content has others.
     """
 
     train: LabelledImages
     validation: LabelledImages | None
     test: LabelledImages
     source: str
+    fingerprints: Mapping[str, str] = field(default_factory=dict)
 
 
 @lru_cache(maxsize=1)
@@ -56,7 +62,7 @@ def load_splits(
         whiten: Normalise each image, and whiten all of them as the training split asks.
         wrong_labels: Share of the training images that are given a wrong label; the other splits keep theirs.
         stand_in: Take stand-ins made of digits.
-        cache: Folder that keeps the fitted whitening.
+        cache: Folder that keeps the fitted whitening; by default that of the data's cache.
     """
     parts: dict[str, LabelledImages | None] = {}
     for split, size in limits:
@@ -66,14 +72,17 @@ def load_splits(
             parts[split] = make_stand_in(name, split, size)
         else:
             parts[split] = _load(name, split, root=root, limit=size, seed=seed, holdout=holdout)
+    prints = {split: _fingerprint(part) for split, part in parts.items() if part is not None}
     if whiten:
         # A stand-in's few images determine no covariance of 3,072 values.
         zca = None if stand_in else _whitening(name, holdout, root, seed, cache)
         parts = {split: None if part is None else _prepare(part, zca) for split, part in parts.items()}
+        if zca is not None:
+            prints["whitening"] = fingerprint(zca.mean, zca.whitening)
     train = parts["train"]
     if wrong_labels > 0 and train is not None:
-        parts["train"] = _mislabelled(train, wrong_labels, seed)
-    return Splits(**parts, source="stand-in" if stand_in else "real")
+        parts["train"] = mislabelled(train, wrong_labels, seed)
+    return Splits(**parts, source="stand-in" if stand_in else "real", fingerprints=prints)
 
 
 def _load(name: str, split: str, **options: Any) -> LabelledImages:
@@ -85,8 +94,14 @@ def _load(name: str, split: str, **options: Any) -> LabelledImages:
         raise ValueError(f"{kept if str(error).startswith('limit: ') else ''}{error}") from error
 
 
-def _mislabelled(data: LabelledImages, share: float, seed: int) -> LabelledImages:
-    """Give a share of the images, at random, any of the other labels."""
+def mislabelled(data: LabelledImages, share: float, seed: int) -> LabelledImages:
+    """Give a share of the images, at random, any of the other labels.
+
+    Args:
+        data: Images with their labels.
+        share: Share of the images, in [0, 1].
+        seed: Seed of which images, and of their labels.
+    """
     generator = torch.Generator().manual_seed(seed)
     chosen = torch.randperm(len(data), generator=generator)[: round(share * len(data))]
     shift = torch.randint(1, data.num_classes, (len(chosen),), generator=generator)
@@ -102,14 +117,10 @@ def _prepare(data: LabelledImages, zca: ZCA | None) -> LabelledImages:
 
 def _whitening(name: str, holdout: int | None, root: Path | None, seed: int, cache: Path | None) -> ZCA:
     """Fit ZCA to the whole training split, whatever share of it a run fits its network to."""
-    kept = "" if holdout is None else f"-holdout{holdout}"
-    kept += "" if seed == 0 else f"-seed{seed}"
-    path = None if cache is None else cache / f"zca-{name}{kept}.pt"
-    if path is not None and path.exists():
-        return ZCA.load(path)
     whole = load(name, "train", root=root, seed=seed, holdout=holdout)
-    zca = ZCA.fit(normalize_per_image(whole.x))
-    if path is not None:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        zca.save(path)
-    return zca
+    return ZCA.fitted(normalize_per_image(whole.x), cache or cache_folder(None))
+
+
+def _fingerprint(part: LabelledImages) -> str:
+    more = [tensor for tensor in (part.nuisance, part.box) if tensor is not None]
+    return fingerprint(part.x, part.y, *more)

@@ -14,9 +14,9 @@ if TYPE_CHECKING:
 
     from ib_pyro import Bottleneck
     from ib_pyro.data import LabelledImages
-    from inference.fit.dataset import Dataset
-    from inference.fit.evaluation import Evaluation
-    from inference.fit.loop import Transform
+    from ib_pyro.training.dataset import Dataset
+    from ib_pyro.training.evaluation import Evaluation
+    from ib_pyro.training.loop import Transform
     from inference.runs.splits import Splits
 
 __all__ = ["TASKS", "Classification", "EvaluationSpec", "Reconstruction", "Task"]
@@ -108,7 +108,7 @@ class Classification(Task):
         self, program: Bottleneck, splits: Splits, how: EvaluationSpec, *, seed: int, data_seed: int
     ) -> dict[str, Any]:
         """Errors on the test images and, where there are some, on the held-out ones."""
-        from inference.fit.evaluation import evaluate
+        from ib_pyro.training.evaluation import evaluate
 
         options = {"train": splits.train, "num_samples": how.num_samples, "batch_size": how.eval_batch_size}
         test = evaluate(program, splits.test, seed=seed, **options)
@@ -148,7 +148,7 @@ class Reconstruction(Task):
         """The images binarised once, as a pure function of the seed, so that their bound is one number."""
         import torch
 
-        from inference.fit.dataset import Samples
+        from ib_pyro.training.dataset import Samples
         from models.vae import binarise
 
         binary = binarise(images.x, torch.Generator().manual_seed(seed))
@@ -158,7 +158,7 @@ class Reconstruction(Task):
         self, program: Bottleneck, splits: Splits, how: EvaluationSpec, *, seed: int, data_seed: int
     ) -> dict[str, Any]:
         """Bounds on the log-likelihood of the test images."""
-        from inference.fit.evaluation import evaluate
+        from ib_pyro.training.evaluation import evaluate
 
         test = self.observed(splits.test, seed=data_seed)
         found = evaluate(program, test, num_samples=1, batch_size=how.eval_batch_size, seed=seed)
@@ -187,7 +187,7 @@ def _rates(evaluation: Evaluation) -> dict[str, float]:
 
 
 def _bounds(program: Bottleneck, data: Dataset, num_samples: int, seed: int) -> dict[str, Any]:
-    from inference.fit.likelihood_bounds import bounds
+    from ib_pyro.training.likelihood_bounds import bounds
 
     if num_samples == 0:
         return {}

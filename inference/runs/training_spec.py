@@ -66,6 +66,13 @@ class TrainingSpec:
     seed: int = setting(0, "seed of the weights, the noise and the order of the batches")
     checkpoint_every: int = setting(1, "epochs between two checkpoints")
     accelerator: str = setting("auto", "device: auto, cpu, cuda, mps, ...")
+    devices: int = setting(
+        1, "devices of a machine, each with a process of its own that takes --batch-size images of a step"
+    )
+    num_nodes: int = setting(1, "machines; the command is started on each of them")
+    strategy: str = setting(
+        "auto", "how the processes work together, by its name in Lightning: auto, ddp, ..."
+    )
     precision: str = setting("32-true", f"precision of the arithmetic: {', '.join(_PRECISIONS)}")
     tensorboard: bool = setting(
         False, "write the metrics for TensorBoard too, into the run's folder", place=True
@@ -84,7 +91,7 @@ class TrainingSpec:
         require_known("schedule", self.schedule, SCHEDULES)
         require_known("precision", self.precision, _PRECISIONS)
         require_known("capture", self.capture, _CAPTURE)
-        for name in ("epochs", "batch_size", "checkpoint_every"):
+        for name in ("epochs", "batch_size", "checkpoint_every", "devices", "num_nodes"):
             require(getattr(self, name) >= 1, name, getattr(self, name), "at least 1")
         require(self.threads is None or self.threads >= 1, "threads", self.threads, "at least 1")
         require(0 <= self.seed < 2**32, "seed", self.seed, "within [0, 2**32)")
@@ -129,8 +136,8 @@ class TrainingSpec:
         """
         from torch.optim.lr_scheduler import MultiStepLR
 
-        from inference.fit.noisy_sites import sample_sites
-        from inference.fit.optimizers import build_optimizer
+        from ib_pyro.training.noisy_sites import sample_sites
+        from ib_pyro.training.optimizers import build_optimizer
 
         shared = {
             name: p for name, p in program.named_parameters() if name.rsplit(".", 1)[-1].startswith("prior_")
@@ -159,11 +166,31 @@ class TrainingSpec:
 
         return {"64-true": torch.float64, "bf16-true": torch.bfloat16}.get(self.precision, torch.float32)
 
-    def fabric(self, out: Path | None = None) -> Fabric:
-        """Device, precision and loggers.
+    @property
+    def processes(self) -> int:
+        """Number of processes of a fit."""
+        return self.devices * self.num_nodes
+
+    @property
+    def is_spread(self) -> bool:
+        """Whether a fit starts processes."""
+        return self.processes > 1 or self.strategy != "auto"
+
+    @property
+    def leads(self) -> bool:
+        """Whether this process, of those of a fit, is the first: the one that writes files."""
+        if not self.is_spread:
+            return True
+        from lightning.fabric.utilities.rank_zero import rank_zero_only
+
+        return bool(rank_zero_only.rank == 0)
+
+    def fabric(self, out: Path | None = None, *, spread: bool = False) -> Fabric:
+        """Devices, precision and loggers.
 
         Args:
             out: Folder of the run, where TensorBoard's files go; None for none.
+            spread: Whether to take all the devices, as a fit does, and start the processes; otherwise it is one.
 
         Raises:
             ValueError: If the machine has no such device or precision.
@@ -173,22 +200,32 @@ class TrainingSpec:
 
         logged = self.tensorboard and out is not None
         loggers = [TensorBoardLogger(out, name="tensorboard", version="")] if logged else None
+        places = {"devices": self.devices, "num_nodes": self.num_nodes, "strategy": self.strategy}
+        places = places if spread and self.is_spread else {"devices": 1}
         try:
-            return Fabric(accelerator=self.accelerator, devices=1, precision=self.precision, loggers=loggers)
+            fabric = Fabric(accelerator=self.accelerator, precision=self.precision, loggers=loggers, **places)
+            if "strategy" in places:
+                fabric.launch()
+            return fabric
         except (RuntimeError, ValueError) as error:
             raise ValueError(
-                f"--accelerator {self.accelerator}, --precision {self.precision}: {error}"
+                f"--accelerator {self.accelerator}, --precision {self.precision}"
+                f"{', --devices, --num-nodes, --strategy' if 'strategy' in places else ''}: {error}"
             ) from error
 
     @contextmanager
-    def ambience(self) -> Iterator[None]:
-        """Seed the ambient generators and set the threads inside of the block, and leave them as they were."""
+    def ambience(self, threads: int | None = None) -> Iterator[None]:
+        """Seed the ambient generators and set the threads inside of the block, and leave them as they were.
+
+        Args:
+            threads: CPU threads of one operation where the run says nothing of them; by default PyTorch's choice.
+        """
         import torch
 
-        from inference.fit.randomness import seeded
+        from ib_pyro.training.randomness import seeded
 
         before = torch.get_num_threads()
-        torch.set_num_threads(self.threads or before)
+        torch.set_num_threads(self.threads or threads or before)
         try:
             with seeded(self.seed):
                 yield

@@ -1,145 +1,122 @@
-"""Runs of one network that differ in beta, seed or learning rate, fitted as one computation."""
+"""Runs of one network that are fitted as one computation, each kept in its folder as if it had been fitted alone."""
 
 from __future__ import annotations
 
-import time
-from collections.abc import Sequence
+import hashlib
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
 
-import torch
-from torch import nn
-
-from ib_pyro.training import Run, train_side_by_side
-from inference.fit.checkpoint import Checkpoint
-from inference.fit.fitting import FitResult
-from inference.fit.optimizers import build_optimizer
+from ib_pyro.side_by_side import VectorizationError
+from ib_pyro.training.checkpoint import load_checkpoint
+from inference.runs.failure import read_failure
 from inference.runs.folder import RunFolder
-from inference.runs.pool import Job
-from inference.runs.run import Prepared, facts_of, finish, prepare
+from inference.runs.pool import Job, Outcome
+from inference.runs.run import evaluate_run
+from inference.runs.runs_at_once import RunsAtOnce
 from inference.runs.settings import flag
 from inference.runs.spec import RunSpec
-from inference.runs.splits import Splits
 
-__all__ = ["run_side_by_side"]
+__all__ = ["VARIES", "run_side_by_side"]
 
-# What a run may differ in, and what the runs side by side do not do: settings by name, with the value they need.
-OWN = {"beta", "beta_paper", "seed", "lr"}
-NEEDED = {
-    "beta_factors": None,
-    "beta_schedule": "constant",
-    "capacity": None,
-    "free_nats": None,
-    "gamma": 0.0,
-    "steady_priors": False,
-    "tensorboard": False,
-}
-PRECISIONS = ("32-true", "64-true")
+VARIES = (
+    "alpha",
+    "alpha_max",
+    "beta",
+    "beta_paper",
+    "capacity",
+    "drop_prob",
+    "free_nats",
+    "gamma",
+    "lr",
+    "seed",
+)
+"""Settings in which runs side by side may differ: numbers that are tensors there."""
+_PRECISIONS = ("32-true", "64-true")
+# Hidden: a folder with nothing but such files is empty to a run.
+_STATE = ".side-by-side-{}.pt"
 
 
-def run_side_by_side(jobs: Sequence[Job]) -> list[tuple[Path, dict[str, Any]]]:
-    """Fit what is not done yet as one computation, evaluate each, and keep each in its folder.
+def run_side_by_side(
+    jobs: Sequence[Job], *, progress: bool = True, retry_failed: bool = False, cache: Path | None = None
+) -> Iterator[tuple[Path, Outcome]]:
+    """Fit everything that is not done yet, all at once, and evaluate and keep each run as ``inference.runs.run`` does.
 
-    Nothing is kept of runs before all are fitted: a sweep that is interrupted begins anew.
+    The runs' common state is kept beside their folders while they go on: the same runs, started again after a stop, go
+    on from there, with the numbers that they would have had. Runs that were begun alone start again.
 
     Args:
-        jobs: Runs, each with a folder of its own.
+        jobs: Runs, each with a folder of its own; they differ in ``VARIES``.
+        progress: Whether to show a progress bar.
+        retry_failed: Whether runs that failed before are tried again; they are left as they are otherwise.
+        cache: See ``inference.runs.run.run``.
 
-    Returns:
-        Each folder, with what its ``result.json`` holds; the same as of the run alone, to rounding.
+    Yields:
+        A folder and what its ``result.json`` holds, or why there is none, as of a run whose loss was not finite.
 
     Raises:
-        ValueError: If a folder holds another run, or the runs differ in what is one for all.
-        CaptureError: If the program cannot be trained side by side.
+        ValueError: If a folder holds another run, or the runs cannot be fitted side by side; nothing is written then.
     """
-    folders = [RunFolder(out) for _, out in jobs]
-    for (spec, _), folder in zip(jobs, folders, strict=True):
+    waiting: list[Job] = []
+    fitted: list[Path] = []
+    for spec, out in jobs:
+        folder = RunFolder(out)
         folder.check(spec, resume=True)
-    waiting = [job for job, folder in zip(jobs, folders, strict=True) if folder.result() is None]
+        before = folder.result() or (None if retry_failed else read_failure(out))
+        if before is not None:
+            yield out, before
+        elif _is_fitted(folder, spec):
+            fitted.append(out)
+        else:
+            waiting.append((spec, out))
+    for out in fitted:
+        yield out, evaluate_run(out)
     if waiting:
         _require_alike([spec for spec, _ in waiting])
-        _fit(waiting)
-    return [(folder.path, folder.result() or {}) for folder in folders]
+        state = _state_of(waiting)
+        with ExitStack() as all_of_them:
+            for _, out in waiting:
+                all_of_them.enter_context(RunFolder(out).held())
+            yield from RunsAtOnce(waiting, state, cache=cache).run(progress=progress)
+        state.unlink(missing_ok=True)
 
 
-def _fit(jobs: Sequence[Job]) -> None:
-    first = jobs[0][0]
-    training, splits = first.training, first.data.build(None)
-    runs = [_run_of(spec, out, splits) for spec, out in jobs]
-    with training.ambience():
-        prepared = prepare(first, jobs[0][1], splits=splits)
-
-    def make_program() -> nn.Module:
-        program = first.program.build(splits.train.image_shape, splits.train.num_classes).to(training.dtype)
-        return program.to(prepared.fabric.device)
-
-    start = time.perf_counter()
-    with training.ambience():
-        found = train_side_by_side(
-            make_program,
-            (splits.train.x.to(training.dtype), splits.train.y),
-            runs,
-            epochs=training.epochs,
-            batch_size=training.batch_size,
-            optimizer=training.optimizer or "sgd",
-            momentum=training.momentum,
-            nesterov=training.nesterov,
-            weight_decay=training.weight_decay,
-            lr_milestones=training.lr_milestones,
-            lr_factor=training.lr_factor,
-            transform=first.task.transform,
-            capture=training.capture != "off",
-        )
-    seconds = (time.perf_counter() - start) / (len(jobs) * training.epochs)
-    for (spec, out), run, program in zip(jobs, runs, found.programs.values(), strict=True):
-        rows = found.history[found.history["run"] == run.name].drop(columns="run").to_dict("records")
-        _keep(spec, out, program, splits, [_row(row, spec, splits, seconds) for row in rows])
+def _is_fitted(folder: RunFolder, spec: RunSpec) -> bool:
+    """Whether a run has taken its last step, and is still to be evaluated."""
+    if not folder.checkpoint_file.exists():
+        return False
+    return len(load_checkpoint(folder.checkpoint_file)["history"]) == spec.training.epochs
 
 
-def _keep(
-    spec: RunSpec, out: Path, program: nn.Module, splits: Splits, history: list[dict[str, Any]]
-) -> None:
-    """Write a fitted run as ``inference.runs.run.run`` does."""
-    folder, training = RunFolder(out), spec.training
-    with training.ambience():
-        own = prepare(spec, out, splits=splits)
-        prepared = Prepared(spec, splits, program, own.elbo, own.schedules, own.fabric)  # type: ignore[arg-type]
-        folder.start(spec, **facts_of(prepared))
-        folder.write_metrics(history)
-        optimizer = build_optimizer(training.optimizer or "sgd", program.parameters(), lr=training.lr or 0.07)
-        order = torch.Generator().manual_seed(training.seed)
-        Checkpoint(folder.checkpoint_file, program, optimizer, order).save(history)
-        finish(prepared, folder, FitResult(history))
-
-
-def _run_of(spec: RunSpec, out: Path, splits: Splits) -> Run:
-    beta, _ = spec.betas(len(splits.train))
-    return Run(beta=beta, seed=spec.training.seed, lr=spec.training.lr, name=str(out))
-
-
-def _row(row: dict[str, Any], spec: RunSpec, splits: Splits, seconds: float) -> dict[str, Any]:
-    beta, beta_paper = spec.betas(len(splits.train))
-    lr = row.pop("lr")
-    return {**row, "beta": beta, "beta_paper": beta_paper, "lr": lr, "seconds": seconds}
+def _state_of(jobs: Sequence[Job]) -> Path:
+    """Return the file of the common state of runs, whose names say all of their settings."""
+    names = sorted(spec.name for spec, _ in jobs)
+    digest = hashlib.sha256("\n".join(names).encode()).hexdigest()[:12]
+    return jobs[0][1].parent / _STATE.format(digest)
 
 
 def _require_alike(specs: Sequence[RunSpec]) -> None:
-    first = specs[0].settings()
-    for spec in specs:
-        settings = spec.settings()
-        for name, value in settings.items():
-            if name not in OWN and value != first[name]:
-                raise ValueError(
-                    f"{flag(name)} is one for all runs side by side; got {first[name]} and {value}"
+    """Raise unless runs may be fitted side by side, as far as their settings say; names the setting."""
+    first = specs[0]
+    mine = first.settings()
+    for spec in specs[1:]:
+        theirs = spec.settings()
+        for name in mine:
+            if name not in VARIES and mine[name] != theirs[name]:
+                raise VectorizationError(
+                    f"{flag(name)} is {mine[name]} in one run and {theirs[name]} in another; runs side by side differ "
+                    f"in {', '.join(map(flag, VARIES))} alone: leave --vectorize out"
                 )
-        for name, value in NEEDED.items():
-            if settings[name] != value:
-                raise ValueError(
-                    f"{flag(name)} {settings[name]} has no runs side by side; leave out --vectorize, which fits them "
-                    "one by one"
-                )
-        if spec.training.precision not in PRECISIONS:
-            raise ValueError(
-                f"--precision {spec.training.precision} has no runs side by side; use {' or '.join(PRECISIONS)}, or "
-                "leave out --vectorize"
-            )
+    training = first.training
+    if training.precision not in _PRECISIONS:
+        raise VectorizationError(
+            f"--precision {training.precision} has no runs side by side; use {' or '.join(_PRECISIONS)}, or leave "
+            "--vectorize out"
+        )
+    if training.is_spread:
+        raise VectorizationError(
+            "--devices, --num-nodes and --strategy go with single runs; leave --vectorize out"
+        )
+    for name in ("steady_priors", "tensorboard"):
+        if getattr(training, name):
+            raise VectorizationError(f"{flag(name)} goes with single runs; leave it or --vectorize out")

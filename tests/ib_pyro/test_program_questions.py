@@ -206,11 +206,11 @@ class TestMessages:
 
     @pytest.mark.parametrize(
         "x",
-        [{"a": torch.rand(6, 4)}, [torch.rand(6, 4)], torch.tensor(1.0)],
-        ids=["a dict", "a list", "a scalar"],
+        [[torch.rand(6, 4)], torch.tensor(1.0)],
+        ids=["a list", "a scalar"],
     )
     def test_an_input_that_is_not_a_batch(self, x, make):
-        with pytest.raises(TypeError, match=r"a program takes one tensor \[batch, ...\]"):
+        with pytest.raises(TypeError, match=r"a program takes one tensor \[batch, ...\], a packed sequence"):
             make().guide(x)
 
     def test_a_model_without_y_says_why_it_samples(self, x, make):

@@ -1,38 +1,13 @@
-"""A small program, a small set and a quick configuration for the tests of fitting."""
+"""A quick configuration for the tests of runs."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
-import torch
 
-from ib_pyro import Bottleneck
 from inference import RunSpec, run
-from models.mlp import MLP
-
-
-@pytest.fixture
-def stripes() -> SimpleNamespace:
-    """90 noisy 4x4 images of 3 classes, each with a bright row of its own: learnt in a few epochs."""
-    generator = torch.Generator().manual_seed(1)
-    y = torch.arange(90) % 3
-    x = 0.1 * torch.rand(90, 1, 4, 4, generator=generator)
-    x[torch.arange(90), 0, y] += 0.9
-    return SimpleNamespace(x=x, y=y)
-
-
-@pytest.fixture
-def build() -> Callable[..., Bottleneck]:
-    """A builder of small classifiers of those images, with the same parameters each time."""
-
-    def build_program(**options: object) -> Bottleneck:
-        torch.manual_seed(3)
-        return MLP(**{"hidden": 8, "image_shape": (1, 4, 4), "num_classes": 3, **options})
-
-    return build_program
 
 
 @dataclass(frozen=True)

@@ -13,8 +13,9 @@ from torch.optim import Optimizer
 
 from ib_pyro import Bottleneck
 from ib_pyro.elbo import InformationBottleneckELBO
-from inference.fit.loop import TrainingLoop
-from inference.fit.optimizers import build_optimizer
+from ib_pyro.training.loop import TrainingLoop
+from ib_pyro.training.optimizers import build_optimizer
+from ib_pyro.training.sources import source_of
 from inference.studies.bench.all_cnn_by_hand import AllCNNByHand
 from inference.studies.bench.mlp_by_hand import MLPByHand
 from inference.studies.bench.taking_turns import Block
@@ -51,16 +52,17 @@ def fit_block(
     """
     loop = TrainingLoop(
         program,
-        x,
-        y,
+        source_of((x, y), batch_size=batch_size, order=_order, device=x.device),
         elbo=elbo or InformationBottleneckELBO(beta=1 / len(x)),
         optimizer=build_optimizer(optimizer, program.parameters(), lr=LEARNING_RATES[optimizer]),
-        batch_size=batch_size,
-        order=torch.Generator().manual_seed(0),
         fabric=Fabric(accelerator="gpu" if x.is_cuda else "cpu", devices=1),
         capture=capture,
     )
     return partial(loop.epoch, 0)
+
+
+def _order() -> torch.Generator:
+    return torch.Generator().manual_seed(0)
 
 
 def hand_block(

@@ -6,7 +6,10 @@ from dataclasses import dataclass
 
 from inference.runs.spec import RunSpec
 
-__all__ = ["GRID", "Setting", "grid_specs"]
+__all__ = ["GRID", "UNITS", "Setting", "grid_specs"]
+
+UNITS = {"beta_paper": "β × N", "drop_prob": "p", "alpha": "α", "epochs": "epochs"}
+"""Symbols of what sets a strength."""
 
 
 @dataclass(frozen=True)

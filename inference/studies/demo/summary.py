@@ -19,16 +19,37 @@ class Mean:
 
     value: float
     error: float
+    runs: int = 1
 
     @classmethod
     def of(cls, values: Sequence[float]) -> Mean:
         """Average over independent runs: the standard error is ``s / sqrt(n)`` with s of ``n - 1``.
 
         >>> Mean.of([1.0, 2.0, 3.0])
-        Mean(value=2.0, error=0.5773502691896258)
+        Mean(value=2.0, error=0.5773502691896258, runs=3)
         """
         error = statistics.stdev(values) / math.sqrt(len(values)) if len(values) > 1 else math.nan
-        return cls(statistics.fmean(values), error)
+        return cls(statistics.fmean(values), error, len(values))
+
+    @property
+    def half_width(self) -> float:
+        """Half of Student's 95 % interval over the runs; NaN for a single one.
+
+        >>> round(Mean.of([1.0, 2.0, 3.0]).half_width, 3)
+        2.484
+        """
+        from scipy.stats import t
+
+        return self.error * float(t.ppf(0.975, self.runs - 1)) if self.runs > 1 else math.nan
+
+    def percent(self) -> str:
+        """A share and its 95 % interval in percent.
+
+        >>> Mean.of([0.01, 0.02, 0.03]).percent()
+        '2.0 ± 2.5'
+        """
+        text = f"{100 * self.value:.1f}"
+        return text if math.isnan(self.error) else f"{text} ± {100 * self.half_width:.1f}"
 
 
 @dataclass(frozen=True)

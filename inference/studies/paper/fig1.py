@@ -15,7 +15,7 @@ import pandas as pd
 import torch
 from scipy.stats import wasserstein_distance
 
-from inference.fit.noisy_sites import sample_sites, scalar_prior
+from ib_pyro.training.noisy_sites import sample_sites, scalar_prior
 from inference.runs.spec import RunSpec
 from inference.studies.paper.drawing import new_figure
 from inference.studies.paper.evidence import every, positive

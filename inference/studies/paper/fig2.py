@@ -7,6 +7,7 @@ number: the share of the rate that lies within the digit's box, and what it woul
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from itertools import product
 from typing import Any
 
@@ -64,6 +65,9 @@ __all__ = ["FIGURE"]
 
 Row = dict[str, Any]
 
+_PAPER = Size(
+    sizes=(1.0,), betas=(0.1, 0.5, 3.0), epochs=80, drops=(30, 60), lr=0.01, batch_size=128, holdout=0
+)
 _SIZES = {
     "smoke": Size(sizes=(1 / 8,), betas=(0.1, 3.0), epochs=1, batch_size=20, train_images=40, test_images=20),
     "small": Size(
@@ -87,9 +91,8 @@ _SIZES = {
         test_images=1000,
         control=True,
     ),
-    "paper": Size(
-        sizes=(1.0,), betas=(0.1, 0.5, 3.0), epochs=80, drops=(30, 60), lr=0.01, batch_size=128, holdout=0
-    ),
+    "paper": _PAPER,
+    "code": replace(_PAPER, nesterov=True, variant="authors"),
 }
 _PICTURES = 3
 # Nats below which a rate is drawn at the bottom of a logarithmic axis.

@@ -20,8 +20,8 @@ from torch import Tensor
 
 from ib_pyro import Bottleneck
 from ib_pyro.diagnostics import total_correlation
-from inference.fit.noisy_sites import read_sites
-from inference.fit.randomness import seeded
+from ib_pyro.training.noisy_sites import read_sites
+from ib_pyro.training.randomness import seeded
 from inference.runs.spec import RunSpec
 from inference.studies.paper.drawing import dodged, draw_means, intervals_in_words, name_ticks, new_figure
 from inference.studies.paper.evidence import (

@@ -12,7 +12,7 @@ import matplotlib.figure
 import numpy as np
 import pandas as pd
 
-from inference.fit.noisy_sites import sample_sites
+from ib_pyro.training.noisy_sites import sample_sites
 from inference.runs.spec import RunSpec
 from inference.studies.paper.drawing import dodged, draw_means, intervals_in_words, name_ticks, new_figure
 from inference.studies.paper.evidence import Part, between, complete_seeds, differences, every, positive

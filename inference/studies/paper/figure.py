@@ -75,6 +75,17 @@ class Figure:
         planned = len(self.sizes[preset].seeds) if preset in self.sizes else 0
         return replace(claim.judge(rows), planned=planned)
 
-    def plan(self, preset: str, rows: pd.DataFrame | None = None) -> list[Planned]:
-        """The runs at a preset, as far as the rows so far tell."""
-        return self.runs(self.size(preset), pd.DataFrame() if rows is None else rows)
+    def plan(
+        self, preset: str, rows: pd.DataFrame | None = None, *, precision: str | None = None
+    ) -> list[Planned]:
+        """The runs at a preset, as far as the rows so far tell.
+
+        Args:
+            preset: One of its presets.
+            rows: Rows of the runs that are done.
+            precision: Precision of the arithmetic, if not that of its runs.
+        """
+        planned = self.runs(self.size(preset), pd.DataFrame() if rows is None else rows)
+        if precision is None:
+            return planned
+        return [replace(each, spec=each.spec.but(precision=precision)) for each in planned]

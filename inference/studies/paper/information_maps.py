@@ -17,7 +17,7 @@ from torch.nn import functional as F
 from ib_pyro import Bottleneck
 from ib_pyro.diagnostics import elementwise_rates, rate_by_position
 from ib_pyro.plots import plot_information_map
-from inference.fit.noisy_sites import read_sites
+from ib_pyro.training.noisy_sites import read_sites
 from inference.studies.paper.methods import ORANGE
 
 __all__ = [

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -14,6 +14,7 @@ from inference.studies.paper.evidence import NOT, REPRODUCED
 from inference.studies.paper.figure import Figure
 from inference.studies.paper.figures import FIGURES, figure
 from inference.studies.paper.methods import METHODS, chosen_settings, trials_of
+from inference.studies.paper.missing import missing_runs
 from inference.studies.paper.plan import FRESH
 from inference.studies.paper.runner import with_numbers
 from inference.studies.paper.statistics import full_runs, levels, read_rows, size_name, sizes_in_words
@@ -54,24 +55,29 @@ def write_results(numbers: Path) -> Path:
         ValueError: If the folder has no CSV.
     """
     rows = {name: read_rows(numbers / f"{name}.csv") for name in with_numbers(numbers)}
-    text = results_page(rows, pictures=numbers.name)
+    missing = {name: missing_runs(numbers / f"{name}.csv") for name in rows}
+    text = results_page(rows, pictures=numbers.name, missing=missing)
     page = numbers.parent / "RESULTS.md"
     write_text(page, text)
     return page
 
 
-def results_page(rows: dict[str, pd.DataFrame], *, pictures: str) -> str:
+def results_page(
+    rows: dict[str, pd.DataFrame], *, pictures: str, missing: Mapping[str, Mapping[str, str]] | None = None
+) -> str:
     """Compose the page.
 
     Args:
         rows: Rows of each figure that was run.
         pictures: Folder of the pictures, from where the page lies.
+        missing: Of figures the runs that failed, each with the reason.
 
     Returns:
         Markdown.
     """
     every = [figure(name) for name in FIGURES]
-    sections = [_section(each, rows.get(each.name), pictures) for each in every]
+    lost = missing or {}
+    sections = [_section(each, rows.get(each.name), pictures, lost.get(each.name, {})) for each in every]
     return "\n".join([_HEAD, _summary(every, rows), *sections])
 
 
@@ -110,7 +116,7 @@ def _summary(figures: list[Figure], rows: dict[str, pd.DataFrame]) -> str:
     return "\n".join([*lines, ""])
 
 
-def _section(shown: Figure, rows: pd.DataFrame | None, pictures: str) -> str:
+def _section(shown: Figure, rows: pd.DataFrame | None, pictures: str, missing: Mapping[str, str]) -> str:
     lines = [f"## {shown.heading}: {shown.title}", ""]
     preset = "small" if rows is None else rows["preset"].iloc[0]
     command = f"    python -m inference paper {shown.name} --preset {preset} --data-root DIR --out DIR"
@@ -120,6 +126,8 @@ def _section(shown: Figure, rows: pd.DataFrame | None, pictures: str) -> str:
     lines += [
         f"Sizes: {_sizes(runs)}. Seeds: {_seeds(shown, rows)}.",
         "",
+        *[f"**Missing**, since it failed: {run} ({why})." for run, why in missing.items()],
+        *([""] if missing else []),
         command,
         "",
         f"![{shown.title}]({pictures}/{shown.name}.png)",

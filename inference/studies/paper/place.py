@@ -45,6 +45,15 @@ class Place:
             for spec, path in zip(specs, named, strict=True)
         ]
 
+    @property
+    def threads(self) -> int | None:
+        """CPU threads that the runs here are summed with, one number for all; None if none has begun."""
+        for file in sorted(self.runs.glob("*/config.json")):
+            threads = RunFolder(file.parent).threads
+            if threads is not None:
+                return threads
+        return None
+
     def _found(self) -> dict[str, Path]:
         runs = {}
         for file in sorted(self.runs.glob("*/config.json")):

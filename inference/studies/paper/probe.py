@@ -7,14 +7,14 @@ from lightning.fabric import Fabric
 from torch import Tensor, nn
 
 from ib_pyro import Bottleneck, noise_off
+from ib_pyro.batch_norm import noise_off_copy
 from ib_pyro.data import LabelledImages
-from inference.fit.batch_norm import noise_off_copy
-from inference.fit.data_placement import placed
-from inference.fit.evaluation import evaluate
-from inference.fit.fitting import fit
-from inference.fit.noisy_sites import read_sites
-from inference.fit.optimizers import build_optimizer
-from inference.fit.randomness import seeded
+from ib_pyro.training.data_placement import placed
+from ib_pyro.training.evaluation import evaluate
+from ib_pyro.training.fitting import fit
+from ib_pyro.training.noisy_sites import read_sites
+from ib_pyro.training.optimizers import build_optimizer
+from ib_pyro.training.randomness import seeded
 from inference.runs.splits import Splits
 from models.all_cnn import all_cnn_head
 

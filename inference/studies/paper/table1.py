@@ -80,7 +80,7 @@ def measure(run: RunSpec, result: Row, _load: Load) -> list[Row]:
 
 def draw(rows: pd.DataFrame) -> matplotlib.figure.Figure:
     """The table, and the same as points on an axis that shows the differences."""
-    figure, (left, right) = new_figure(1, 2, width=10, height=3.8, width_ratios=[1.1, 1])
+    figure, (left, right) = new_figure(1, 2, width=10, height=4.2, width_ratios=[1.1, 1])
     sizes = levels(rows, "size")
     cells = []
     for shift, (latent, look) in zip((-0.06, 0.06), _LOOKS.items(), strict=True):
@@ -99,13 +99,14 @@ def draw(rows: pd.DataFrame) -> matplotlib.figure.Figure:
         cells, rowLabels=names, colLabels=[f"k = {k:g}" for k in sizes], loc="center", cellLoc="center"
     )
     table.scale(1, 1.6)
-    left.set_title("lower bound of log p(x) [nats per test image]", fontsize="small", y=0.8)
+    left.set_title("lower bound of log p(x) [nats per test image]", fontsize="small", y=0.72)
     right.set_xticks(sizes, [f"{k:g}" for k in sizes])
     right.set(
         xlabel="size k (256 k latents, 512 k hidden units)", ylabel="bound [nats per image], higher is better"
     )
     right.margins(x=0.12)
-    right.legend(fontsize="x-small")
+    handles, labels = right.get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=4, fontsize="small")
     figure.suptitle(
         f"VAE, MNIST, binarised; {sizes_in_words(rows)}{_spread_in_words(rows)}", fontsize="small"
     )

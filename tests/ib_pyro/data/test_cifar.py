@@ -4,6 +4,8 @@ import hashlib
 import os
 import pickle
 import shutil
+import struct
+import zlib
 
 import numpy as np
 import pytest
@@ -178,3 +180,59 @@ def test_a_folder_of_zeros_and_ones_is_refused(small_root, write_png):
         write_png(path, torch.randint(0, 2, (3, 32, 32), dtype=torch.uint8))
     with pytest.raises(ValueError, match=r"cifar10/test: the brightest pixel is 1, where white is 255"):
         load("cifar10", "test", root=small_root)
+
+
+def sixteen_bits(colour, channels):
+    """A PNG of 32x32 pixels of 16 bits, which PIL itself does not write in colour."""
+    rows = b"".join(b"\0" + (b"\x03\xe8" * (32 * channels)) for _ in range(32))
+
+    def chunk(kind, content):
+        return (
+            struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
+        )
+
+    head = chunk(b"IHDR", struct.pack(">IIBBBBB", 32, 32, 16, colour, 0, 0, 0))
+    return b"\x89PNG\r\n\x1a\n" + head + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
+
+
+@pytest.mark.parametrize(
+    ("colour", "channels", "mode"), [(0, 1, "I;16"), (2, 3, "RGB;16B"), (6, 4, "RGBA;16B")]
+)
+def test_pixels_of_sixteen_bits_are_not_cut_to_eight(small_root, colour, channels, mode):
+    (small_root / "cifar10" / "test" / "dog" / "0000.png").write_bytes(sixteen_bits(colour, channels))
+    with pytest.raises(ValueError, match=rf"dog/0000\.png: pixels of PIL's mode '{mode}'"):
+        load("cifar10", "test", root=small_root)
+
+
+def test_a_file_of_another_format_is_not_handed_to_its_decoder(small_root, monkeypatch):
+    ran = []
+    monkeypatch.setattr("PIL.EpsImagePlugin.Ghostscript", lambda *_args, **_options: ran.append(True))
+    path = small_root / "cifar10" / "test" / "dog" / "0000.png"
+    for content in (
+        b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 32 32\n%%EndComments\nshowpage\n",
+        b"GIF89a" + bytes(20),
+        b"",
+        b"\x89PNG\r\n\x1a\n" + bytes(40),
+        path.read_bytes()[:60],
+        path.read_bytes()[:-30],
+    ):
+        path.write_bytes(content)
+        with pytest.raises(
+            ValueError, match=r"dog/0000\.png: not a readable image, PNG or JPEG .*; fetch the folder again"
+        ):
+            load("cifar10", "test", root=small_root)
+    assert not ran
+
+
+@pytest.mark.parametrize("side", [33, 9_000, 60_000])
+def test_a_picture_that_would_fill_the_memory_is_not_decoded(small_root, side, monkeypatch):
+    """By its head alone: what it says of its size is larger than what is in it."""
+    content = bytearray(sixteen_bits(2, 3))
+    content[16:24] = struct.pack(">II", side, side)
+    content[24] = 8
+    content[29:33] = struct.pack(">I", zlib.crc32(bytes(content[12:29])))
+    path = small_root / "cifar10" / "test" / "dog" / "0000.png"
+    path.write_bytes(content)
+    monkeypatch.setattr(Image.Image, "convert", None)
+    with pytest.raises(ValueError, match=r"dog/0000\.png: (expected 32x32 pixels|not a readable image)"):
+        cifar._decode_file(str(path))

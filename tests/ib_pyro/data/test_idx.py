@@ -215,3 +215,25 @@ def test_subsets_of_the_real_mnist_are_read(tmp_path, mnist_root, count):
     ):
         _write(folder / name, read(str(raw / name))[start : start + count])
     assert len(load("mnist", "test", root=tmp_path)) == count
+
+
+def test_an_archive_that_would_fill_the_memory_is_not_unpacked(tmp_path, write_idx, monkeypatch):
+    folder = tmp_path / "MNIST" / "raw"
+    write_idx(folder, packed=True)
+    path = folder / "t10k-images-idx3-ubyte.gz"
+    path.write_bytes(gzip.compress(bytes(3_000_000)))
+    monkeypatch.setattr("ib_pyro.data.idx._MOST_BYTES", 1_000_000)
+    with pytest.raises(ValueError, match="unpacks to more than 1000000 bytes.*fetch it again"):
+        load("mnist", "test", root=tmp_path)
+
+
+@pytest.mark.parametrize("place", [0.3, 0.6, 0.9])
+def test_an_archive_with_a_turned_byte_is_refused(tmp_path, write_idx, place):
+    folder = tmp_path / "MNIST" / "raw"
+    write_idx(folder, packed=True)
+    path = folder / "t10k-images-idx3-ubyte.gz"
+    content = bytearray(path.read_bytes())
+    content[int(place * len(content))] ^= 255
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match=r"t10k-images-idx3-ubyte\.gz: not an IDX file"):
+        load("mnist", "test", root=tmp_path)

@@ -104,12 +104,18 @@ def test_a_packed_sequence_cannot_be_cut():
         to_arviz((model, guide), packed, num_samples=2)
 
 
-def test_a_bottleneck_takes_one_argument():
-    program = Bottleneck(InformationDropout.linear(2, 3), nn.Linear(3, 2))
-    with pytest.raises(
-        TypeError, match="x: a tuple stands for several arguments, here 2, and a Bottleneck takes"
-    ):
-        to_arviz(program, (B, B), num_samples=2)
+def test_a_tuple_is_the_one_input_of_a_bottleneck():
+    class Encoder(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.z = InformationDropout.linear(2, 3)
+
+        def forward(self, a, b):
+            return self.z(a + b)
+
+    program = Bottleneck(Encoder(), nn.Linear(3, 2))
+    result = to_arviz(program, (B, B), num_samples=2, batch_size=2)
+    assert result["posterior"].sizes["obs_id"] == len(B)
 
 
 @pytest.mark.parametrize("num_samples", [2.5, "3", True])

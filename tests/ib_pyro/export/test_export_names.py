@@ -53,6 +53,7 @@ def test_a_noise_variable_does_not_replace_a_site(sites):
     np.testing.assert_allclose(noise["posterior"][taken], 3.0 if taken == "mu_loc" else 1e-6, rtol=1e-4)
 
 
+@pytest.mark.filterwarnings("ignore:site 'a'. no proper prior")
 def test_two_noise_variables_do_not_replace_each_other():
     layers = nn.ModuleDict({"a": InformationDropout.linear(2, 3, name="a")})
 

@@ -1,6 +1,7 @@
 """The rate-distortion curve: means, intervals, labels."""
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from scipy.stats import t as student_t
@@ -77,3 +78,40 @@ def test_refusals(ax, options, message):
 def test_refuses_shapes_that_differ(ax):
     with pytest.raises(ValueError, match="differ"):
         plot_rate_distortion(RATE, DISTORTION[:1], ax=ax)
+
+
+def table():
+    rows = [
+        {"beta": b, "seed": s, "rate": float(RATE[k, s]), "distortion": float(DISTORTION[k, s])}
+        for k, b in enumerate((0.001, 0.1))
+        for s in range(3)
+    ]
+    return pd.DataFrame(rows)
+
+
+def test_a_table_of_runs_is_the_curve_of_its_betas(ax):
+    plot_rate_distortion(RATE, DISTORTION, beta=[0.001, 0.1], confidence=0.9, ax=ax)
+    plot_rate_distortion(table().sample(frac=1.0, random_state=1), confidence=0.9, ax=ax)
+    first, second = (container[0] for container in ax.containers)
+    np.testing.assert_allclose(first.get_xydata(), second.get_xydata())
+    assert ax.containers[0].get_label() == ax.containers[1].get_label()
+    assert [text.get_text() for text in ax.texts] == ["0.001", "0.1"] * 2
+
+
+def test_runs_that_have_diverged_are_left_out(ax):
+    frame = table().assign(diverged=[False, True, False, False, False, False])
+    frame.loc[1, ["rate", "distortion"]] = float("nan")
+    plot_rate_distortion(frame, ax=ax)
+    np.testing.assert_allclose(ax.containers[0][0].get_xdata()[0], (4.0 + 8.0) / 2)
+    assert "mean of 2 to 3 seeds" in ax.containers[0].get_label()
+    with pytest.raises(ValueError, match="no run to draw: 6 rows, and all have diverged"):
+        plot_rate_distortion(frame.assign(diverged=True), ax=ax)
+
+
+def test_tables_and_arrays_are_not_mixed(ax):
+    with pytest.raises(ValueError, match="distortion is missing"):
+        plot_rate_distortion(RATE, ax=ax)
+    with pytest.raises(ValueError, match="no column 'beta'; its columns are"):
+        plot_rate_distortion(table().drop(columns="beta"), ax=ax)
+    with pytest.raises(ValueError, match="beta: a table has its own"):
+        plot_rate_distortion(table(), beta=[0.1, 0.2], ax=ax)

@@ -55,16 +55,45 @@ def test_finished_runs_are_not_repeated(tmp_path: Path) -> None:
         (["--beta", "0.1"], "--beta and --betas exclude each other"),
         (["--betas-paper", "1,3"], "--betas and --betas-paper name one weight"),
         (["--engine", "cloud"], "engine"),
-        (["--vectorize", "true", "--free-nats", "2"], "--free-nats 2.0 has no runs side by side"),
+        (["--vectorize", "true", "--steady-priors", "true"], "--steady-priors goes with single runs"),
         (
             ["--vectorize", "true", "--precision", "bf16-true"],
             "--precision bf16-true has no runs side by side",
         ),
     ],
-    ids=["beta", "units", "engine", "free nats", "precision"],
+    ids=["beta", "units", "engine", "steady priors", "precision"],
 )
 def test_what_is_refused(
     tmp_path: Path, words: list[str], message: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert sweep(tmp_path / "out", *words) == 2
     assert message in capsys.readouterr().err
+
+
+def test_a_run_that_diverges_is_named_at_the_end_and_the_others_are_kept(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = [
+        "--activation",
+        "softplus",
+        "--batch-norm",
+        "false",
+        "--betas",
+        "1e-3,1e300",
+        "--vectorize",
+        "true",
+    ]
+    assert sweep(tmp_path, *words) == 1
+    output = capsys.readouterr()
+    assert "2 of 4 runs failed: " in output.err
+    assert output.out.count("missing: ") == 2
+    assert "not finite" in output.out
+    assert "mlp, digits" in output.out
+    assert len(list(tmp_path.glob("*/result.json"))) == 2
+    kept = {path: path.stat().st_mtime_ns for path in tmp_path.glob("*/failure.json")}
+    assert len(kept) == 2
+    assert sweep(tmp_path, *words) == 1
+    assert capsys.readouterr().out == output.out
+    assert kept == {path: path.stat().st_mtime_ns for path in kept}
+    assert sweep(tmp_path, *words, "--retry-failed") == 1
+    assert all(path.stat().st_mtime_ns > before for path, before in kept.items())

@@ -8,7 +8,8 @@ import pytest
 from rich.console import Console
 
 from inference.cli import main
-from inference.studies.demo import Setting, compare, grid
+from inference.json_and_csv import read_json
+from inference.studies.demo import CleanLabels, Setting, grid, run_studies
 from inference.studies.paper.place import Place
 from inference.studies.paper.runner import run_figure
 
@@ -27,7 +28,7 @@ def folders(tmp_path_factory):
         patch.setattr(
             grid, "GRID", (Setting("information", "beta_paper", 1.0), Setting("binary", "drop_prob", 0.1))
         )
-        compare(root / "demo", seeds=1, epochs=1, processes=1, console=console)
+        run_studies([CleanLabels(root / "demo", seeds=1, epochs=1)], processes=1, console=console)
     run_figure("fig6", "smoke", Place(root / "paper"), console=console)
     run_figure("table1", "smoke", Place(root / "paper"), console=console)
     figures = sorted((root / "paper").glob("runs-stand-in/*"))
@@ -62,9 +63,7 @@ def test_it_is_refitted_from_its_configuration_to_the_same_numbers(folders, kind
     config = folders[kind] / "config.json"
     assert main(["fit", "--config", str(config), "--out", str(tmp_path / "again"), "--quiet"]) == 0
     assert metrics(tmp_path / "again") == metrics(folders[kind])
-    there, here = (
-        json.loads((path / "result.json").read_text()) for path in (folders[kind], tmp_path / "again")
-    )
+    there, here = (read_json(path / "result.json") for path in (folders[kind], tmp_path / "again"))
     assert {**here, "seconds": 0} == {**there, "seconds": 0}
 
 

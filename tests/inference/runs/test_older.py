@@ -3,8 +3,10 @@
 import json
 
 import pytest
+import torch
 
 from inference.cli import main
+from inference.json_and_csv import read_json
 from inference.runs.older import read_spec
 from inference.runs.run import run
 from inference.runs.spec import RunSpec
@@ -131,6 +133,17 @@ def test_a_folder_that_cannot_be_read_says_which_file_and_why(settings, message,
     assert f"{tmp_path / 'config.json'}: {message}" in error
 
 
+def as_of_old(out, content):
+    """Take out of a run's files what earlier versions did not write."""
+    (out / "config.json").write_text(json.dumps(content))
+    result = {name: v for name, v in read_json(out / "result.json").items() if name != "digest"}
+    (out / "result.json").write_text(json.dumps(result))
+    checkpoint = torch.load(out / "checkpoint.pt")
+    torch.save({n: v for n, v in checkpoint.items() if n not in ("stamp", "also")}, out / "checkpoint.pt")
+    rows = [line.rpartition(",")[0] for line in (out / "metrics.csv").read_text().splitlines()]
+    (out / "metrics.csv").write_text("\n".join(rows) + "\n")
+
+
 @pytest.mark.parametrize(
     ("settings", "options"),
     [(OF_THE_COMMAND_LINE, {}), (OF_FIGURE_3A, {"source": "stand-in"})],
@@ -141,11 +154,18 @@ def test_an_older_folder_is_resumed_evaluated_and_compared(settings, options, tm
     spec = read_spec(content)
     out = tmp_path / "run"
     run(spec, out, progress=False)
-    (out / "config.json").write_text(json.dumps(content))
-    result = (out / "result.json").read_bytes()
-    assert run(spec, out, resume=True) == json.loads(result)
-    assert main(["evaluate", str(out)]) == 0
-    assert (out / "result.json").read_bytes() == result
+    as_of_old(out, content)
+    result = json.loads((out / "result.json").read_text())
+    assert run(spec, out, resume=True) == result
+    with pytest.warns(UserWarning, match="unverified") as warned:
+        assert main(["evaluate", str(out)]) == 0
+    assert {str(each.message).split(" unverified")[0] for each in warned} == {
+        f"{out}: whether the images of {spec.data.data} are still those of the fit is",
+        f"{out / 'checkpoint.pt'} is",
+    }
+    again = read_json(out / "result.json")
+    again.pop("digest")
+    assert again == result
     capsys.readouterr()
     assert main(["compare", str(out)]) == 0
     assert "| mlp, " in capsys.readouterr().out

@@ -1,11 +1,10 @@
 """A run of the paper's kind: resumed where it was interrupted, not run again, its learned priors kept stable."""
 
-import json
-
 import pytest
 import torch
 
-from inference.fit.evaluation import evaluate
+from ib_pyro.training.evaluation import evaluate
+from inference.json_and_csv import read_json
 from inference.runs import run as run_module
 from inference.runs.data_spec import DataSpec
 from inference.runs.folder import RunFolder
@@ -57,7 +56,7 @@ def test_a_finished_run_returns_its_result_without_data(tmp_path, monkeypatch):
     result = run(spec_of(), tmp_path / "run", progress=False)
     monkeypatch.setattr(DataSpec, "build", None)
     assert run(spec_of(), tmp_path / "run", resume=True) == result
-    assert json.loads((tmp_path / "run" / "result.json").read_text()) == result
+    assert read_json(tmp_path / "run" / "result.json") == result
 
 
 def test_the_ambient_generator_is_left_as_it_was(tmp_path):

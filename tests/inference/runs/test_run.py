@@ -11,6 +11,7 @@ import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from inference import evaluate_run
+from inference.json_and_csv import read_json
 from inference.runs.folder import RunFolder
 from inference.runs.run import load_run
 
@@ -31,7 +32,7 @@ def test_folder_tells_everything(quick: Quick) -> None:
     job = quick()
     result = job.run()
     names = {path.name for path in job.out.iterdir()}
-    assert names == {"config.json", "metrics.csv", "checkpoint.pt", "result.json"}
+    assert names == {"config.json", "metrics.csv", "checkpoint.pt", "result.json", ".lock"}
     told = json.loads((job.out / "config.json").read_text())
     assert RunFolder(job.out).spec() == job.spec
     assert set(told["versions"]) == {"python", "ib-pyro", "torch", "pyro-ppl", "lightning", "numpy"}
@@ -39,7 +40,7 @@ def test_folder_tells_everything(quick: Quick) -> None:
     assert (told["beta"], told["beta_paper"], told["num_train"]) == (1 / 200, 1.0, 200)
     assert told["lr_drops"] == [2]
     assert [row["epoch"] for row in rows(job)] == ["1", "2", "3"]
-    assert json.loads((job.out / "result.json").read_text()) == result
+    assert read_json(job.out / "result.json") == result
     assert all(0 <= result[name] <= 1 for name in ERRORS)
     assert (result["beta"], result["beta_paper"], result["epochs"]) == (1 / 200, 1.0, 3)
     assert result["rate"] == pytest.approx(sum(result[f"rate/z{layer}"] for layer in (1, 2, 3)))
@@ -56,12 +57,19 @@ def test_evaluate_recomputes_the_result(quick: Quick) -> None:
     assert (job.out / "result.json").read_bytes() == before
 
 
-def test_evaluate_refuses_an_unfinished_run(quick: Quick) -> None:
-    job = quick()
-    job.run()
-    told = json.loads((job.out / "config.json").read_text())
-    told["settings"]["epochs"] = 9
-    (job.out / "config.json").write_text(json.dumps(told))
+def test_evaluate_refuses_an_unfinished_run(quick: Quick, monkeypatch: pytest.MonkeyPatch) -> None:
+    job = quick(epochs=9)
+    write = RunFolder.write_metrics
+
+    def stop_after_three(folder: RunFolder, history: list[dict[str, object]]) -> None:
+        write(folder, history)
+        if len(history) == 3:
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(RunFolder, "write_metrics", stop_after_three)
+        with pytest.raises(KeyboardInterrupt):
+            job.run()
     with pytest.raises(ValueError, match="at epoch 3 of 9; go on with"):
         evaluate_run(job.out)
 

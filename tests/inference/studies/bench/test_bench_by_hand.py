@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from ib_pyro import Bottleneck, InformationBottleneckELBO
-from inference.fit.objective import Objective
+from ib_pyro.training.objective import Objective
 from inference.studies.bench.all_cnn_by_hand import AllCNNByHand
 from inference.studies.bench.loops import epoch_by_hand, fit_block, hand_block, pyro_block
 from inference.studies.bench.mlp_by_hand import MLPByHand

@@ -14,7 +14,7 @@ from inference.studies.bench.memory import mlp_memory, peak_bytes
 from inference.studies.bench.mlp_steps import mlp_steps
 from inference.studies.bench.not_measured import NotMeasured
 from inference.studies.bench.numpyro_vae import numpyro_epochs
-from inference.studies.bench.runs_together import betas_of
+from inference.studies.bench.runs_together import ONE_BY_ONE, TOGETHER, betas_of, side_by_side
 from inference.studies.bench.taking_turns import Comparison, take_turns
 
 
@@ -60,7 +60,9 @@ def test_peak_memory_is_the_same_at_every_run() -> None:
         gc.enable()
 
 
-@pytest.mark.parametrize("axis", ["width", "sites", "particles", "particles, vectorised"])
+@pytest.mark.parametrize(
+    "axis", ["width", "sites", "particles", "particles, vectorised", "betas, vectorised"]
+)
 def test_growth_is_measured_along_an_axis(axis: str) -> None:
     found = measure_growth(axis, (1, 2), Device(), blocks=1)
     assert found.work[0] == 1
@@ -112,3 +114,10 @@ def test_all_of_it_runs_quickly(tmp_path, capsys) -> None:
     for words in ("MLP, H = 16, 1 thread", "MNIST VAE", "## Growth", "## Start-up", "peak memory"):
         assert words in text
     assert "written: " in capsys.readouterr().out
+
+
+def test_runs_together_are_measured_beside_single_ones_of_both_kinds() -> None:
+    with on(Device("cpu", 1)) as device:
+        found = side_by_side(2, device, steps=2, blocks=2)
+    assert list(found.times) == [*TOGETHER, *ONE_BY_ONE]
+    assert all(len(blocks) == 2 for blocks in found.times.values())

@@ -51,7 +51,7 @@ def test_targets_are_judged_by_their_medians(results: Results) -> None:
     assert found["peak memory, MLP, captured", 1] == "met"
     assert found["peak memory, MLP, uncaptured", 1] == "not met"
     assert found["import ib_pyro over import pyro", 1] == "not met"
-    assert found["8 betas, H = 64, side by side over one by one", 1] == "not measured"
+    assert found["8 betas, H = 64, side by side over one by one, captured", 1] == "not measured"
 
 
 def test_no_two_targets_have_one_name_and_number_of_threads() -> None:

@@ -31,7 +31,7 @@ def test_a_figure_is_whole(name):
 
 
 def test_names_are_those_of_the_papers_order():
-    assert FIGURES == ["fig1", "fig2", "fig3a", "fig3b", "fig4", "fig5", "fig6", "panel1", "table1"]
+    assert FIGURES == ["fig1", "fig2", "fig3a", "fig3b", "fig4", "fig5", "fig6", "panel1", "panel2", "table1"]
     assert [figure(name).heading for name in ("fig3a", "table1")] == ["Figure 3a", "Table 1"]
     with pytest.raises(ValueError, match="figure 'fig33' is unknown; did you mean 'fig3a', 'fig3b'"):
         figure("fig33")

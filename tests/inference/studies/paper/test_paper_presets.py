@@ -32,6 +32,21 @@ def test_the_optimiser_of_the_authors_code(name):
         assert (training.optimizer, training.nesterov, training.lr) == ("sgd", True, 0.05)
         assert (training.epochs, training.lr_drops) == (200, (80, 120, 160))
         assert training.weight_decay == 1e-3
+        assert planned.spec.program.variant == "authors"
+        assert not training.steady_priors
+
+
+def test_cluttered_digits_as_in_the_authors_code():
+    for planned in figure("fig2").plan("code"):
+        training, program = planned.spec.training, planned.spec.program
+        assert (training.lr, training.lr_drops, training.epochs, training.batch_size) == (
+            0.01,
+            (30, 60),
+            80,
+            128,
+        )
+        assert (training.nesterov, training.weight_decay) == (True, 0.0)
+        assert (program.variant, program.alpha_max) == ("authors", 1.0)
 
 
 def test_the_paper_fits_all_training_images_where_nothing_is_chosen():
@@ -42,8 +57,9 @@ def test_the_paper_fits_all_training_images_where_nothing_is_chosen():
 
 
 def test_what_is_in_no_code_has_no_preset_of_it():
-    assert figures_of("code") == ["fig1", "fig3b", "fig5"]
-    assert figures_of("small") == figures_of("paper") == [name for name in FIGURES if name != "panel1"]
+    assert figures_of("code") == ["fig1", "fig2", "fig3b", "fig5"]
+    of_the_paper = [name for name in FIGURES if not name.startswith("panel")]
+    assert figures_of("small") == figures_of("paper") == of_the_paper
     assert figures_of("definitive") == FIGURES
     with pytest.raises(ValueError, match="fig4 has no preset 'code'"):
         figure("fig4").size("code")

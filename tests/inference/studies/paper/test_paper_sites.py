@@ -5,7 +5,7 @@ import torch
 
 from ib_pyro.diagnostics import elementwise_rates, rate_by_position
 from ib_pyro.elbo import InformationBottleneckELBO
-from inference.fit.noisy_sites import read_sites, sample_sites, scalar_prior
+from ib_pyro.training.noisy_sites import read_sites, sample_sites, scalar_prior
 from inference.studies.paper.information_maps import box_coverage, share_in_box
 from models.all_cnn import AllCNN32
 from models.mlp import MLP

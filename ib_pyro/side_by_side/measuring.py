@@ -1,0 +1,133 @@
+"""What trained programs do on a set: several of one structure at once, or one alone, with the same numbers."""
+
+from collections.abc import Callable, Mapping, Sequence
+from copy import copy
+from typing import Any
+
+import pyro
+import torch
+from torch import Tensor, nn
+
+from ib_pyro.data import batches
+from ib_pyro.elbo import InformationBottleneckELBO
+from ib_pyro.side_by_side.lagrangians import Lagrangians
+from ib_pyro.side_by_side.run_batches import placed, repeated
+from ib_pyro.side_by_side.run_objectives import Objectives
+from ib_pyro.side_by_side.sample_sums import scores_of, sums_of
+from ib_pyro.side_by_side.stack import Stack
+from ib_pyro.side_by_side.streams import Streams
+
+__all__ = ["evaluate_alone", "evaluate_side_by_side"]
+
+FIRST = ("distortion", "rate", "error", "error_predictive")
+Measure = Callable[[Tensor, Tensor], tuple[dict[str, Tensor], Tensor | None]]
+
+
+def evaluate_side_by_side(
+    programs: Sequence[nn.Module] | Mapping[str, nn.Module],
+    data: object,
+    *,
+    num_samples: int = 16,
+    batch_size: int = 1000,
+    seed: int = 0,
+    elbo: InformationBottleneckELBO | None = None,
+) -> list[dict[str, float]]:
+    """Evaluate programs of one structure on a set, with the noise on, and batch norm in its mode of evaluation.
+
+    Each has the numbers that it would have alone under ``torch.manual_seed(seed)``, to rounding.
+
+    Args:
+        programs: Programs, such as ``train_side_by_side(...).programs``; left in evaluation mode.
+        data: The set: anything with tensors ``x`` and ``y``, or the pair of them.
+        num_samples: Draws of the posterior predictive; 1 leaves that out.
+        batch_size: Samples at a time.
+        seed: Seed of the noise, the same for all.
+        elbo: How rates are taken; its weights and penalty do not count.
+
+    Returns:
+        For each program: ``distortion``, ``rate`` and ``rate/<site>`` in nats per sample under one draw of noise a
+        sample; where y are classes ``error``, the share that this draw gets wrong, and ``error_predictive``, that of
+        the mean of the predicted probabilities over the draws.
+
+    Raises:
+        VectorizationError: If they are not of one structure, or cannot be run at once; says why.
+        ValueError: If ``num_samples`` is below 1.
+    """
+    if not isinstance(programs, Mapping):
+        programs = {f"program {number}": program for number, program in enumerate(programs, 1)}
+    every, names = list(programs.values()), list(programs)
+    for program in every:
+        program.eval()
+    stack = Stack(every, names)
+    try:
+        like, runs = stack.like, len(every)
+        streams = Streams.seeded([seed] * runs, like.device)
+        elbos = [_unweighted(elbo)] * runs
+        measure = Lagrangians(stack, Objectives(elbos, names, like), streams).measure
+        return _measured(measure, data, runs, like, num_samples, batch_size)
+    finally:
+        stack.release()
+
+
+def evaluate_alone(
+    program: Any,  # noqa: ANN401  (a module with model and guide)
+    data: object,
+    *,
+    num_samples: int = 16,
+    batch_size: int = 1000,
+    seed: int = 0,
+    elbo: InformationBottleneckELBO | None = None,
+) -> dict[str, float]:
+    """Evaluate one program as :func:`evaluate_side_by_side` does, which cannot take every program.
+
+    Args:
+        program: The program; left in evaluation mode.
+        data: The set.
+        num_samples: Draws of the posterior predictive; 1 leaves that out.
+        batch_size: Samples at a time.
+        seed: Seed of the noise.
+        elbo: How rates are taken.
+    """
+    program.eval()
+    like = next((p for p in program.parameters() if p.is_floating_point()), torch.zeros(()))
+    objective, streams = _unweighted(elbo), Streams.seeded([seed], like.device)
+
+    @torch.no_grad()
+    def measure(x: Tensor, y: Tensor) -> tuple[dict[str, Tensor], Tensor | None]:
+        with streams.ambient(0), pyro.validation_enabled(False):
+            terms = objective.terms(program.model, program.guide, x[0], y[0])
+        scores = scores_of(terms, y[0])
+        sums = {name: value.unsqueeze(0) for name, value in sums_of(terms, scores, y[0]).items()}
+        return sums, None if scores is None else scores.unsqueeze(0)
+
+    return _measured(measure, data, 1, like, num_samples, batch_size)[0]
+
+
+def _unweighted(elbo: InformationBottleneckELBO | None) -> InformationBottleneckELBO:
+    plain = copy(elbo or InformationBottleneckELBO())
+    plain.beta, plain.gamma, plain.penalty = 1.0, 0.0, None
+    return plain
+
+
+def _measured(
+    measure: Measure, data: object, runs: int, like: Tensor, num_samples: int, batch_size: int
+) -> list[dict[str, float]]:
+    if num_samples < 1:
+        raise ValueError(f"num_samples must be at least 1; got {num_samples}")
+    totals: dict[str, Any] = {}
+    size = 0
+    for x, y in batches(data, batch_size, shuffle=False):
+        size += len(x)
+        x, y = (repeated(placed(values, like), runs) for values in (x, y))
+        sums, scores = measure(x, y)
+        if scores is not None and num_samples > 1:
+            others = [measure(x, y)[1] for _ in range(num_samples - 1)]
+            mean = torch.stack([draw.softmax(-1) for draw in (scores, *others) if draw is not None]).mean(0)
+            sums["error_predictive"] = (mean.argmax(-1) != y).sum(-1)
+        sums.pop("loss", None)  # at weights of 1
+        for name, value in sums.items():
+            totals[name] = totals.get(name, 0.0) + value
+    rows = [{name: float(value[run]) / size for name, value in totals.items()} for run in range(runs)]
+    for row in rows:
+        row["rate"] = sum(value for name, value in row.items() if name.startswith("rate/"))
+    return [{**{n: row[n] for n in FIRST if n in row}, **row} for row in rows]

@@ -1,1 +1,0 @@
-"""Fitting and evaluating programs on tensors: knows no configuration and no folder."""

@@ -1,0 +1,142 @@
+"""Finished runs side by side: what each is, which are seeds of one, and that none is there twice."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from inference.runs.failure import read_failure
+from inference.runs.folder import RunFolder
+from inference.runs.spec import RunSpec, entries
+
+__all__ = [
+    "Failed",
+    "Finished",
+    "read_failed",
+    "read_finished",
+    "require_distinct",
+    "told_by",
+    "what_they_are",
+]
+
+Settings = dict[str, Any]
+
+# Columns of a result that all finished runs have.
+NEEDED = ("model", "data", "beta", "beta_paper", "epochs")
+
+
+@dataclass(frozen=True)
+class Finished:
+    """A run that is done.
+
+    Args:
+        path: Its folder.
+        result: What its ``result.json`` holds, under the names of its settings too.
+        settings: What it is but for its seed: the settings that are not the defaults; without a ``config.json``, those
+            that its result repeats.
+        seed: Its seed.
+        fingerprints: Of its images, by split; none of a run of an earlier version.
+        is_verified: Whether the files say of which settings they are, so that this could be looked at.
+    """
+
+    path: Path
+    result: dict[str, Any]
+    settings: Settings
+    seed: int | None
+    fingerprints: dict[str, str]
+    is_verified: bool
+
+
+@dataclass(frozen=True)
+class Failed:
+    """A run that has failed, as its folder says.
+
+    Args:
+        path: Its folder.
+        settings: As in ``Finished``.
+        told: What happened.
+    """
+
+    path: Path
+    settings: Settings
+    told: str
+
+
+def read_failed(path: Path) -> Failed | None:
+    """Read a run that has failed; None of one that has not, or has a result since.
+
+    Raises:
+        ValueError: If the folder has files that cannot be read.
+    """
+    folder, failure = RunFolder(path), read_failure(path)
+    if failure is None or folder.result_file.exists() or not folder.config_file.exists():
+        return None
+    return Failed(path, _but_for_the_seed(folder.spec()), str(failure))
+
+
+def read_finished(path: Path) -> Finished:
+    """Read a finished run, of whichever version.
+
+    Raises:
+        ValueError: If the folder holds no run, an unfinished one, or files that do not belong together.
+    """
+    folder = RunFolder(path)
+    result = folder.result()
+    if result is None:
+        raise ValueError(f"{path} has no result.json; finish the run with `fit --resume`")
+    if folder.config_file.exists():
+        spec = folder.spec()
+        prints = folder.config().get("fingerprints") or {}
+        # A whitening that was fitted on another machine differs in its last digits.
+        prints = {split: value for split, value in prints.items() if split != "whitening"}
+        content = {**spec.columns(), **result}
+        settings, seed = _but_for_the_seed(spec), spec.training.seed
+        found = Finished(path, content, settings, seed, prints, "digest" in result)
+    else:
+        found = Finished(path, result, told_by(result), result.get("seed"), {}, is_verified=False)
+    lacking = [name for name in NEEDED if name not in found.result]
+    if lacking:
+        raise ValueError(f"{folder.result_file} is no result of a run: it has no {', '.join(lacking)}")
+    return found
+
+
+def _but_for_the_seed(spec: RunSpec) -> Settings:
+    return {name: value for name, value in spec.identity().items() if name != "seed"}
+
+
+def told_by(result: Mapping[str, Any]) -> Settings:
+    """What a result says of the run but for its seed, where the settings themselves are not at hand."""
+    names = {entry.name for _, entry in entries()} | {"objective", "num_train", "num_parameters"}
+    return {name: value for name, value in result.items() if name in names and name != "seed"}
+
+
+def require_distinct(runs: Sequence[Finished]) -> None:
+    """Make sure that no run is there twice, which would make its seed look like two.
+
+    Raises:
+        ValueError: If one is; names both folders.
+    """
+    seen: dict[str, Finished] = {}
+    for run in runs:
+        place = str(run.path.resolve())
+        keys = [place] if run.seed is None else [place, json.dumps([run.settings, run.seed], sort_keys=True)]
+        for key in keys:
+            if key in seen:
+                raise ValueError(
+                    f"{run.path} and {seen[key].path} are the same run (seed {run.seed}), which counts once; leave "
+                    "out one"
+                )
+            seen[key] = run
+
+
+def what_they_are(runs: Sequence[Finished]) -> list[Settings]:
+    """What sets the runs apart: settings and, where all have them, the fingerprints of their images."""
+    if not all(run.fingerprints for run in runs):
+        return [run.settings for run in runs]
+    return [
+        run.settings | {f"fingerprint of {split}": value for split, value in run.fingerprints.items()}
+        for run in runs
+    ]

@@ -1,0 +1,85 @@
+"""Optimisers by name: how far momentum carries, and what weight decay is added to."""
+
+import pytest
+import torch
+from torch import nn
+
+from ib_pyro.training.optimizers import build_optimizer
+
+
+def parameter(*values):
+    return nn.Parameter(torch.tensor(values, dtype=torch.float64))
+
+
+def displacements(optimizer, w, steps):
+    """How far each step goes down a slope of 1."""
+    found = []
+    for _ in range(steps):
+        before = w.detach().clone()
+        optimizer.zero_grad()
+        w.sum().backward()
+        optimizer.step()
+        found.append((before - w.detach()).item())
+    return found
+
+
+def test_momentum_is_that_of_nine_tenths_unless_told():
+    """On an even slope a step grows to the learning rate over one minus the momentum."""
+    w = parameter(0.0)
+    steps = displacements(build_optimizer("sgd", [w], lr=0.01), w, 200)
+    assert steps[0] == pytest.approx(0.01)
+    assert steps[-1] == pytest.approx(0.01 / (1 - 0.9))
+    w = parameter(0.0)
+    halved = displacements(build_optimizer("sgd", [w], lr=0.01, momentum=0.5), w, 100)
+    assert halved[-1] == pytest.approx(0.01 / (1 - 0.5))
+
+
+def test_nesterovs_step_looks_ahead_from_the_first():
+    w = parameter(0.0)
+    steps = displacements(build_optimizer("sgd", [w], lr=0.01, nesterov=True), w, 200)
+    assert steps[0] == pytest.approx(0.01 * (1 + 0.9))
+    assert steps[-1] == pytest.approx(0.01 / (1 - 0.9))
+
+
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [("sgd", {}), ("sgd", {"nesterov": True}), ("adam", {})],
+    ids=["sgd", "nesterov", "adam"],
+)
+def test_weight_decay_is_half_the_squared_norm_added_to_the_loss(name, options):
+    """Not Adam's decoupled form, which has no such loss."""
+    decay = 0.3
+    start = (1.0, -2.0, 0.5)
+    decayed, penalised = parameter(*start), parameter(*start)
+    by_option = build_optimizer(name, [decayed], lr=0.05, weight_decay=decay, **options)
+    by_loss = build_optimizer(name, [penalised], lr=0.05, **options)
+    for _ in range(20):
+        by_option.zero_grad()
+        by_loss.zero_grad()
+        (decayed - 1).square().sum().backward()
+        ((penalised - 1).square().sum() + decay / 2 * penalised.square().sum()).backward()
+        by_option.step()
+        by_loss.step()
+    torch.testing.assert_close(decayed, penalised)
+    assert not torch.allclose(decayed, parameter(*start), atol=0.1)
+
+
+def test_an_unknown_name_is_refused():
+    with pytest.raises(ValueError, match="optimizer 'sdg' is unknown"):
+        build_optimizer("sdg", [parameter(0.0)], lr=0.1)
+
+
+@pytest.mark.parametrize("nesterov", [False, True])
+def test_a_parameter_whose_first_gradient_comes_late_moves_as_ever(nesterov):
+    def trained(build):
+        parameters = [torch.nn.Parameter(torch.ones(2)) for _ in range(2)]
+        optimizer = build(parameters)
+        for step in range(3):
+            for number, parameter in enumerate(parameters):
+                parameter.grad = None if number > step else torch.full((2,), 1.0 + step)
+            optimizer.step()
+        return torch.stack([parameter.detach() for parameter in parameters])
+
+    how = {"lr": 0.1, "nesterov": nesterov, "weight_decay": 0.1}
+    plain = trained(lambda parameters: torch.optim.SGD(parameters, momentum=0.9, **how))
+    torch.testing.assert_close(trained(lambda parameters: build_optimizer("sgd", parameters, **how)), plain)

@@ -1,0 +1,178 @@
+"""Sweeps on a real Ray cluster of two nodes: one is killed, and the results are those of this machine alone."""
+
+import csv
+import importlib.util
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from inference.cli.main import main
+from inference.json_and_csv import read_json
+from inference.runs.ray_nodes import Token, refusals
+from tests.inference.processes import ROOT, descendants, lives, start, until
+
+ray = pytest.mark.skipif(
+    importlib.util.find_spec("ray") is None, reason="needs Ray: pip install 'ib-pyro[sweep]'"
+)
+GRID = "sweep --data digits --hidden 8 --limit 200 --accelerator cpu --seeds 0,1 --betas 0.001,0.01 --epochs".split()
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[subprocess.Popen]:
+    """Two nodes with a processor each; a line on the standard input kills the second."""
+    command = [sys.executable, str(Path(__file__).parent / "two_nodes.py")]
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    with subprocess.Popen(command, cwd=ROOT, env=environment, **pipes) as nodes:
+        nodes.address = nodes.stdout.readline().strip()
+        assert nodes.address, "the cluster did not begin"
+        yield nodes
+        nodes.stdin.close()
+        nodes.wait(60)
+
+
+def finished(out: Path) -> dict[str, Path]:
+    return {path.parent.name: path for path in out.glob("*/result.json")}
+
+
+def under_way(out: Path) -> set[str]:
+    return {path.parent.name for path in out.glob("*/checkpoint.pt")} - set(finished(out))
+
+
+def command_of(pid: int) -> bytes:
+    return Path(f"/proc/{pid}/cmdline").read_bytes() if lives(pid) else b""
+
+
+def numbers(out: Path) -> dict[str, tuple[dict, list]]:
+    """What each run found, and its metrics, but for the time that they took."""
+    found = {}
+    for name, path in finished(out).items():
+        result = {key: value for key, value in read_json(path).items() if key not in ("seconds", "checksum")}
+        with (path.parent / "metrics.csv").open() as file:
+            rows = [
+                {key: value for key, value in row.items() if key != "seconds"} for row in csv.DictReader(file)
+            ]
+        found[name] = (result, rows)
+    return found
+
+
+@ray
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="a path that differs from process to process is Linux's")
+def test_a_machine_that_does_not_see_the_folder_is_refused_by_name(cluster, tmp_path: Path) -> None:
+    # The folder of whoever looks: here the test's, on the nodes the one that they were started in.
+    sweep = start(
+        *GRID,
+        "1",
+        "--engine",
+        "ray",
+        "--address",
+        cluster.address,
+        "--out",
+        "/proc/self/cwd/out",
+        cwd=tmp_path,
+    )
+    _, errors = sweep.communicate(timeout=200)
+    assert sweep.returncode == 2, errors
+    assert errors.count("does not see /proc/self/cwd/out") == 2
+    assert "on a file system that all machines share" in errors
+    assert not list((tmp_path / "out").iterdir())
+
+
+@ray
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="looks for processes in Linux's /proc")
+def test_a_kill_of_the_sweep_leaves_no_worker_on_the_cluster(cluster, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    sweep = start(*GRID, "100000", "--engine", "ray", "--address", cluster.address, "--out", str(out))
+    before = descendants(cluster.pid)
+    try:
+        until(lambda: len(under_way(out)) == 2)
+        # Ray names a worker after the task that it works on.
+        workers = {pid for pid in descendants(cluster.pid) - before if b"_on_a_node" in command_of(pid)}
+        assert len(workers) == 2
+        sweep.send_signal(signal.SIGKILL)
+        sweep.wait()
+        until(lambda: not any(map(lives, workers)), seconds=60)
+    finally:
+        sweep.kill()
+        sweep.communicate()
+
+
+@ray
+@pytest.mark.slow
+def test_runs_of_a_killed_node_go_on_elsewhere_with_the_same_numbers(
+    cluster, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([*GRID, "100", "--processes", "2", "--out", str(tmp_path / "local")]) == 0
+    capsys.readouterr()
+    out = tmp_path / "ray"
+    sweep = start(*GRID, "100", "--engine", "ray", "--address", cluster.address, "--out", str(out))
+    until(lambda: finished(out) and len(under_way(out)) == 2)
+    before = {path: path.stat().st_mtime_ns for path in finished(out).values()}
+    cluster.stdin.write("kill\n")
+    cluster.stdin.flush()
+    assert cluster.stdout.readline() == "killed\n"
+    table, errors = sweep.communicate(timeout=300)
+    assert sweep.returncode == 0, errors
+    assert "attempt 2 of 4 goes on from its last checkpoint" in errors
+    assert "4 of 4 runs done" in errors
+    assert table.count("mlp, digits") == 2
+    assert len(finished(out)) == 4
+    assert numbers(out) == numbers(tmp_path / "local")
+    assert before == {path: path.stat().st_mtime_ns for path in before}
+    assert not list(out.glob(".shared-*"))
+    every = {path: path.stat().st_mtime_ns for path in finished(out).values()}
+    assert main([*GRID, "100", "--out", str(out)]) == 0
+    assert capsys.readouterr().out == table
+    assert every == {path: path.stat().st_mtime_ns for path in every}
+
+
+def test_machines_with_other_code_or_versions_are_refused_by_name() -> None:
+    mine = {"torch": "2.14.1", "numpy": "2.4.0", "lightning": None, "commit": "abc"}
+    reports = {
+        "good": {"unseen": [], "has": dict(mine)},
+        "other": {"unseen": [], "has": {**mine, "torch": "2.13.0", "commit": "def"}},
+        "without git": {"unseen": [], "has": {**mine, "commit": None, "lightning": "2.5"}},
+        "blind": {"unseen": ["/data"], "has": dict(mine)},
+        "silent": {"error": "did not answer"},
+    }
+    other, blind, silent = refusals(reports, mine)
+    assert other.startswith("machine other has torch 2.13.0 for 2.14.1, commit def for abc here")
+    assert blind.startswith("machine blind does not see /data")
+    assert silent == "machine silent did not answer"
+
+
+def test_a_token_is_seen_in_its_folder_alone_and_taken_away(tmp_path: Path) -> None:
+    token = Token.write(tmp_path / "sweep")
+    token.require()
+    token.answer_file("node").write_text(token.word)
+    with pytest.raises(ValueError, match="does not see .*elsewhere"):
+        Token(tmp_path / "elsewhere", token.word).require()
+    token.remove()
+    assert not list((tmp_path / "sweep").iterdir())
+
+
+@ray
+@pytest.mark.parametrize(
+    ("address", "message"),
+    [("127.0.0.1:1", "no cluster there"), ("nowhere", "no cluster there"), ("ray://h:10001", "Ray's client")],
+)
+def test_addresses_without_a_cluster_are_refused_at_once(
+    address: str, message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([*GRID, "1", "--engine", "ray", "--address", address, "--out", str(tmp_path)]) == 2
+    assert message in capsys.readouterr().err
+
+
+def test_without_ray_the_error_says_how_to_get_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setitem(sys.modules, "ray", None)
+    assert main([*GRID, "1", "--engine", "ray", "--out", str(tmp_path)]) == 2
+    assert "pip install 'ib-pyro[sweep]'" in capsys.readouterr().err
