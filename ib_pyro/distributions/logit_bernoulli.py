@@ -6,6 +6,7 @@ import torch
 from pyro.distributions import Bernoulli, Independent
 from torch import Tensor
 
+from ib_pyro.checks import is_traced
 from ib_pyro.precision import promoted, single_or_wider
 
 __all__ = ["LogitBernoulli", "bernoulli_log_density"]
@@ -79,16 +80,7 @@ class _LogDensity(torch.autograd.Function):
 
     @staticmethod
     def forward(logits: Tensor, value: Tensor, event_dim: int) -> Tensor:
-        miss = _where_above(torch.ones_like(logits), logits) - value
-        # A product with an infinite logit is no number where the value is what the logit says, and misses nothing.
-        cost = _where_above(logits * miss, miss.abs())
-        # log(1 + odds) by the sum's own logarithm and what the sum has rounded off, in place of a slow log1p.
-        odds = logits.abs().neg_().exp_()
-        total = odds + 1
-        rounded_off = odds.sub_(total - 1)
-        parts = cost, rounded_off, total.log_()
-        cost, rounded_off, log_total = (_summed(part, event_dim) for part in parts)
-        return -(cost + rounded_off + log_total)
+        return -(_cost(logits, value, event_dim) + _log_of_one_more(logits, event_dim))
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:  # noqa: ANN401  (PyTorch's)
@@ -117,10 +109,34 @@ class _LogDensityForward(_LogDensity):
         return _summed(change, ctx.event_dim)
 
 
+def _cost(logits: Tensor, value: Tensor, event_dim: int) -> Tensor:
+    """Return ``max(logits, 0) - value * logits``, summed."""
+    miss = _where_above(torch.ones_like(logits), logits)
+    # Under vmap one of them alone may have the dimension of the runs, and nothing has room for that.
+    miss = miss - value if is_traced() else miss.sub_(value)
+    cost = logits * miss
+    # A product with an infinite logit is no number where the value is what the logit says, and misses nothing.
+    return _summed(_where_above(cost, miss.abs_()), event_dim)
+
+
+def _log_of_one_more(logits: Tensor, event_dim: int) -> Tensor:
+    """Return ``log(1 + exp(-|logits|))``, summed: by the sum's own logarithm and what the sum has rounded off."""
+    odds = logits.abs().neg_().exp_()  # log1p would be slow
+    total = odds + 1
+    # Without and with the 1 again, both exactly: a third tensor would be the most that a step holds.
+    rounded_off = _summed(odds.sub_(total.sub_(1)), event_dim)
+    return rounded_off + _summed(total.add_(1).log_(), event_dim)
+
+
 def _where_above(value: Tensor, level: Tensor) -> Tensor:
-    """Return a value where a level is above zero or NaN, and zero elsewhere; see :mod:`ib_pyro.atoms`."""
-    chosen: Tensor = torch.ops.aten.threshold_backward(value, level, 0.0)
-    return chosen
+    """Return a value, which may be written over, where a level is above zero or NaN, and zero elsewhere.
+
+    See :func:`ib_pyro.atoms.on_or_off`.
+    """
+    operation = torch.ops.aten.threshold_backward
+    if is_traced():
+        return operation(value, level, 0.0)
+    return operation.grad_input(value, level, 0.0, grad_input=value)
 
 
 def _summed(values: Tensor, event_dim: int) -> Tensor:

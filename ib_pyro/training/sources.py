@@ -153,14 +153,19 @@ def _in_memory(
     _require_enough(lengths[0], processes[0], name)
     passes = Batches(leaves, batch_size, shuffle=order is not None, generator=order)
 
-    def batches() -> Iterator[Batch]:
-        is_flat = not whole.kwargs and len(whole.args) == len(leaves)
-        for parts in passes:
-            mine, share = _share(parts, processes)
-            yield Batch(mine, {}, share) if is_flat else _rebuilt(whole, mine, share)
+    is_flat = not whole.kwargs and len(whole.args) == len(leaves)
 
+    def batch(parts: tuple[Tensor, ...]) -> Batch:
+        mine, share = _share(parts, processes)
+        return Batch(mine, {}, share) if is_flat else _rebuilt(whole, mine, share)
+
+    # A generator would keep a batch by its names while the next one is made.
     return Source(
-        batches, steps=len(passes), size=lengths[0], whole=whole, generators=[order] if order else []
+        lambda: map(batch, passes),
+        steps=len(passes),
+        size=lengths[0],
+        whole=whole,
+        generators=[order] if order else [],
     )
 
 
@@ -181,13 +186,14 @@ def _by_index(
     _require_enough(len(data), processes[0], name)
     passes = Batches([torch.arange(len(data))], batch_size, shuffle=order is not None, generator=order)
 
-    def batches() -> Iterator[Batch]:
-        for places in passes:
-            (mine,), share = _share(places, processes)
-            samples = [data[place] for place in mine.tolist()]
-            yield batch_of(default_collate(samples))._replace(share=share)
+    def batch(places: tuple[Tensor, ...]) -> Batch:
+        (mine,), share = _share(places, processes)
+        samples = [data[place] for place in mine.tolist()]
+        return batch_of(default_collate(samples))._replace(share=share)
 
-    return Source(batches, steps=len(passes), size=len(data), generators=[order] if order else [])
+    return Source(
+        lambda: map(batch, passes), steps=len(passes), size=len(data), generators=[order] if order else []
+    )
 
 
 def _stream(data: Iterable[Any], batch_size: int | None, processes: int, name: str) -> Source:

@@ -10,7 +10,7 @@ from inference.cli import main
 from inference.studies.bench.device import Device, on
 from inference.studies.bench.effort import QUICK, WHOLE
 from inference.studies.bench.growth import AXES, measure_growth
-from inference.studies.bench.memory import mlp_memory, peak_bytes
+from inference.studies.bench.memory import mlp_memory, peak_bytes, vae_memory
 from inference.studies.bench.mlp_steps import mlp_steps
 from inference.studies.bench.not_measured import NotMeasured
 from inference.studies.bench.numpyro_vae import numpyro_epochs
@@ -58,6 +58,12 @@ def test_peak_memory_is_the_same_at_every_run() -> None:
         assert mlp_memory(4, 30, Device()).bytes == pytest.approx(first.bytes, rel=0.01)
     finally:
         gc.enable()
+
+
+@pytest.mark.parametrize("way", ["captured", "uncaptured"])
+def test_a_step_holds_no_more_than_by_hand(way: str) -> None:
+    assert mlp_memory(16, 100, Device()).ratio(way, "by hand") <= 1.05
+    assert vae_memory(Device()).ratio(way, "by hand") <= 1.05
 
 
 @pytest.mark.parametrize(
