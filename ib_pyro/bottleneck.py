@@ -25,7 +25,14 @@ from ib_pyro.encoding import (
     structure_of,
     tree_of,
 )
-from ib_pyro.handlers import LayerCalls, noise_off, optimiser_listens, particles_are_vectorised, unwrap
+from ib_pyro.handlers import (
+    BatchPlate,
+    LayerCalls,
+    noise_off,
+    optimiser_listens,
+    particles_are_vectorised,
+    unwrap,
+)
 from ib_pyro.inputs import Input, batch_size_of, call_with, count_nan, shape_of, tensors_of
 from ib_pyro.likelihoods import Likelihood, predictive_mean
 from ib_pyro.nn.naming import hold
@@ -161,8 +168,8 @@ class Bottleneck(nn.Module):
     def model(self) -> "_Model":
         """The Pyro model, a module called as ``model(x, y)``; without y it samples y. Its ``program`` is this one.
 
-        ``model(x, y, labelled)`` observes y where the truth value of each sample says so; the other rows have rates
-        alone.
+        ``model(x, y, labelled=...)`` observes y where the truth value of each sample says so; the other rows have
+        rates alone.
         """
         return self._model_and_guide()[0]
 
@@ -442,7 +449,7 @@ class _View(nn.Module):
 class _Model(_View):
     side = "model"
 
-    def forward(self, x: Input, y: Target | None = None, labelled: Tensor | None = None) -> Target:
+    def forward(self, x: Input, y: Target | None = None, *, labelled: Tensor | None = None) -> Target:
         """Sample each z from its prior and y given z; y is observed if given, where it is labelled."""
         program = self.program
         with program._entered(x):
@@ -460,7 +467,7 @@ class _Model(_View):
 class _Guide(_View):
     side = "guide"
 
-    def forward(self, x: Input, y: Target | None = None, labelled: Tensor | None = None) -> None:
+    def forward(self, x: Input, y: Target | None = None, *, labelled: Tensor | None = None) -> None:
         """Sample each z given x."""
         program = self.program
         with program._entered(x):
@@ -474,11 +481,7 @@ def _make_plate(num_data: int | None, batch_size: int) -> pyro.plate:
         raise ValueError(
             f"num_data={num_data} is the size of the data set, but the batch alone has {batch_size}"
         )
-    # Of a subsample only its length matters here: a batch comes already drawn.
-    drawn: dict[str, Any] = {} if num_data is None else {"subsample": range(batch_size)}
-    # A plate is made once, outside of any handler: making one is an effect, and costs as much as a site.
-    with poutine.block():
-        return pyro.plate("data", num_data or batch_size, dim=-1, **drawn)
+    return BatchPlate("data", batch_size, num_data)
 
 
 def _naming_nan(error: ValueError, x: Input) -> ValueError:

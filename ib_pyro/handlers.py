@@ -3,17 +3,19 @@
 from collections.abc import Iterator, Mapping
 from typing import Any, TypeVar
 
+import pyro
 from pyro.distributions import MaskedDistribution
-from pyro.distributions.torch_distribution import ExpandedDistribution
+from pyro.distributions.torch_distribution import ExpandedDistribution, TorchDistributionMixin
 from pyro.infer.autoguide.initialization import InitMessenger
-from pyro.poutine.indep_messenger import IndepMessenger
+from pyro.poutine.indep_messenger import CondIndepStackFrame, IndepMessenger
 from pyro.poutine.messenger import Messenger
-from pyro.poutine.runtime import _PYRO_STACK
+from pyro.poutine.runtime import _PYRO_STACK, apply_stack
 from pyro.poutine.trace_messenger import TraceMessenger
 from torch import Tensor, nn
 from torch.distributions import Distribution, Independent
 
 __all__ = [
+    "BatchPlate",
     "LayerCalls",
     "any_value_will_do",
     "name_in_running_program",
@@ -22,6 +24,7 @@ __all__ = [
     "optimiser_listens",
     "particles_are_vectorised",
     "plate_sizes",
+    "sample",
     "unwrap",
     "value_without_noise",
 ]
@@ -40,6 +43,67 @@ def unwrap(fn: Distribution) -> Distribution:
 def value_without_noise(fn: Distribution) -> Tensor | None:
     """Return what a noisy site's draw is without its noise, its ``noise_free``; None if a law has no such value."""
     return getattr(unwrap(fn), "noise_free", None)
+
+
+def sample(
+    name: str, fn: TorchDistributionMixin, obs: Tensor | None = None, infer: Mapping[str, Any] | None = None
+) -> Tensor:
+    """Sample or observe a value at a site: ``pyro.sample``, in a form that ``torch.compile`` can follow.
+
+    Args:
+        name: Name of the site.
+        fn: Its law.
+        obs: Its value, if that is observed.
+        infer: What handlers are told of it.
+    """
+    if not _PYRO_STACK:
+        return pyro.sample(name, fn, obs=obs) if obs is not None else fn()
+    msg: Any = {
+        "type": "sample",
+        "name": name,
+        "fn": fn,
+        "is_observed": obs is not None,
+        "args": (),
+        "kwargs": {},
+    }
+    msg |= {"value": obs, "infer": dict(infer or {}), "scale": 1.0, "mask": None, "cond_indep_stack": ()}
+    msg |= {"done": False, "stop": False, "continuation": None}
+    apply_stack(msg)
+    value: Tensor = msg["value"]
+    return value
+
+
+class BatchPlate(pyro.plate):
+    """A plate over the rightmost dimension, which takes little time for laws that have the shape of the batch already.
+
+    Args:
+        name: Name of the plate.
+        batch_size: Samples in the batch.
+        num_data: Size of the data set that the batch is drawn from; by default that of the batch.
+    """
+
+    def __init__(self, name: str, batch_size: int, num_data: int | None = None) -> None:
+        # Of a subsample only its length matters here: a batch comes already drawn.
+        subsample: Any = None if num_data is None else range(batch_size)
+        super().__init__(name, batch_size if num_data is None else num_data, dim=-1, subsample=subsample)
+        self._batch_shape = (batch_size,)
+
+    @staticmethod
+    def _subsample(  # type: ignore[override]
+        name: str, size: int, subsample_size: None = None, subsample: range | None = None, *_: object
+    ) -> tuple[int, int, range | None]:
+        # Drawn already, it is no site.
+        return size, size if subsample is None else len(subsample), subsample
+
+    def _process_message(self, msg: Any) -> None:  # noqa: ANN401  (Pyro's message)
+        if msg["type"] != "sample" or msg["cond_indep_stack"] or msg["fn"].batch_shape != self._batch_shape:
+            super()._process_message(msg)
+            return
+        # What Pyro's own does, but for a law expanded to the shape that it has.
+        frame = CondIndepStackFrame(self.name, -1, self.subsample_size, self.counter, self.size)
+        msg["cond_indep_stack"] = (frame,)
+        if self.size != self.subsample_size:
+            msg["scale"] = msg["scale"] * self.size / self.subsample_size
 
 
 class noise_off(Messenger):  # noqa: N801  (handlers read as verbs, as Pyro's do)
@@ -104,6 +168,14 @@ class LayerCalls(Messenger):
         self.replayed: dict[str, LayerCalls] = {}
         self.kept: Any = None
         self._emitting: str | None = None
+
+    def _process_message(self, msg: Any) -> None:  # noqa: ANN401  (Pyro's message)
+        if msg["type"] == "sample":
+            self._pyro_sample(msg)
+
+    def _postprocess_message(self, msg: Any) -> None:  # noqa: ANN401  (Pyro's message)
+        if msg["type"] == "sample":
+            self._pyro_post_sample(msg)
 
     def _pyro_sample(self, msg: dict[str, Any]) -> None:
         self._emitting = self.names.get(msg["infer"].get("layer"))

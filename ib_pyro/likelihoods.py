@@ -203,6 +203,14 @@ class _SoftmaxCategorical(PyroCategorical):
         self._num_events = logits.shape[-1]
         torch.distributions.Distribution.__init__(self, logits.shape[:-1], validate_args=validate_args)
 
+    def log_prob(self, value: Tensor) -> Tensor:
+        # What Pyro has enumerated it knows by an address, which no compiler follows.
+        if self._validate_args or hasattr(value, "_pyro_categorical_support"):
+            return super().log_prob(value)
+        if value.shape != self.batch_shape:
+            return Categorical.log_prob(self, value)
+        return self.logits.gather(-1, value.long().unsqueeze(-1)).squeeze(-1)
+
     def expand(self, batch_shape: _size, _instance: object = None) -> PyroCategorical:
         if _instance is None and torch.Size(batch_shape) == self.batch_shape:
             return self

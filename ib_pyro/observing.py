@@ -4,7 +4,6 @@ from collections.abc import Mapping
 from contextlib import ExitStack
 from typing import Any, cast
 
-import pyro
 import torch
 from pyro import poutine
 from pyro.distributions.torch_distribution import TorchDistributionMixin
@@ -13,7 +12,7 @@ from torch import BoolTensor, Tensor
 from torch.distributions import Categorical
 
 from ib_pyro.checks import checks_values
-from ib_pyro.handlers import unwrap
+from ib_pyro.handlers import sample, unwrap
 from ib_pyro.likelihoods import Likelihood, as_target, check_target, check_values, resolve_likelihood
 
 __all__ = ["Target", "laws_of", "observe", "part_of", "resolve_likelihoods"]
@@ -127,7 +126,7 @@ def observe(
     if y is None:
         # For whoever finds that the guide lacks the site.
         hint: Any = {"hint": f"{name} was not given, so it is sampled; pass {name}"}
-        y = pyro.sample(name, law, infer=hint)
+        y = sample(name, law, infer=hint)
         # A handler such as poutine.condition may have set it.
         if checks_values():
             _check(check_values, name, y, law)
@@ -135,7 +134,7 @@ def observe(
     if labelled is None and class_weights is None:
         if is_validation_enabled():
             _check(check_target, name, y, law, batch_size)
-        return pyro.sample(name, law, obs=as_target(y, law))
+        return sample(name, law, as_target(y, law))
     if labelled is not None:
         y = _filled(name, y, labelled, batch_size)
     if is_validation_enabled():
@@ -145,7 +144,7 @@ def observe(
             handlers.enter_context(poutine.mask(mask=cast(BoolTensor, labelled)))
         if class_weights is not None:
             handlers.enter_context(poutine.scale(scale=_weights_of(name, law, y, class_weights)))
-        return pyro.sample(name, law, obs=as_target(y, law))
+        return sample(name, law, as_target(y, law))
 
 
 def _filled(name: str, y: Tensor, labelled: Tensor, batch_size: int) -> Tensor:

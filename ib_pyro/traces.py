@@ -83,6 +83,15 @@ class SiteTrace(Messenger):
         self._tracker, self._in_any_order = tracker, in_any_order
         self._farthest = -1
 
+    # Pyro looks the methods of a message's type up by their names, at every site and handler.
+    def _process_message(self, msg: Any) -> None:  # noqa: ANN401  (Pyro's message)
+        if msg["type"] == "sample":
+            self._pyro_sample(msg)
+
+    def _postprocess_message(self, msg: Any) -> None:  # noqa: ANN401  (Pyro's message)
+        if msg["type"] == "sample":
+            self._pyro_post_sample(msg)
+
     def _pyro_sample(self, msg: dict[str, Any]) -> None:
         guide_msg = self._replayed.get(msg["name"])
         if guide_msg is None or msg["is_observed"]:

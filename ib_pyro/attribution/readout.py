@@ -121,7 +121,9 @@ class ReadoutAttribution(Restriction):
 
 
 def _at_size(features: Tensor, size: torch.Size) -> Tensor:
-    """Resize features to the positions of a map; those without positions are the same at each."""
+    """Scale features, and resize them to the positions of a map; those without positions are the same at each."""
+    # Of one scale at every place: of small features the biases alone would be fitted at first, until nothing is kept.
+    features = F.group_norm(features, 1)
     if features.dim() == 2:
         return features[:, :, None, None].expand(-1, -1, *size)
     return F.interpolate(features, size=tuple(size), mode="bilinear", align_corners=False)

@@ -15,6 +15,7 @@ from torch.utils._pytree import tree_unflatten
 
 from ib_pyro.buffers import modules_behind
 from ib_pyro.capture.call import Call, as_recorded, flattened, key_of, without_casts
+from ib_pyro.capture.compilation import compiled
 from ib_pyro.capture.hooks import require_no_hooks
 from ib_pyro.capture.loss_and_gradient import Evaluated, agree, evaluate
 from ib_pyro.capture.program_state import ProgramState, modules_within
@@ -103,6 +104,7 @@ class CapturedGradient:
         settings: Returns numbers that may change between calls, such as weights. As long as they do not, they are
             part of the recording; once they have, the function gets tensors for them.
         but_not: Names of attributes of the objects that do not matter, such as those of the numbers.
+        compiles: Whether to compile what is recorded, see :func:`ib_pyro.capture.compilation.compiled`.
     """
 
     def __init__(
@@ -112,7 +114,9 @@ class CapturedGradient:
         *,
         settings: Callable[[], Settings] = Settings,
         but_not: Iterable[str] = (),
+        compiles: bool = False,
     ) -> None:
+        self._compiles = compiles
         self._function, self._roots, self._settings = function, tuple(roots), settings
         self._but_not = set[str | tuple[int, str]](but_not)
         self._recordings: dict[object, list[_Recording]] = {}
@@ -217,7 +221,12 @@ class CapturedGradient:
             self._require_no_changes(state)
             _require_no_strangers(graph, self._tensors("_parameters"))
             simplify(graph)
-            self._require_same(graph, call, expected, first)
+            run: Callable[..., Sequence[Tensor]] = graph.forward
+            self._require_same(run, call, expected, first)
+            if self._compiles:
+                own = self._tensors("_parameters") + self._tensors("_buffers")
+                run = compiled(graph, [*own, *call.tensors])
+                self._require_same(run, call, expected, first)
         except CaptureError:
             raise
         except Exception as error:
@@ -228,9 +237,7 @@ class CapturedGradient:
             ) from error
         inputs = self._tensors("_parameters") + self._tensors("_buffers")
         numbers = None if call.lifts else call.numbers
-        return _Recording(
-            graph.forward, self._state(), inputs, parameters, _without_values(expected), numbers
-        )
+        return _Recording(run, self._state(), inputs, parameters, _without_values(expected), numbers)
 
     def _require_no_changes(self, state: ProgramState) -> None:
         for change in state.changes():
@@ -254,11 +261,14 @@ class CapturedGradient:
 
             return record(flat, [*own, *as_recorded(call.tensors)])
 
-    def _require_same(self, graph: GraphModule, call: Call, expected: Evaluated, first: Trial) -> None:
+    def _require_same(
+        self, run: Callable[..., Sequence[Tensor]], call: Call, expected: Evaluated, first: Trial
+    ) -> None:
         """Raise unless a replay gives, and leaves, what the function itself does under the same seed."""
         with self._trial(call) as second:
             own = self._tensors("_parameters") + self._tensors("_buffers")
-            results = _run(graph.forward, [*own, *call.tensors])
+            # The trial puts back what is written to, among it results that were made without its knowing.
+            results = [result.clone() for result in _run(run, [*own, *call.tensors])]
         pairs = zip(expected.names, expected.results, results, strict=True)
         other = next((name for name, a, b in pairs if not agree(a, b)), None) or first.difference(second)
         if other:

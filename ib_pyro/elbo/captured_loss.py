@@ -42,12 +42,13 @@ class CapturedLoss:
         elbo: The objective.
         model: The model.
         guide: The guide.
+        compile: Whether to compile each recording.
     """
 
-    def __init__(self, elbo: Lagrangian, model: Program, guide: Program) -> None:
-        self._elbo, self._model, self._guide = elbo, model, guide
+    def __init__(self, elbo: Lagrangian, model: Program, guide: Program, compile: bool = False) -> None:
+        self._elbo, self._model, self._guide, self._compile = elbo, model, guide, compile
         self._described: dict[str, Any] = {}
-        self._gradient = captured(elbo, (model, guide), self._terms)
+        self._gradient = captured(elbo, (model, guide), self._terms, compile=compile)
 
     def __call__(self, *args: Any, **kwargs: Any) -> Tensor:
         """Return the loss, a scalar with a gradient, but without that gradient's own.
@@ -81,7 +82,7 @@ class CapturedLoss:
         return Terms(loss=replay.loss, **replay.outputs, **self._described)
 
     def __reduce__(self) -> tuple[object, ...]:
-        return type(self), (self._elbo, self._model, self._guide)
+        return type(self), (self._elbo, self._model, self._guide, self._compile)
 
     def _terms(self, elbo: Lagrangian, *args: Any, **kwargs: Any) -> tuple[Tensor, Any]:
         terms = elbo.terms(self._model, self._guide, *args, **kwargs)
@@ -94,6 +95,8 @@ def captured(
     elbo: Lagrangian,
     programs: tuple[object, ...],
     function: Callable[..., tuple[Tensor, Any]],
+    *,
+    compile: bool = False,
 ) -> CapturedGradient:
     """Return the captured gradient of a function of an objective and tensors.
 
@@ -101,6 +104,7 @@ def captured(
         elbo: The objective. Its beta and gamma may be set between calls; other settings lead to a new recording.
         programs: The callables that the function runs, such as a model and a guide; modules are found in them.
         function: From an objective like it and the call's arguments to a loss and other tensors.
+        compile: Whether to compile each recording.
     """
 
     def evaluate(numbers: tuple[float | Tensor, ...], *args: Any, **kwargs: Any) -> tuple[Tensor, Any]:
@@ -114,6 +118,7 @@ def captured(
         (elbo, *programs),
         settings=lambda: _settings(elbo),
         but_not=[f"_{name}" for name in WEIGHTS],
+        compiles=compile,
     )
 
 

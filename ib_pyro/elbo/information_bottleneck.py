@@ -143,7 +143,7 @@ class InformationBottleneckELBO(ELBO):
         """Return the loss of a model and guide as a module, with each of their parameters in it once."""
         return LossModule(model, guide, self)
 
-    def capture(self, model: Program, guide: Program) -> CapturedLoss:
+    def capture(self, model: Program, guide: Program, *, compile: bool = False) -> CapturedLoss:
         """Return the loss of a model and guide as a function that replays a recording of its tensor operations.
 
         The first call with arguments of one kind runs the programs and records what they compute, with the gradients
@@ -153,6 +153,8 @@ class InformationBottleneckELBO(ELBO):
         Args:
             model: The model.
             guide: The guide.
+            compile: Whether to compile each recording, which takes seconds to minutes and a compiler for C++: numbers
+                are then the same to rounding. It pays where operations are small and steps many.
 
         >>> from ib_pyro import Bottleneck
         >>> from ib_pyro.nn import InformationDropout
@@ -161,7 +163,7 @@ class InformationBottleneckELBO(ELBO):
         >>> for _ in range(2):
         ...     loss(torch.rand(5, 4), torch.tensor([0, 1, 1, 0, 1])).backward()
         """
-        return CapturedLoss(self, model, guide)
+        return CapturedLoss(self, model, guide, compile)
 
     @property
     def beta(self) -> Weight:

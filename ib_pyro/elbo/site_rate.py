@@ -2,10 +2,10 @@
 
 import math
 from collections.abc import Set
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
-from pyro.distributions import MaskedDistribution
+from pyro.distributions import Independent, MaskedDistribution
 from torch import Tensor
 from torch.distributions import Distribution, kl_divergence
 
@@ -97,13 +97,25 @@ def _closed_form(name: str, guide_site: Site, model_site: Site, later: Set[str])
             'has no closed form; use the same mask on both sides, or pass on_no_closed_form="monte-carlo"'
         )
     try:
-        rate = kl_divergence(posterior, prior)
+        rate = _divergence(posterior, prior)
     except NotImplementedError as error:
         raise MissingKLError(_describe_missing(name, posterior, prior, error)) from error
     except ValueError as error:
         raise ValueError(f"site {name!r}: {error}") from error
     # Sites masked as a whole on both sides have the number zero.
     return rate if isinstance(rate, Tensor) else guide_site["value"].new_full(posterior.batch_shape, rate)
+
+
+def _divergence(posterior: Distribution, prior: Distribution) -> Any:  # noqa: ANN401  (a number, of masked laws)
+    if type(posterior) is type(prior) is Independent:
+        event_dim = posterior.reinterpreted_batch_ndims
+        if event_dim == prior.reinterpreted_batch_ndims:
+            # Pyro's rule for these, in half of its time.
+            rate = kl_divergence(posterior.base_dist, prior.base_dist)
+            if not isinstance(rate, Tensor) or event_dim == 0:
+                return rate
+            return (rate if event_dim == 1 else rate.flatten(-event_dim)).sum(-1)
+    return kl_divergence(posterior, prior)
 
 
 def require_same_scale(name: str, guide_site: Site, model_site: Site) -> None:

@@ -42,8 +42,9 @@ def elpd(
     ``arviz.compare({"a": elpd(a), "b": elpd(b)})`` ranks programs; its ``dse`` is the standard error of the *paired*
     difference over rows, which must be the same in all exports, and in the same order. (In ArviZ 0.x the columns are
     called ``elpd_loo`` and ``p_loo``: it knows no other name. Nothing is left out and weighted here, and no number
-    of effective parameters is estimated: ``p`` is NaN.) The standard error is that of the sample of rows alone; that
-    of a fit needs several seeds.
+    of effective parameters is estimated: ``p`` is NaN. It also compares such with values of
+    ``arviz.loo`` without a word, which ArviZ 1.x refuses.) The standard error is that of the sample of rows alone;
+    that of a fit needs several seeds.
 
     Args:
         export: What :func:`to_arviz` returned for rows that the program was not fitted to, with y.

@@ -83,6 +83,8 @@ def resolve_program(program: ProgramLike) -> Program:
     Raises:
         TypeError: If it is neither.
     """
+    if isinstance(program, tuple) and any(isinstance(side, Bottleneck) for side in program):
+        raise TypeError("program: a tuple is a model and a guide; pass several programs as a list, [...]")
     if isinstance(program, tuple) and len(program) == 2 and all(map(callable, program)):
         model, guide = program
         name = getattr(model, "__name__", type(model).__name__)
@@ -92,7 +94,9 @@ def resolve_program(program: ProgramLike) -> Program:
         return Program(
             program.model, program.guide, (program,), is_amortised=True, name="Bottleneck", **facts
         )
-    raise TypeError(f"program must be a Bottleneck or a pair (model, guide); got {type(program).__name__}")
+    raise TypeError(
+        f"program must be a Bottleneck or a pair (model, guide), or a list of such; got {type(program).__name__}"
+    )
 
 
 def resolve_programs(programs: ProgramLike | list[ProgramLike]) -> list[Program]:

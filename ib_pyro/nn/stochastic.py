@@ -5,7 +5,6 @@ from contextlib import nullcontext
 from inspect import signature
 from typing import Any, ClassVar, Self
 
-import pyro
 import torch
 from pyro.distributions import ImproperUniform, MaskedDistribution, constraints
 from pyro.distributions.torch_distribution import TorchDistributionMixin
@@ -17,7 +16,7 @@ from torch.distributions import Distribution
 
 from ib_pyro.checks import checks_values, is_traced
 from ib_pyro.distributions.placement import moved
-from ib_pyro.handlers import any_value_will_do, name_in_running_program, plate_sizes, unwrap
+from ib_pyro.handlers import any_value_will_do, name_in_running_program, plate_sizes, sample, unwrap
 from ib_pyro.nn.activations import resolve_activation
 from ib_pyro.nn.maps import LAYOUTS, conv2d_map, linear_map, positionwise_map
 from ib_pyro.nn.naming import name_by_holder
@@ -269,7 +268,7 @@ class StochasticLayer(PyroModule):
         fn = self._as_charged(self._with_event(posterior))
         if is_validation_enabled():
             self._require_batch_of_plates(fn)
-        z: Tensor = pyro.sample(self.site_name, fn, infer=self._infer)
+        z = sample(self.site_name, fn, infer=self._infer)
         if checks_values():
             law = unwrap(posterior)
             if not is_valid(law, z):
@@ -293,11 +292,11 @@ class StochasticLayer(PyroModule):
         with self._pyro_context if self._announces_parameters else nullcontext():
             prior = self._expanded_prior(event_shape, batch_shape)
         try:
-            return pyro.sample(self.site_name, prior, infer=self._infer)
+            return sample(self.site_name, prior, infer=self._infer)
         except NotImplementedError as error:
             if any_value_will_do():
                 with InitMessenger(lambda site: self._reference().new_zeros(site["fn"].shape())):
-                    return pyro.sample(self.site_name, prior, infer=self._infer)
+                    return sample(self.site_name, prior, infer=self._infer)
             raise NotImplementedError(
                 f"site {self.site_name!r}: {error}. The model cannot be sampled without a proper prior: "
                 f"{self._way_to_a_proper_prior()}. To sample y given x, use program.predict(x)"

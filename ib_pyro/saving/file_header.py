@@ -83,7 +83,12 @@ def unpacked(path: str | PathLike[str]) -> tuple[FileHeader, bytes]:
             f"{path}: the file has the format {version!r}, and this version of ib_pyro reads {FORMAT}; load it with "
             f"ib_pyro {said.get('versions', {}).get('ib_pyro')}"
         )
-    return _header_of(said), content
+    try:
+        return _header_of(said), content
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise ValueError(
+            f"{path}: its header lacks what ib_pyro.save writes ({error}); save it again"
+        ) from error
 
 
 def read_header(path: str | PathLike[str]) -> FileHeader:
@@ -117,6 +122,8 @@ def _metadata_of(content: bytes, path: str | PathLike[str]) -> dict[str, Any]:
 
 
 def _header_of(said: dict[str, Any]) -> FileHeader:
-    said["sites"] = tuple(said["sites"])
-    said["shapes"] = {name: tuple(shape) for name, shape in said["shapes"].items()}
-    return FileHeader(**said)
+    # What a later version says beside is not needed to read what this one knows.
+    known = {name: value for name, value in said.items() if name in FileHeader.__dataclass_fields__}
+    known["sites"] = tuple(known["sites"])
+    known["shapes"] = {name: tuple(shape) for name, shape in known["shapes"].items()}
+    return FileHeader(**known)

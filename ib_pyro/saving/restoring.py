@@ -103,10 +103,14 @@ def _program_for(header: FileHeader, into: _Loaded | None, factory: Callable[...
 
 
 def _tensors_of(content: bytes, header: FileHeader) -> dict[str, Tensor]:
+    from safetensors import SafetensorError
     from safetensors.torch import load as tensors_of
 
-    held = tensors_of(content)
-    return {name: held[header.shared.get(name, name)] for name in header.shapes}
+    try:
+        held = tensors_of(content)
+        return {name: held[header.shared.get(name, name)] for name in header.shapes}
+    except (KeyError, SafetensorError) as error:
+        raise ValueError(f"its tensors are not those of its header ({error}); save it again") from error
 
 
 def _require_same_names(

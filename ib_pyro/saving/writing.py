@@ -50,8 +50,8 @@ def save(
         path: Where to, ``*.safetensors`` by custom; its folder must exist.
         metadata: More to keep with it, such as beta and the seed, of what JSON holds.
         factory: The function or class that makes such a program, and ``arguments``: :func:`ib_pyro.load` makes it
-            anew of them if it is given the factory again. It is called once, to see that it makes a program of the
-            same shape.
+            anew of them if it is given the factory again. It is called once, to see that it makes a program of
+            the same shape.
         arguments: Keyword arguments of the factory, of what JSON holds.
         params: Names of the entries of Pyro's parameter store (``pyro.param``) that are the program's, to keep too.
             Where the store holds any that may be, their names must be given, or ``[]`` for none.

@@ -9,6 +9,7 @@ import torch
 
 from ib_pyro.files import written_whole
 from ib_pyro.side_by_side.steps import SideBySideTraining
+from ib_pyro.tensor_files import load_tensors
 
 __all__ = ["RunsCheckpoint"]
 
@@ -73,12 +74,11 @@ class RunsCheckpoint:
 
 def _read(path: Path) -> dict[str, Any]:
     try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:
+        content = load_tensors(path)
+    except (OSError, ValueError) as error:
         raise ValueError(
-            f"checkpoint={path} cannot be read ({type(error).__name__}: {str(error).splitlines()[0]}); remove it, or "
-            "pass another path"
-        ) from error
+            f"checkpoint={path} cannot be read ({error}); remove it, or pass another path"
+        ) from None
     if not isinstance(content, dict) or content.get("kind") != KIND:
         raise ValueError(f"checkpoint={path} is no checkpoint of runs side by side; pass another path")
     return content

@@ -104,7 +104,7 @@ def require_finite_parameters(program: nn.Module) -> None:
     statistics = (named for named in program.named_buffers() if named[0].endswith(_STATISTICS))
     for name, value in chain(program.named_parameters(), statistics):
         if value.is_floating_point() and not value.isfinite().all():
-            first = float(value[~value.isfinite()][0])
+            first = float(value.detach()[~value.isfinite()][0])
             raise DivergenceError(f"'{name}' is not finite", term=name, value=first)
 
 

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from ib_pyro.data import batches
 from ib_pyro.diagnostics import importance_log_weights
 from ib_pyro.information import effective_sample_size, importance_weighted_bound
+from ib_pyro.precision import widest
 from ib_pyro.training.data_placement import placed
 from ib_pyro.training.programs import model_and_guide
 from ib_pyro.training.randomness import seeded
@@ -65,6 +66,8 @@ def bounds(
     with seeded(seed):
         for (part,) in batches((placed(x, program),), batch_size, shuffle=False):
             log_weights = importance_log_weights(model, guide, part, part, num_samples=num_samples)
+            # Means over a set need more digits than its values have.
+            log_weights = log_weights.to(widest(log_weights.device))
             weighted.append(importance_weighted_bound(log_weights))
             single.append(log_weights.mean(0))
             counts.append(effective_sample_size(log_weights))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from argparse import Namespace
 from pathlib import Path
 
@@ -19,7 +20,9 @@ def add_arguments(parser: Parser) -> None:
     parser.add_needed(
         "--out", type=Path, required=True, help="folder of the demo; finished fits in it are kept"
     )
-    parser.add_argument("--seeds", type=int, default=5, help="fits of each setting; with right labels at most 3")
+    parser.add_argument(
+        "--seeds", type=int, default=5, help="fits of each setting; with right labels at most 3"
+    )
     parser.add_argument(
         "--epochs", type=int, default=30, help="length of each fit; half of it for unseen digits"
     )
@@ -33,5 +36,7 @@ def run(options: Namespace) -> int:
             raise ValueError(f"--{name} must be at least 1; got {getattr(options, name)}")
     from inference.studies.demo import run_demo
 
-    run_demo(options.out, seeds=options.seeds, epochs=options.epochs, processes=options.processes)
-    return 0
+    failed = run_demo(options.out, seeds=options.seeds, epochs=options.epochs, processes=options.processes)
+    for line in failed:
+        print(f"failed: {line}; the same command tries it again", file=sys.stderr)
+    return 1 if failed else 0

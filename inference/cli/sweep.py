@@ -161,7 +161,9 @@ def _check(options: Namespace) -> None:
     if options.address is not None and options.engine != "ray":
         raise ValueError(f"--address {options.address} goes with --engine ray")
     if options.vectorize and options.engine == "ray":
-        raise ValueError("--engine ray has no effect with --vectorize, which fits all runs as one; leave out one")
+        raise ValueError(
+            "--engine ray has no effect with --vectorize, which fits all runs as one; leave out one"
+        )
 
 
 def _grid(options: Namespace) -> list[tuple[RunSpec, Path]]:

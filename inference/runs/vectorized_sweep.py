@@ -114,7 +114,9 @@ def _require_alike(specs: Sequence[RunSpec]) -> None:
             "--vectorize out"
         )
     if training.is_spread:
-        raise VectorizationError("--devices, --num-nodes and --strategy go with single runs; leave --vectorize out")
+        raise VectorizationError(
+            "--devices, --num-nodes and --strategy go with single runs; leave --vectorize out"
+        )
     for name in ("steady_priors", "tensorboard"):
         if getattr(training, name):
             raise VectorizationError(f"{flag(name)} goes with single runs; leave it or --vectorize out")

@@ -233,7 +233,7 @@ class TestRowsWithoutLabels:
         program, elbo = make(), InformationBottleneckELBO(0.3)
         labelled = torch.tensor([True, False, True, True, False, False])
         partly = torch.where(labelled, y, filler)
-        terms = same_seed(lambda: elbo.terms(program.model, program.guide, x, partly, labelled))
+        terms = same_seed(lambda: elbo.terms(program.model, program.guide, x, partly, labelled=labelled))
         whole = same_seed(lambda: elbo.terms(program.model, program.guide, x, y))
         torch.testing.assert_close(terms.distortion, whole.distortion * labelled)
         torch.testing.assert_close(terms.rate["z1"], whole.rate["z1"])
@@ -248,11 +248,13 @@ class TestRowsWithoutLabels:
         y[1] = float("nan")
         labelled = ~y.isnan().any(-1)
         elbo = InformationBottleneckELBO()
-        assert elbo(program.model, program.guide)(x, y, labelled).isfinite()
+        assert elbo(program.model, program.guide)(x, y, labelled=labelled).isfinite()
         y[1] = 0
-        loss = same_seed(lambda: elbo(program.model, program.guide)(x, y, labelled))
+        loss = same_seed(lambda: elbo(program.model, program.guide)(x, y, labelled=labelled))
         y[1] = 3
-        assert torch.equal(loss, same_seed(lambda: elbo(program.model, program.guide)(x, y, labelled)))
+        assert torch.equal(
+            loss, same_seed(lambda: elbo(program.model, program.guide)(x, y, labelled=labelled))
+        )
 
     def test_the_export_takes_them_by_keyword(self, x, y, make):
         labelled = torch.tensor([True] * 4 + [False] * 2)
@@ -269,7 +271,7 @@ class TestRowsWithoutLabels:
         with pytest.raises(
             ValueError, match="site 'y': labelled is .*; pass a truth value for each of the 6"
         ):
-            InformationBottleneckELBO().loss(program.model, program.guide, x, y, labelled)
+            InformationBottleneckELBO().loss(program.model, program.guide, x, y, labelled=labelled)
 
 
 class TestClassWeights:

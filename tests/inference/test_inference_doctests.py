@@ -9,13 +9,14 @@ import pytest
 @pytest.mark.parametrize(
     "name",
     [
-        "fit.lagrangian",
         "runs.settings",
         "runs.spec",
         "runs.objective_spec",
         "runs.training_spec",
         "cli.arguments",
+        "studies.demo.separation",
         "studies.demo.summary",
+        "studies.demo.wrong_labels",
     ],
 )
 def test_examples_hold(name: str) -> None:

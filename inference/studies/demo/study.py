@@ -69,9 +69,7 @@ class Study(ABC):
         """Its table for a page, a line each."""
 
 
-def run_studies(
-    studies: Sequence[Study], *, processes: int, console: Console
-) -> list[tuple[Study, Failure]]:
+def run_studies(studies: Sequence[Study], *, processes: int, console: Console) -> list[tuple[Study, Failure]]:
     """Do the fits of several studies, then write their tables and figures.
 
     A share that fails leaves the others alone. Its study is not finished, since its means would lack some fits.

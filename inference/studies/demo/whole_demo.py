@@ -17,7 +17,7 @@ __all__ = ["run_demo"]
 
 def run_demo(
     out: Path, *, seeds: int = 5, epochs: int = 30, processes: int = 2, console: Console | None = None
-) -> None:
+) -> list[str]:
     """Fit scikit-learn's digits with wrong labels, without two classes, and as they are; tables and figures of each.
 
     What is done already is not done again. The same call makes the same files, byte for byte, on one machine.
@@ -29,6 +29,9 @@ def run_demo(
         processes: Fits at a time.
         console: Where to print; standard output by default.
 
+    Returns:
+        Why fits failed, a line each; a study that lacks one is not finished.
+
     Raises:
         ValueError: If the folder holds anything else.
     """
@@ -38,16 +41,21 @@ def run_demo(
     typicality = Typicality(out, seeds=seeds, epochs=max(1, epochs // 2))
     clean = CleanLabels(out, seeds=min(seeds, 3), epochs=epochs)
     studies: list[Study] = [typicality, wrong, clean]
-    run_studies(studies, processes=processes, console=console)
+    failed = run_studies(studies, processes=processes, console=console)
+    unfinished = [study for study, _ in failed]
     shown: tuple[Study, ...] = (wrong, typicality, clean)
     for study in shown:
-        console.print(study.table())
+        if study not in unfinished:
+            console.print(study.table())
+    if failed:
+        return [f"{study.name}: no table, since a fit failed: {failure.message}" for study, failure in failed]
     write_text(out / "tables.md", "\n\n".join("\n".join(study.markdown()) for study in shown) + "\n")
     console.print(
         f"in {out}: wrong_labels.png, typicality.png, tables.md, and the numbers behind them",
         highlight=False,
         soft_wrap=True,
     )
+    return []
 
 
 def _check_folder(out: Path) -> None:

@@ -20,6 +20,8 @@ _PANELS = {
     "early stopping": ("no dropout, stopped early", "epochs", "#555555"),
 }
 
+_TICKS = (5, 10, 20, 50, 100)
+
 
 def draw_wrong_labels(found: Sequence[Outcome], path: Path) -> None:
     """Draw a panel a method, on one scale: test error with 95 % intervals, no dropout as a line, the choice ringed.
@@ -37,7 +39,9 @@ def draw_wrong_labels(found: Sequence[Outcome], path: Path) -> None:
         _draw_level(axes, found)
         axes.set_title(title, fontsize="medium", color=colour)
         axes.set_xlabel(label)
-        axes.set_ylim(0, 50)
+        axes.set(yscale="log", ylim=(4.5, 110))
+        axes.set_yticks(_TICKS, [str(tick) for tick in _TICKS])
+        axes.minorticks_off()
         axes.grid(axis="y", color="0.9")
         axes.spines[["top", "right"]].set_visible(False)
     panels[0].set_ylabel("test error [%]")
@@ -57,10 +61,6 @@ def _draw_method(axes: Axes, found: Sequence[Outcome], colour: str) -> None:
     for place, outcome in zip(places, found, strict=True):
         if outcome.chosen:
             axes.plot(place, 100 * outcome.test_error.value, "o", ms=12, mfc="none", mec="black", mew=1.2)
-        elif errors[place] > 50:
-            axes.annotate(
-                f"{errors[place]:.0f} %\n↑", (place, 43), ha="center", fontsize="small", color=colour
-            )
     axes.set_xticks(places, [_strength(o.setting.value) for o in found], fontsize="small")
     axes.set_xlim(-0.5, len(found) - 0.5)
 

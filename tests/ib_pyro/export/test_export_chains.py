@@ -75,6 +75,8 @@ def test_programs_of_other_sites_or_shapes_are_refused_by_name(labelled):
     other = Bottleneck(nn.Sequential(OrderedDict(z1=BinaryDropout.linear(6, 5))), nn.Linear(5, 3)).double()
     with pytest.raises(ValueError, match="has a variable 'z1_alpha' of one of the programs 0 and 1"):
         to_arviz([make(0), other], *labelled, num_samples=3)
+    with pytest.raises(TypeError, match="a tuple is a model and a guide; pass several programs as a list"):
+        to_arviz((make(0), make(1)), *labelled)
     with pytest.raises(ValueError, match="program: the list is empty"):
         to_arviz([], *labelled)
     with pytest.raises(TypeError, match="program must be a Bottleneck or a pair"):

@@ -240,15 +240,15 @@ def test_an_impossible_row_is_refused_by_name():
 
 
 def test_too_few_draws_are_said_and_the_bias_is_as_large_as_said():
-    x = torch.zeros(400, dtype=torch.float64)
-    y = 0.1 * torch.randn(400, dtype=torch.float64)
-    with pytest.warns(UserWarning, match=r"elpd: 16 draws are few .* about (\S+) nats too low") as said:
-        few = elpd(tree(x, y, 1.0, 16, noise=0.5))
+    x = torch.zeros(20_000, dtype=torch.float64)
+    y = 0.1 * torch.randn(20_000, dtype=torch.float64)
+    with pytest.warns(UserWarning, match=r"elpd: 64 draws are few .* about (\S+) nats too low") as said:
+        few = elpd(tree(x, y, 1.0, 64, noise=0.5))
     assert few["warning"]
     true = float(dist.Normal(x, math.hypot(1.0, 0.5)).log_prob(y).sum())
     claimed = float(str(said[0].message).split("about ")[1].split()[0])
-    assert true - total(few) == pytest.approx(claimed, rel=0.5)
-    assert not elpd(tree(x, y, 1.0, 20_000, noise=0.5))["warning"]
+    assert true - total(few) == pytest.approx(claimed, rel=0.3)
+    assert not elpd(tree(x[:50], y[:50], 1.0, 20_000, noise=0.5))["warning"]
 
 
 def test_it_says_what_it_is_and_survives_a_copy_and_a_pickle(rows):

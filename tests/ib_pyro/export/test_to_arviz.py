@@ -327,5 +327,7 @@ def test_wrong_data_are_named(classifier, labelled):
         to_arviz(classifier, x, y[:5], num_samples=2)
     with pytest.raises(ValueError, match="at least one row"):
         to_arviz(classifier, x[:0], num_samples=2)
-    with pytest.raises(TypeError, match=r"a Bottleneck or a pair \(model, guide\); got Linear"):
+    with pytest.raises(
+        TypeError, match=r"a Bottleneck or a pair \(model, guide\), or a list of such; got Linear"
+    ):
         to_arviz(nn.Linear(2, 3), x, y)

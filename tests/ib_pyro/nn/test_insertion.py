@@ -138,6 +138,14 @@ class TestNumbers:
         torch.testing.assert_close(logits, expected.log_softmax(-1))
         assert logits.requires_grad
 
+    def test_a_value_that_was_exchanged_in_the_trace_is_the_models(self, x, y):
+        network = plain()
+        program = insert(network, {"act": AdditiveNormal.after(WIDTH)})
+        guide = poutine.trace(program.guide).get_trace(x, y)
+        z = guide.nodes["act"]["value"] = torch.randn(BATCH, WIDTH)
+        model = poutine.trace(poutine.replay(program.model, trace=guide)).get_trace(x, y)
+        torch.testing.assert_close(model.nodes["y"]["fn"].logits, network.top(z).log_softmax(-1))
+
     def test_a_second_replay_is_a_pass_of_its_own(self, x, y):
         network = nn.Sequential(plain(), nn.Dropout(0.5))
         program = insert(network, {"0.act": AdditiveNormal.after(WIDTH)})

@@ -2,6 +2,7 @@
 
 import warnings
 
+import pyro
 import pytest
 import torch
 from torch import nn
@@ -77,6 +78,60 @@ def test_compiled_objective_and_prediction_ahead_of_time(program):
     for backend in ("eager", "aot_eager"):
         predict = torch.compile(program.predict, backend=backend)
         torch.testing.assert_close(seeded(predict, X), seeded(program.predict, X))
+
+
+TARGETS = {"categorical": Y, "bernoulli": torch.arange(BATCH * 3).reshape(BATCH, 3) % 2.0, "normal": X[:, :3]}
+
+
+def gradients_of(loss, parameters, *args):
+    value = seeded(loss, *args)
+    return [value, *torch.autograd.grad(value, parameters, allow_unused=True)]
+
+
+WHOLE = [(kind, "categorical", "eager") for kind in LAYERS]
+WHOLE += [
+    ("additive", "bernoulli", "aot_eager"),
+    ("additive", "normal", "eager"),
+    ("softplus", "normal", "aot_eager"),
+]
+
+
+# Compiling takes seconds.
+@pytest.mark.parametrize(
+    ("kind", "likelihood", "backend"),
+    [
+        WHOLE[0],
+        WHOLE[-3],
+        *(pytest.param(*case, marks=pytest.mark.slow) for case in (*WHOLE[1:-3], *WHOLE[-2:])),
+    ],
+)
+def test_objective_and_prediction_are_whole_graphs_without_validation(kind, likelihood, backend):
+    layers = nn.Sequential(LAYERS[kind](), AdditiveNormal.linear(WIDTH, WIDTH))
+    program = Bottleneck(layers, nn.Linear(WIDTH, 3), likelihood)
+    loss = InformationBottleneckELBO(0.1)(program.model, program.guide)
+    y, parameters = TARGETS[likelihood], list(program.parameters())
+    with pyro.validation_enabled(False):
+        # PyTorch looks for the rule of a pair's divergence once, in a way that its compiler does not follow.
+        expected = gradients_of(loss, parameters, X, y)
+        whole = {"backend": backend, "fullgraph": True}
+        found = gradients_of(torch.compile(loss, **whole), parameters, X, y)
+        torch.testing.assert_close(found, expected)
+        for function in (program, program.predict):
+            torch.testing.assert_close(seeded(torch.compile(function, **whole), X), seeded(function, X))
+
+
+def test_one_compiled_graph_serves_other_values():
+    program = Bottleneck(LAYERS["information"](), nn.Linear(WIDTH, 3))
+    loss = InformationBottleneckELBO(0.1)(program.model, program.guide)
+    with pyro.validation_enabled(False):
+        loss(X, Y)
+        compiled = torch.compile(loss, backend="eager", fullgraph=True)
+        for scale in (1.0, 0.5, 2.0):
+            with torch.no_grad():
+                program.decoder.weight.mul_(scale)
+            assert torch.equal(seeded(compiled, X * scale, Y), seeded(loss, X * scale, Y))
+        other = X[:4], Y[:4]
+        assert torch.equal(seeded(compiled, *other), seeded(loss, *other))
 
 
 @pytest.mark.parametrize("strict", [False, True])

@@ -4,16 +4,19 @@ import json
 import subprocess
 import sys
 from collections import OrderedDict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import load_file
 from torch import nn
 
 import ib_pyro
 from ib_pyro import Bottleneck
 from ib_pyro.nn import AdditiveNormal, InformationDropout
-from ib_pyro.saving import read_header
+from ib_pyro.saving import file_header, read_header
+from ib_pyro.saving.file_header import packed, unpacked
 from models.mlp import MLP
 from models.vae import VAE
 
@@ -93,8 +96,8 @@ def test_counters_of_batch_norm_are_kept_and_the_mode_is_left(path):
 
 
 def test_another_process_loads_it(path):
-    program = trained(MLP([8, 8], image_shape=(1, 4, 4)), 1, 4, 4)
-    arguments = {"hidden": [8, 8], "image_shape": [1, 4, 4]}
+    arguments = {"hidden": [8, 8], "image_shape": [1, 4, 4], "batch_norm": False}
+    program = trained(MLP(**arguments), 1, 4, 4)
     ib_pyro.save(program, path, factory=MLP, arguments=arguments, metadata={"beta": 0.003})
     code = (
         "import sys, torch, ib_pyro\nfrom models.mlp import MLP\n"
@@ -122,8 +125,6 @@ def test_the_header_says_what_is_in_it(path):
 
 
 def test_other_programs_read_it_as_a_file_of_tensors(path):
-    from safetensors.torch import load_file
-
     program = make()
     ib_pyro.save(program, path)
     assert_same_state(load_file(path), state(program))
@@ -186,6 +187,30 @@ def test_foreign_files_are_refused(path, content):
     path.write_bytes(content)
     with pytest.raises(ValueError, match="program.safetensors: it is no program that ib_pyro.save wrote"):
         ib_pyro.load(path, make())
+
+
+def rewritten(path, change):
+    """Write the file again with another header, and a digest that is right."""
+    header, tensors = unpacked(path)[0], load_file(path)
+    path.write_bytes(packed(replace(header, **change), tensors))
+
+
+def test_a_header_of_somebody_else_is_refused(path):
+    ib_pyro.save(make(), path)
+    rewritten(path, {"shapes": {"absent": (2,)}})
+    with pytest.raises(ValueError, match="its tensors are not those of its header"):
+        ib_pyro.load(path, make())
+    ib_pyro.save(make(), path)
+    rewritten(path, {"sites": None})
+    with pytest.raises(ValueError, match="its header lacks what ib_pyro.save writes"):
+        read_header(path)
+
+
+def test_what_a_later_version_says_beside_is_passed_over(path, monkeypatch):
+    monkeypatch.setattr(file_header, "asdict", lambda header: asdict(header) | {"mood": "sunny"})
+    ib_pyro.save(make(), path)
+    assert b"sunny" in path.read_bytes()
+    assert read_header(path).sites == ("z1", "z2")
 
 
 def test_files_of_pickle_and_of_tensors_alone_are_refused(path):
@@ -302,6 +327,8 @@ class Tied(nn.Module):
         base = torch.arange(12.0).reshape(3, 4)
         self.register_buffer("transposed", base.t())
         self.register_buffer("part", base[:, ::2])
+        self.register_buffer("square", torch.arange(9.0).reshape(3, 3))
+        self.register_buffer("turned", self.square.t())
         self.register_buffer("empty", torch.empty(0, 3))
         self.register_buffer("number", torch.tensor(2.5))
         self.register_buffer("strange", torch.tensor([torch.nan, torch.inf, -0.0]))
@@ -391,10 +418,10 @@ def test_what_was_there_stays_if_writing_fails(path, monkeypatch):
 
 def test_a_factory_is_called_with_what_was_saved(path):
     program = trained(make(width=7), 6).double()
-    ib_pyro.save(program, path, factory=make, arguments={"width": 7})
     torch.manual_seed(0)
     expected = torch.rand(1)
     torch.manual_seed(0)
+    ib_pyro.save(program, path, factory=make, arguments={"width": 7})
     loaded = ib_pyro.load(path, factory=make)
     assert torch.equal(torch.rand(1), expected)
     assert_same_state(state(loaded), state(program))

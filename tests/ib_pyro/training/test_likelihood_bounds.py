@@ -89,3 +89,16 @@ def test_images_are_drawn_once_for_a_seed_and_anew_for_each_step(stripes):
     for drawn in (once, first):
         assert set(drawn.unique().tolist()) == {0.0, 1.0}
         assert drawn.mean().item() == pytest.approx(grey.x.mean().item(), abs=0.05)
+
+
+def test_means_over_the_set_are_taken_in_double_precision(program, data, monkeypatch):
+    """In single precision the ones would be lost beside the others: 2**24 + 1 is 2**24 there."""
+
+    def single(_model, _guide, x, _y, *, num_samples):
+        values = torch.ones(len(x))
+        values[::2] = 2.0**24
+        return values.expand(num_samples, -1)
+
+    monkeypatch.setattr("ib_pyro.training.likelihood_bounds.importance_log_weights", single)
+    found = bounds(program, data, num_samples=3)
+    assert found.elbo == found.importance_weighted == (2.0**24 + 1) / 2

@@ -178,3 +178,36 @@ def test_numbers_are_read_as_they_were_written(tmp_path: Path) -> None:
     assert again.of(name="b") == [{"epochs": 3, **rows[0]}]
     with pytest.raises(ValueError, match="rows.csv: epochs: 3 there, 4 here"):
         FittedRows(tmp_path / "rows.csv", epochs=4)
+
+
+class Kept(Study):
+    """A study of two shares that keeps what it is given."""
+
+    def __init__(self, name: str, *expressions: str) -> None:
+        self.name, self._expressions, self.kept, self.is_finished = name, expressions, [], False
+
+    def waiting(self) -> list[Work]:
+        return [Work(self.name, eval, expression) for expression in self._expressions]
+
+    def keep(self, found: object) -> list[str]:
+        self.kept.append(found)
+        return [f"found {found}"]
+
+    def finish(self) -> None:
+        self.is_finished = True
+
+    def table(self) -> str:
+        return f"table of {self.name}"
+
+    def markdown(self) -> list[str]:
+        return []
+
+
+def test_a_fit_that_fails_leaves_its_study_unfinished_and_the_others_alone() -> None:
+    console = Console(file=io.StringIO(), width=140)
+    good, bad = Kept("good", "1 + 1", "2 + 2"), Kept("bad", "1 / 0", "3 + 3")
+    [(study, failure)] = run_studies([bad, good], processes=1, console=console)
+    assert (study, failure.type) == (bad, "ZeroDivisionError")
+    assert (good.kept, good.is_finished) == ([2, 4], True)
+    assert (bad.kept, bad.is_finished) == ([6], False)
+    assert "bad: failed: division by zero" in console.file.getvalue()

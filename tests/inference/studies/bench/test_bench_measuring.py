@@ -60,7 +60,9 @@ def test_peak_memory_is_the_same_at_every_run() -> None:
         gc.enable()
 
 
-@pytest.mark.parametrize("axis", ["width", "sites", "particles", "particles, vectorised", "betas, vectorised"])
+@pytest.mark.parametrize(
+    "axis", ["width", "sites", "particles", "particles, vectorised", "betas, vectorised"]
+)
 def test_growth_is_measured_along_an_axis(axis: str) -> None:
     found = measure_growth(axis, (1, 2), Device(), blocks=1)
     assert found.work[0] == 1
