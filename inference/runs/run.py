@@ -92,7 +92,7 @@ def run(
         done = folder.result()
         if done is not None:
             return done
-    with training.ambience(folder.threads or threads):
+    with training.ambience((folder.threads if training.leads else None) or threads):
         fabric = training.fabric(out, spread=True)
         prepared = prepare(spec, out, cache, fabric=fabric)
         if not training.leads:

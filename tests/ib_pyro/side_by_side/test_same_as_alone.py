@@ -337,6 +337,12 @@ def test_tied_modules_and_particles_at_once(data, same):
         layers = nn.Sequential(tied, nn.Tanh(), tied, InformationDropout.linear(6, 5))
         return Bottleneck(layers, nn.Linear(5, 3)).double()
 
-    same(train(make_program, data, RUNS, replay="on"), make_program, data)
+    def with_tied_weights():
+        program = Bottleneck(KINDS["information"](6, 6), nn.Sequential(nn.Linear(6, 6), nn.Linear(6, 3)))
+        program.decoder[0].weight = program.encoder.noise.weight
+        return program.double()
+
+    for make in (make_program, with_tied_weights):
+        same(train(make, data, RUNS, replay="on"), make, data)
     elbo = InformationBottleneckELBO(num_particles=2, vectorize_particles=True, max_plate_nesting=1)
     same(train(make_program, data, RUNS, replay="on", elbo=elbo), make_program, data, elbo=elbo)
