@@ -61,6 +61,10 @@ nitpick_ignore_regex = [
     ("py:class", r"(.*\.)?_\w+"),
     # Annotations that are kept as text, with what they name inside.
     ("py:class", r".*[|\[].*"),
+    ("py:class", r"ArrayLike|Axes|Fabric|LRScheduler|Optimizer|Path"),
+    # Kinds of arguments that a docstring says in words, and type variables.
+    ("py:class", r"MakeOptimizer|MakeScheduler|Row|Schedule|Stateful|Transform|Weight"),
+    ("py:class", r"ib_pyro\.batch_norm\.(Part|Program)"),
 ]
 
 # Pages in Markdown; notebooks are shown as they were committed, never run.

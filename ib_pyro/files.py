@@ -71,11 +71,29 @@ def _require_replaceable(target: Path, path: str | os.PathLike[str]) -> None:
     name = os.fspath(path)
     if not target.parent.is_dir():
         raise FileNotFoundError(errno.ENOENT, f"there is no folder {target.parent}; make it first", name)
-    if target.exists() and not (target.is_file() or target.is_dir()):
+    # One question each: between two of them another writer may put the target aside.
+    found = _status(target)
+    if found is not None and not (stat.S_ISREG(found.st_mode) or stat.S_ISDIR(found.st_mode)):
         raise OSError(errno.EINVAL, "it is neither a file nor a folder; choose another path", name)
     for place in (target, target.parent):
-        if place.exists() and not os.access(place, os.W_OK):
+        if _is_protected(place):
             raise PermissionError(errno.EACCES, f"{place} cannot be written; choose another path", name)
+
+
+def _is_protected(place: Path) -> bool:
+    """Whether it is there and must not be written, the same before and after."""
+    before = _status(place)
+    if before is None or os.access(place, os.W_OK):
+        return False
+    after = _status(place)
+    return after is not None and os.path.samestat(before, after)
+
+
+def _status(place: Path) -> os.stat_result | None:
+    try:
+        return place.stat()
+    except FileNotFoundError:
+        return None
 
 
 def _replace(target: Path, partial: Path) -> None:

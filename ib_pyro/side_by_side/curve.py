@@ -40,7 +40,7 @@ def curve(
 
     >>> rows = [{"beta": 0.1, "seed": s, "rate": r} for s, r in enumerate([1.0, 2.0, 3.0])]
     >>> point = curve(rows).iloc[0]
-    >>> int(point["seeds"]), point["rate"], round(point["rate_low"], 2)
+    >>> int(point["seeds"]), float(point["rate"]), round(float(point["rate_low"]), 2)
     (3, 2.0, -0.48)
     """
     import pandas as pd

@@ -9,7 +9,7 @@ from itertools import chain, repeat
 
 from torch import Tensor, nn
 
-__all__ = ["DivergenceError", "explained", "require_finite_parameters", "require_finite_terms"]
+__all__ = ["DivergenceError", "explained", "refused", "require_finite_parameters", "require_finite_terms"]
 
 _STATISTICS = ("running_mean", "running_var")
 _NAMES = ("inputs x", "targets y")
@@ -108,9 +108,7 @@ def require_finite_parameters(program: nn.Module) -> None:
             raise DivergenceError(f"'{name}' is not finite", term=name, value=first)
 
 
-def explained(
-    error: FloatingPointError | ValueError, epoch: int, data: Iterable[Tensor] = ()
-) -> DivergenceError:
+def explained(error: FloatingPointError, epoch: int, data: Iterable[Tensor] = ()) -> DivergenceError:
     """What an error in an epoch comes from: the data, if those are not finite, and else what the error itself says.
 
     Args:
@@ -118,7 +116,7 @@ def explained(
         epoch: In which epoch, from 1.
         data: The tensors of the whole set, ``[N, ...]``, as the program takes them; none where they are not at hand.
     """
-    found = error if isinstance(error, DivergenceError) else _of_a_refusal(error)
+    found = error if isinstance(error, DivergenceError) else refused(error)
     for name, values in zip(chain(_NAMES, repeat("an argument")), data, strict=False):
         if values.is_floating_point() and not values.isfinite().all():
             wrong = ~values.isfinite()
@@ -129,6 +127,11 @@ def explained(
     return found.within(str(found), epoch, found.way_out)
 
 
-def _of_a_refusal(error: FloatingPointError | ValueError) -> DivergenceError:
+def refused(error: FloatingPointError | ValueError) -> DivergenceError:
+    """What a program that has run before refuses once its parameters have moved, such as a law its own.
+
+    Args:
+        error: What it raised, which may name the site.
+    """
     site = re.match(r"site '([^']+)'", str(error))
     return DivergenceError(str(error), site=site and site[1])

@@ -75,7 +75,7 @@ class Evaluation:
 
     @property
     def table(self) -> pd.DataFrame:
-        """The numbers with their intervals, a number a row: ``estimate``, ``low``, ``high`` and ``method``."""
+        """The numbers, one a row, with ``estimate``, ``low``, ``high`` and the ``method`` of their interval."""
         import pandas as pd
 
         return pd.DataFrame.from_dict(

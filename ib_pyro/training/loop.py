@@ -16,6 +16,7 @@ from ib_pyro.choices import require_known
 from ib_pyro.elbo import InformationBottleneckELBO
 from ib_pyro.training.batch_arguments import Batch, Placement
 from ib_pyro.training.data_checks import Transform, transformed
+from ib_pyro.training.divergence import refused
 from ib_pyro.training.lagrangian import Schedule
 from ib_pyro.training.objective import Objective
 from ib_pyro.training.one_device import OneDevice, precision_of
@@ -92,6 +93,7 @@ class TrainingLoop:
         self.steps, self.size = source.steps, source.size or 0
         # Of what is not in memory nothing has been looked at: its first epoch has Pyro's checks.
         self._unseen = source.whole is None
+        self._has_passed = False
 
     def expect(self, epochs: int) -> None:
         """Say how many epochs there will be: where capture is up to the loop, it does not pay for a few steps."""
@@ -139,7 +141,7 @@ class TrainingLoop:
                     means = self._means()
                     if report is not None:
                         report(step, means)
-        self.steps, self._unseen = self.steps or step, False
+        self.steps, self._unseen, self._has_passed = self.steps or step, False, True
         means = self._means(shared=True)
         self.size = self._core.means.size
         return {**means, "seconds": time.perf_counter() - start}
@@ -161,6 +163,17 @@ class TrainingLoop:
     def _step(self, batch: Batch) -> None:
         batch = self._placed(transformed(batch, self._transform))
         self._optimizer.zero_grad()
+        try:
+            self._accumulate(batch)
+        except ValueError as error:
+            if not self._has_passed:
+                raise
+            # The program has passed an epoch: it is the parameters that have moved.
+            raise refused(error) from error
+        self._optimizer.step()
+
+    def _accumulate(self, batch: Batch) -> None:
+        """Add a batch's gradients to the parameters'."""
         captured = self.not_captured is None and not self._unseen
         if captured:
             captured = self._replay(batch)
@@ -172,7 +185,6 @@ class TrainingLoop:
                 else self._objective(*args, share=share, **kwargs)
             )
             self._fabric.backward(loss)
-        self._optimizer.step()
 
     def _replay(self, batch: Batch) -> bool:
         try:

@@ -251,11 +251,6 @@ class Trainer:
             require_finite_parameters(self.program)
         except FloatingPointError as error:
             raise explained(error, finished + 1, self._data()) from error
-        except ValueError as error:
-            if not finished:
-                raise
-            # Program and data have passed an epoch: it is the parameters that have moved.
-            raise explained(error, finished + 1, self._data()) from error
         row = {"epoch": finished + 1, **means, **self._weights()}
         if self._schedules and not any(map(_differs_by_sample, _parts(self._target("beta")))):
             row["lagrangian"] = lagrangian(row, self._target("beta"), self._target("gamma"))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -108,7 +109,7 @@ def _timed(spec: RunSpec, capture: str) -> float:
     prepared = prepare(spec, Path("."))
     train = prepared.splits.train
     optimizer, _ = spec.training.build(prepared.program, train.x, beta=0.0)
-    order, device = torch.Generator().manual_seed(0), prepared.fabric.device
+    order, device = partial(torch.Generator().manual_seed, 0), prepared.fabric.device
     loop = TrainingLoop(
         prepared.program,
         source_of((train.x, train.y), batch_size=spec.training.batch_size, order=order, device=device),

@@ -12,21 +12,9 @@ import torch
 
 from ib_pyro.training.checkpoint import load_checkpoint
 from inference.cli import main
+from tests.inference.quick_fit import QUICK
 
 ROOT = Path(__file__).parents[3]
-QUICK = [
-    "fit",
-    "--hidden",
-    "8",
-    "--limit",
-    "200",
-    "--batch-size",
-    "50",
-    "--beta-paper",
-    "1",
-    "--threads",
-    "1",
-]
 
 
 def python(*arguments: str) -> list[str]:

@@ -14,23 +14,11 @@ import torch
 from ib_pyro.training.checkpoint import load_checkpoint
 from inference.cli import main
 from inference.cli.signals import command_to_go_on
+from tests.inference.quick_fit import QUICK
 
 ROOT = Path(__file__).parents[3]
 EPOCHS = 120
-WORDS = [
-    "fit",
-    "--hidden",
-    "8",
-    "--limit",
-    "200",
-    "--batch-size",
-    "50",
-    "--beta-paper",
-    "1",
-    "--threads",
-    "1",
-]
-WORDS += ["--quiet", "--epochs", str(EPOCHS), "--accelerator", "cpu"]
+WORDS = [*QUICK, "--quiet", "--epochs", str(EPOCHS), "--accelerator", "cpu"]
 SIGNALS = [("SIGTERM", 143), ("SIGHUP", 129), ("SIGINT", 130)]
 # Epochs between two checkpoints: after each one, and never.
 ENDS = [(*each, EPOCHS) for each in SIGNALS] + [("SIGTERM", 143, 1)]

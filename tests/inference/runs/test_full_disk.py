@@ -11,22 +11,10 @@ import pytest
 import torch
 
 from inference.cli import main
+from tests.inference.quick_fit import QUICK
 
 ROOT = Path(__file__).parents[3]
-WORDS = [
-    "fit",
-    "--hidden",
-    "8",
-    "--limit",
-    "200",
-    "--batch-size",
-    "50",
-    "--beta-paper",
-    "1",
-    "--threads",
-    "1",
-]
-WORDS += ["--quiet", "--epochs", "3", "--accelerator", "cpu"]
+WORDS = [*QUICK, "--quiet", "--epochs", "3", "--accelerator", "cpu"]
 
 
 def with_room_for(size: int, words: list[str]) -> "subprocess.CompletedProcess[str]":

@@ -32,7 +32,7 @@ def start(out: Path, *words: str) -> "subprocess.Popen[str]":
 @pytest.fixture
 def running(tmp_path: Path) -> Iterator["subprocess.Popen[str]"]:
     """A long fit of another process, which has begun."""
-    process = start(tmp_path / "run", "--epochs", "100000", "--threads", "1", "--batch-size", "50")
+    process = start(tmp_path / "run", "--epochs", "20000", "--threads", "1", "--batch-size", "50")
     deadline = time.monotonic() + 300
     while not (tmp_path / "run" / "checkpoint.pt").exists() and time.monotonic() < deadline:
         assert process.poll() is None
@@ -45,7 +45,7 @@ def running(tmp_path: Path) -> Iterator["subprocess.Popen[str]"]:
 def test_the_folder_of_a_run_that_is_being_fitted_is_refused_and_free_once_it_was_killed(
     running: "subprocess.Popen[str]", quick: Quick, tmp_path: Path
 ) -> None:
-    job = quick(out=tmp_path / "run", epochs=100_000)
+    job = quick(out=tmp_path / "run", epochs=20_000)
     holder = rf"being written by process {running.pid} on {socket.gethostname()}, since 20"
     with pytest.raises(ValueError, match=holder):
         job.run(resume=True)
