@@ -1,7 +1,7 @@
 """Runs of one network that are trained at once, each with the numbers that it has alone."""
 
 from ib_pyro.side_by_side.building import build_programs
-from ib_pyro.side_by_side.curve import curve
+from ib_pyro.side_by_side.curve_over_seeds import curve
 from ib_pyro.side_by_side.measuring import evaluate_side_by_side
 from ib_pyro.side_by_side.refusal import VectorizationError
 from ib_pyro.side_by_side.run_optimizers import OptimizerSettings

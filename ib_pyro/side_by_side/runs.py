@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from torch import nn
 
 from ib_pyro.elbo.weights import check_scalar_weight
-from ib_pyro.side_by_side.curve import curve
+from ib_pyro.side_by_side.curve_over_seeds import curve
 
 if TYPE_CHECKING:
     import pandas as pd  # type: ignore[import-untyped]
