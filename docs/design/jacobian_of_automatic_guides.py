@@ -16,7 +16,11 @@ from pyro.optim import Adam
 
 from ib_pyro import InformationBottleneckELBO
 
-ELBOS: tuple[type[ELBO], ...] = (Trace_ELBO, TraceMeanField_ELBO, InformationBottleneckELBO)
+ELBOS: tuple[type[ELBO], ...] = (
+    Trace_ELBO,
+    TraceMeanField_ELBO,
+    InformationBottleneckELBO,
+)
 
 
 def model() -> torch.Tensor:
