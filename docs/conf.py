@@ -1,6 +1,7 @@
 """How Sphinx builds these pages: `make docs`, without a network, warnings as errors."""
 
 import os
+import re
 import shutil
 from pathlib import Path
 
@@ -16,6 +17,8 @@ os.environ.setdefault("MPLBACKEND", "Agg")
 from ib_pyro import HOMES, __version__
 
 DOCS = Path(__file__).resolve().parent
+# What Sphinx makes of an alias within a union.
+ALIAS = re.compile(r"TypeAliasForwardRef\('([\w.]+)'\)")
 # Pages of what was measured, from the folder of what measures it.
 RESULTS = ("RESULTS.md", "MNIST.md", "VAE.md", "studies/paper/RULES.md")
 
@@ -118,7 +121,7 @@ def copy_results(app: Sphinx, config: object) -> None:
                 copied.write_text(text, encoding="utf-8")
 
 
-def readable_defaults(
+def readable_signature(
     app: Sphinx,
     what: str,
     name: str,
@@ -126,13 +129,10 @@ def readable_defaults(
     options: object,
     arguments: str | None,
     returns: str | None,
-) -> tuple[str, str | None] | None:
-    """Write the defaults of dataclasses as Python does, or Sphinx could not read their signatures."""
-    return (
-        (arguments.replace("<factory>", "..."), returns)
-        if arguments and "<factory>" in arguments
-        else None
-    )
+) -> tuple[str | None, str | None]:
+    """Write a signature as Sphinx can read it: aliases within unions, and the defaults of dataclasses."""
+    texts = [text and ALIAS.sub(r"~\1", text) for text in (arguments, returns)]
+    return texts[0] and texts[0].replace("<factory>", "..."), texts[1]
 
 
 def find_reexported(
@@ -166,6 +166,6 @@ def setup(app: Sphinx) -> dict[str, bool]:
     """Register what is above with Sphinx."""
     app.connect("config-inited", copy_notebooks)
     app.connect("config-inited", copy_results)
-    app.connect("autodoc-process-signature", readable_defaults)
+    app.connect("autodoc-process-signature", readable_signature)
     app.connect("missing-reference", find_reexported)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -1,4 +1,4 @@
-"""The pictures of ``gallery.md``, into ``docs/_static/gallery``; names draw some of them.
+"""The pictures of ``gallery.md``, into ``docs/_static/gallery``; names choose.
 
 python docs/gallery.py [NAME...]
 """

@@ -1,4 +1,4 @@
-"""The exact posterior of a chain a -> b -> y, sampled forwards and backwards, under three ELBOs."""
+"""The posterior of a chain a -> b -> y, sampled forwards and backwards, under three ELBOs."""
 
 import math
 import warnings
@@ -40,7 +40,8 @@ def main() -> None:
     """Print each ELBO's loss beside the evidence that it must be here."""
     evidence = -dist.Normal(0.0, math.sqrt(3.0)).log_prob(torch.tensor(1.0))
     print(
-        f"-log p(y) = {evidence:.3f} nats\n{'loss, nats':<44}{'forwards':>9}{'backwards':>11}"
+        f"-log p(y) = {evidence:.3f} nats\n"
+        f"{'loss, nats':<44}{'forwards':>9}{'backwards':>11}"
     )
     elbos: dict[str, ELBO] = {
         "Trace_ELBO": Trace_ELBO(**PARTICLES),

@@ -1,4 +1,4 @@
-"""Where the processor time of a training step goes: the paper's network beside the same by hand.
+"""Where the time of a training step goes: the paper's network beside the same by hand.
 
 Run it with one thread, on a machine that does little else:
 
