@@ -39,6 +39,7 @@ class Finished:
             that its result repeats.
         seed: Its seed.
         fingerprints: Of its images, by split; none of a run of an earlier version.
+        sources: Of functions of the user's own, a digest of each file by its name.
         is_verified: Whether the files say of which settings they are, so that this could be looked at.
     """
 
@@ -47,6 +48,7 @@ class Finished:
     settings: Settings
     seed: int | None
     fingerprints: dict[str, str]
+    sources: dict[str, str]
     is_verified: bool
 
 
@@ -94,9 +96,11 @@ def read_finished(path: Path) -> Finished:
         prints = {split: value for split, value in prints.items() if split != "whitening"}
         content = {**spec.columns(), **result}
         settings, seed = _but_for_the_seed(spec), spec.training.seed
-        found = Finished(path, content, settings, seed, prints, "digest" in result)
+        made_of = folder.config().get("sources") or {}
+        sources = {name: each for own in made_of.values() for name, each in own["files"].items()}
+        found = Finished(path, content, settings, seed, prints, sources, "digest" in result)
     else:
-        found = Finished(path, result, told_by(result), result.get("seed"), {}, is_verified=False)
+        found = Finished(path, result, told_by(result), result.get("seed"), {}, {}, is_verified=False)
     lacking = [name for name in NEEDED if name not in found.result]
     if lacking:
         raise ValueError(f"{folder.result_file} is no result of a run: it has no {', '.join(lacking)}")
@@ -133,10 +137,11 @@ def require_distinct(runs: Sequence[Finished]) -> None:
 
 
 def what_they_are(runs: Sequence[Finished]) -> list[Settings]:
-    """What sets the runs apart: settings and, where all have them, the fingerprints of their images."""
+    """What sets the runs apart: settings, files of the user's own and, where all have them, the images' fingerprints."""
+    told = [run.settings | {f"digest of {name}": each for name, each in run.sources.items()} for run in runs]
     if not all(run.fingerprints for run in runs):
-        return [run.settings for run in runs]
+        return told
     return [
-        run.settings | {f"fingerprint of {split}": value for split, value in run.fingerprints.items()}
-        for run in runs
+        what | {f"fingerprint of {split}": value for split, value in run.fingerprints.items()}
+        for what, run in zip(told, runs, strict=True)
     ]

@@ -133,7 +133,7 @@ def test_every_schedule_of_the_library_is_an_option() -> None:
     ],
 )
 def test_options_make_schedules_of_beta(options: dict[str, Any], expected: list[float]) -> None:
-    elbo, schedules = ObjectiveSpec(beta_paper=50.0, **options).build(100, SITES)
+    elbo, schedules = ObjectiveSpec(beta_paper=50.0, **options).build(100, SITES, steps=10)
     assert elbo.beta == 0.5
     assert bool(schedules) == bool(options)
     beta = schedules.get("beta", lambda _: 0.5)
@@ -143,22 +143,22 @@ def test_options_make_schedules_of_beta(options: dict[str, Any], expected: list[
 def test_options_weight_single_sites() -> None:
     factors = {"z1": 0.0, "z3": 4.0}
     spec = ObjectiveSpec(beta=0.5, beta_factors=factors, beta_schedule="linear", beta_warm_up=2)
-    elbo, schedules = spec.build(100, SITES)
+    elbo, schedules = spec.build(100, SITES, steps=10)
     assert elbo.beta == {"z1": 0.0, "z2": 0.5, "z3": 2.0}
     assert schedules["beta"](1.0) == {"z1": 0.0, "z2": 0.25, "z3": 1.0}
 
 
 def test_options_choose_the_objective() -> None:
-    capacity, _ = ObjectiveSpec(beta=0.5, capacity={"z1": 3.0}).build(100, SITES)
+    capacity, _ = ObjectiveSpec(beta=0.5, capacity={"z1": 3.0}).build(100, SITES, steps=10)
     assert isinstance(capacity, CapacityELBO)
     assert capacity.capacity == {"z1": 3.0}
-    free, _ = ObjectiveSpec(beta=0.5, free_nats=2.0, gamma=0.3).build(100, SITES)
+    free, _ = ObjectiveSpec(beta=0.5, free_nats=2.0, gamma=0.3).build(100, SITES, steps=10)
     assert isinstance(free, FreeBitsELBO)
     assert (free.free_nats, free.gamma, free.beta) == (2.0, 0.3, 0.5)
     minibatch = ObjectiveSpec(beta=0.5, gamma=0.3, total_correlation="minibatch-weighted")
-    estimator = minibatch.build(100, SITES)[0].total_correlation
+    estimator = minibatch.build(100, SITES, steps=10)[0].total_correlation
     assert (estimator.method, estimator.num_data) == ("weighted", 100)
-    _, schedules = ObjectiveSpec(beta=0.5, capacity={"z1": 3.0}, capacity_warm_up=6).build(100, SITES)
+    _, schedules = ObjectiveSpec(beta=0.5, capacity={"z1": 3.0}, capacity_warm_up=6).build(100, SITES, steps=10)
     assert schedules["capacity"](2.0) == {"z1": pytest.approx(1.0)}
 
 
@@ -230,7 +230,7 @@ def test_result_says_whether_each_rate_is_at_its_capacity(quick: Quick) -> None:
 def test_rate_within_a_twentieth_of_its_capacity_is_at_its_target(rate: float, at_target: bool) -> None:
     spec = ObjectiveSpec(beta=1.0, capacity={"z1": 10.0})
     row = {"rate": rate + 7.0, "rate/z1": rate, "rate/z2": 7.0}
-    assert spec.reached(spec.build(100, SITES)[0], row) == {"capacity_reached/z1": at_target}
+    assert spec.reached(spec.build(100, SITES, steps=10)[0], row) == {"capacity_reached/z1": at_target}
 
 
 def test_plain_result_speaks_of_no_target(quick: Quick) -> None:
