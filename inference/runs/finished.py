@@ -15,6 +15,7 @@ from inference.runs.spec import RunSpec, entries
 __all__ = [
     "Failed",
     "Finished",
+    "changed_since",
     "read_failed",
     "read_finished",
     "require_distinct",
@@ -107,6 +108,22 @@ def read_finished(path: Path) -> Finished:
     return found
 
 
+def changed_since(path: Path) -> str | None:
+    """Say which function of the user's own is no longer there, or no longer what a run was fitted with; None if all are.
+
+    Args:
+        path: Folder of the run.
+    """
+    folder = RunFolder(path)
+    if not folder.config_file.exists():
+        return None
+    try:
+        folder.require_same_sources(folder.spec())
+    except ValueError as error:
+        return str(error)
+    return None
+
+
 def _but_for_the_seed(spec: RunSpec) -> Settings:
     return {name: value for name, value in spec.identity().items() if name != "seed"}
 
@@ -126,7 +143,8 @@ def require_distinct(runs: Sequence[Finished]) -> None:
     seen: dict[str, Finished] = {}
     for run in runs:
         place = str(run.path.resolve())
-        keys = [place] if run.seed is None else [place, json.dumps([run.settings, run.seed], sort_keys=True)]
+        what = json.dumps([run.settings, run.sources, run.seed], sort_keys=True)
+        keys = [place] if run.seed is None else [place, what]
         for key in keys:
             if key in seen:
                 raise ValueError(
