@@ -1,8 +1,8 @@
 """What is handed out, as its user gets it: ``python tests/audit.py``.
 
-Builds the source distribution and the wheel, has twine check them, installs the wheel alone into an empty environment, and
-there runs the README's program, the fifteen lines of the guide and the command ``ib-pyro``; then lists the licences of all that
-was installed. With ``--online`` pip-audit asks for known weaknesses of it, which it cannot do without a network.
+Builds the source distribution and the wheel, has twine check them, installs the wheel alone into an empty environment,
+and there runs the README's program, the fifteen lines of the guide and the command ``ib-pyro``; lists the licences of
+all that was installed. With ``--online`` pip-audit asks for known weaknesses of it, which takes a network.
 """
 
 from __future__ import annotations
@@ -14,7 +14,6 @@ import re
 import subprocess
 import sys
 import tempfile
-import venv
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -31,7 +30,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--python", default=sys.executable, help="of the empty environment")
     parser.add_argument("--out", type=Path, help="folder of what is built (default: a temporary one)")
-    parser.add_argument("--torch", default="", help="what pip installs first, such as torch==2.13.0 of a CPU build")
+    parser.add_argument(
+        "--torch", default="", help="what pip installs first, such as torch==2.13.0 of a CPU build"
+    )
     parser.add_argument("--online", action="store_true", help="ask for known weaknesses too")
     options = parser.parse_args(arguments)
     with tempfile.TemporaryDirectory(prefix="ib_pyro-audit-") as folder:
@@ -93,14 +94,17 @@ def empty_environment(folder: Path, python: str, wheel: Path, torch: str) -> Pat
 def installed(python: Path) -> list[str]:
     """Names of the distributions of an environment."""
     done = run(
-        [str(python), "-m", "pip", "list", "--format", "json", "--disable-pip-version-check"], stdout=subprocess.PIPE
+        [str(python), "-m", "pip", "list", "--format", "json", "--disable-pip-version-check"],
+        stdout=subprocess.PIPE,
     )
     return [entry["name"].lower() for entry in json.loads(done.stdout)]
 
 
 def readme_program() -> str:
     """The README's program."""
-    (program,) = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(encoding="utf-8"), flags=re.DOTALL)
+    (program,) = re.findall(
+        r"```python\n(.*?)```", (ROOT / "README.md").read_text(encoding="utf-8"), flags=re.DOTALL
+    )
     return str(program)
 
 
@@ -119,7 +123,17 @@ def check_command(python: Path, folder: Path) -> None:
 def licences(python: Path) -> None:
     """List the licences of all that an environment has."""
     done = run(
-        [sys.executable, "-m", "piplicenses", "--python", str(python), "--order", "license", "--format", "markdown"],
+        [
+            sys.executable,
+            "-m",
+            "piplicenses",
+            "--python",
+            str(python),
+            "--order",
+            "license",
+            "--format",
+            "markdown",
+        ],
         stdout=subprocess.PIPE,
     )
     print(done.stdout)

@@ -19,7 +19,14 @@ from packaging.version import Version
 from ib_pyro._version import __version__
 
 ROOT = Path(__file__).parents[1]
-ROOMS = ("ib_pyro", "models", "inference", "ib_pyro_cli", "notebooks", "tests")  # each imports itself and those before it
+ROOMS = (
+    "ib_pyro",
+    "models",
+    "inference",
+    "ib_pyro_cli",
+    "notebooks",
+    "tests",
+)  # each imports itself and those before it
 
 
 def build(target: str, source: Path, out: Path) -> Path:
@@ -51,8 +58,14 @@ def test_wheel_holds_all_of_ib_pyro_and_the_command_with_its_rooms(wheel: Path) 
     """Names as common as `models` are occupied in nobody's site-packages."""
     info = f"ib_pyro-{__version__}.dist-info"
     assert {name.split("/")[0] for name in names(wheel)} == {"ib_pyro", "ib_pyro_cli", info}
-    modules = {path.relative_to(ROOT).as_posix() for room in ("ib_pyro", "ib_pyro_cli") for path in python_of(room)}
-    rooms = {f"ib_pyro_cli/rooms/{path.relative_to(ROOT).as_posix()}" for room in ROOMS[1:3] for path in python_of(room)}
+    modules = {
+        path.relative_to(ROOT).as_posix() for room in ("ib_pyro", "ib_pyro_cli") for path in python_of(room)
+    }
+    rooms = {
+        f"ib_pyro_cli/rooms/{path.relative_to(ROOT).as_posix()}"
+        for room in ROOMS[1:3]
+        for path in python_of(room)
+    }
     assert {name for name in names(wheel) if name.endswith(".py")} == modules | rooms
     assert names(wheel) >= {"ib_pyro/py.typed", f"{info}/licenses/LICENSE"}
     assert not [name for name in names(wheel) if name.endswith((".csv", ".md", ".png", ".pyc"))]
@@ -74,11 +87,15 @@ def test_what_a_user_does_with_the_wheel_alone(wheel: Path, tmp_path: Path) -> N
     command = str(python.parent / "ib-pyro")
     assert started([command, "--version"], tmp_path).startswith(f"ib-pyro {__version__} (python ")
     (tmp_path / "mine.py").write_text(OWN)
-    words = "--model mine:build --data mine:load --batch-size 20 --beta 0.01 --epochs 1 --accelerator cpu".split()
+    words = (
+        "--model mine:build --data mine:load --batch-size 20 --beta 0.01 --epochs 1 --accelerator cpu".split()
+    )
     fitted = started([command, "fit", *words, "--out", "run", "--quiet"], tmp_path)
     assert started([command, "evaluate", "run"], tmp_path) == fitted
     # Two processes find the rooms as this one does.
-    swept = started([command, "sweep", *words, "--seeds", "0,1", "--processes", "2", "--out", "sweep"], tmp_path)
+    swept = started(
+        [command, "sweep", *words, "--seeds", "0,1", "--processes", "2", "--out", "sweep"], tmp_path
+    )
     assert "| mine:build, mine:load |" in swept
 
 
@@ -124,13 +141,20 @@ def test_the_fifteen_lines_are_fifteen() -> None:
 def test_the_oldest_versions_are_those_that_are_allowed(wheel: Path) -> None:
     lines = (ROOT / "tests" / "oldest.txt").read_text().splitlines()
     pinned = {line.partition("==")[0]: line.partition("==")[2] for line in lines if not line.startswith("#")}
-    needed = {line.name: line for line in map(Requirement, metadata_of(wheel).get_all("Requires-Dist")) if not line.marker}
+    needed = {
+        line.name: line
+        for line in map(Requirement, metadata_of(wheel).get_all("Requires-Dist"))
+        if not line.marker
+    }
     arviz = [line for line in metadata_of(wheel).get_all("Requires-Dist") if line.startswith("arviz<1")]
     needed |= {"arviz": Requirement(arviz[0])} | libraries_of("dev", wheel)
     floors = {
-        name: next(part.version for part in each.specifier if part.operator == ">=") for name, each in needed.items()
+        name: next(part.version for part in each.specifier if part.operator == ">=")
+        for name, each in needed.items()
     }
-    assert {name: Version(version) for name, version in pinned.items()} == {n: Version(f) for n, f in floors.items()}
+    assert {name: Version(version) for name, version in pinned.items()} == {
+        n: Version(f) for n, f in floors.items()
+    }
 
 
 def metadata_of(wheel: Path) -> email.message.Message:

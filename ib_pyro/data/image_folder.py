@@ -25,7 +25,8 @@ def load_image_folder(
     """Load a folder of images into memory, the names of its folders being the classes.
 
     Either ``folder/{train,test}/<class>/*.png``, with ``validation`` beside them where there is one, or
-    ``folder/<class>/*.png``, of which a share of each class is then for the test; which ones depends on the files alone.
+    ``folder/<class>/*.png``, of which a share of each class is then for the test; which ones depends on the files
+    alone.
 
     Args:
         folder: The folder; PNG and JPEG are read, other files passed over.
@@ -48,15 +49,21 @@ def load_image_folder(
     if not 0 < test_share < 1:
         raise ValueError(f"test_share is a share of the images, within (0, 1); got {test_share:g}")
     # A class may be called "train", too: a split has folders in it.
-    named = [part for part in PARTS if (root / part).is_dir() and any(map(Path.is_dir, (root / part).iterdir()))]
+    named = [
+        part for part in PARTS if (root / part).is_dir() and any(map(Path.is_dir, (root / part).iterdir()))
+    ]
     if not named:
         x, y, classes = _read(root, size)
         x, whole = _in_unit_interval(root, x), torch.tensor(y)
         train, test = hold_out(whole, max(1, round(test_share * len(whole))))
-        return {name: LabelledImages(x[i], whole[i], classes) for name, i in (("train", train), ("test", test))}
+        return {
+            name: LabelledImages(x[i], whole[i], classes) for name, i in (("train", train), ("test", test))
+        }
     for part in ("train", "test"):
         if part not in named:
-            raise ValueError(f"{root}: it has {' and '.join(named)}, but no {part}; make {root / part}/<class>/*.png")
+            raise ValueError(
+                f"{root}: it has {' and '.join(named)}, but no {part}; make {root / part}/<class>/*.png"
+            )
     read = {part: _read(root / part, size) for part in named}
     return _alike(root, read)
 
@@ -69,7 +76,9 @@ def _alike(
     for part, (_, _, others) in read.items():
         if others != classes:
             differing = ", ".join(sorted({*classes} ^ {*others}))
-            raise ValueError(f"{root}: train and {part} differ in their classes ({differing}); make them the same")
+            raise ValueError(
+                f"{root}: train and {part} differ in their classes ({differing}); make them the same"
+            )
     every = [image for images, _, _ in read.values() for image in images]
     x = _in_unit_interval(root, every)
     parts = x.split([len(images) for images, _, _ in read.values()])
@@ -83,13 +92,17 @@ def _read(folder: Path, size: int | None) -> tuple[list[Tensor], list[int], tupl
     classes = tuple(sorted(path.name for path in folder.iterdir() if path.is_dir() and path.name[:1] != "."))
     if len(classes) < 2:
         found = f"only {classes[0]!r}" if classes else "none"
-        raise ValueError(f"{folder}: {found} of two or more classes; expected {folder}/<class>/*.png, a folder a class")
+        raise ValueError(
+            f"{folder}: {found} of two or more classes; expected {folder}/<class>/*.png, a folder a class"
+        )
     images: list[Tensor] = []
     labels: list[int] = []
     for label, name in enumerate(classes):
         files = sorted(path for path in (folder / name).iterdir() if path.name.lower().endswith(SUFFIXES))
         if not files:
-            raise ValueError(f"{folder / name}: no image ({', '.join(SUFFIXES)}) in it; add some, or remove it")
+            raise ValueError(
+                f"{folder / name}: no image ({', '.join(SUFFIXES)}) in it; add some, or remove it"
+            )
         for file in files:
             pixels = read_image(str(file), way_out="convert it, or remove it")
             images.append(_resized(pixels, size))
@@ -114,7 +127,9 @@ def _resized(pixels: Tensor, size: int | None) -> Tensor:
 def _in_unit_interval(root: Path, images: list[Tensor]) -> Tensor:
     shapes = {tuple(image.shape) for image in images}
     if len(shapes) > 1:
-        raise ValueError(f"{root}: its splits have images of several sizes; pass size=, which all are resized to")
+        raise ValueError(
+            f"{root}: its splits have images of several sizes; pass size=, which all are resized to"
+        )
     x = torch.stack(images)
     require_grey_levels(root, x)
     if bool((x == x[:, :1]).all()):

@@ -42,7 +42,7 @@ def add_arguments(parser: Parser) -> None:
     parser.add_needed(
         "shell",
         known=SHELLS,
-        help=f"{', '.join(SHELLS)}; for bash, add `eval \"$({SCRIPT} completion bash)\"` to ~/.bashrc, and for fish "
+        help=f'{", ".join(SHELLS)}; for bash, add `eval "$({SCRIPT} completion bash)"` to ~/.bashrc, and for fish '
         f"`{SCRIPT} completion fish | source` to its config",
     )
 
@@ -57,7 +57,9 @@ def run(options: Namespace) -> int:
     for parser in parsers.values():
         if "--data" in parser.options:
             parser.known["--data"] = list(DATASETS)
-    print(_fish(parsers) if options.shell == "fish" else _bash(parsers, is_zsh=options.shell == "zsh"), end="")
+    print(
+        _fish(parsers) if options.shell == "fish" else _bash(parsers, is_zsh=options.shell == "zsh"), end=""
+    )
     return 0
 
 
@@ -83,7 +85,9 @@ def _case(pattern: str, words: list[str]) -> str:
 
 def _fish(parsers: dict[str, Parser]) -> str:
     first = f"complete -c {SCRIPT} -n __fish_use_subcommand"
-    lines = [f"{first} -xa {name} -d {shlex.quote(parser.description or '')}" for name, parser in parsers.items()]
+    lines = [
+        f"{first} -xa {name} -d {shlex.quote(parser.description or '')}" for name, parser in parsers.items()
+    ]
     lines.append(f"{first} -l version")
     for name, parser in parsers.items():
         here = f"complete -c {SCRIPT} -n '__fish_seen_subcommand_from {name}'"

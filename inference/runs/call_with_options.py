@@ -47,7 +47,9 @@ def call_with_options(
         return function(**given)
     except Exception as error:
         told = " ".join(str(error).split())
-        raise ValueError(f"{called} failed: {type(error).__name__}: {told} (--traceback shows where)") from error
+        raise ValueError(
+            f"{called} failed: {type(error).__name__}: {told} (--traceback shows where)"
+        ) from error
 
 
 def _check_options(
@@ -59,7 +61,11 @@ def _check_options(
     option: str,
 ) -> None:
     parameters = inspect.signature(function).parameters
-    takes = [name for name, entry in parameters.items() if entry.kind in (entry.POSITIONAL_OR_KEYWORD, entry.KEYWORD_ONLY)]
+    takes = [
+        name
+        for name, entry in parameters.items()
+        if entry.kind in (entry.POSITIONAL_OR_KEYWORD, entry.KEYWORD_ONLY)
+    ]
     open_ended = any(entry.kind is entry.VAR_KEYWORD for entry in parameters.values())
     hints = _hints(function)
     for name, value in options.items():
@@ -69,7 +75,9 @@ def _check_options(
             own = [each for each in takes if each not in offered]
             near = nearest(name, own)
             meant = f"; did you mean {near[0]}?" if near else ""
-            raise ValueError(f"{option} {name}={value}: {called} takes {', '.join(own) or 'no options'}{meant}")
+            raise ValueError(
+                f"{option} {name}={value}: {called} takes {', '.join(own) or 'no options'}{meant}"
+            )
         if name in hints and not is_of(value, hints[name]):
             raise ValueError(f"{option} {name}={value}: {name} takes {in_words(hints[name])}")
 

@@ -34,7 +34,7 @@ class DataSpec:
 
     data: str = setting(
         "digits",
-        "name of the data set; or module:function, which returns {\"train\": (x, y), \"test\": (x, y)}; or a folder of "
+        'name of the data set; or module:function, which returns {"train": (x, y), "test": (x, y)}; or a folder of '
         "images with a folder a class, written with a slash as in ./flowers",
     )
     data_options: dict[str, Scalar] | None = setting(
@@ -78,7 +78,9 @@ class DataSpec:
         if self.stand_in:
             require_known("stand-in", self.data, _STAND_INS)
         if self.is_own and self.whiten:
-            raise ValueError(f"--whiten goes with sets by name; whiten the images of --data {self.data} yourself")
+            raise ValueError(
+                f"--whiten goes with sets by name; whiten the images of --data {self.data} yourself"
+            )
         if self.data_options and not self.is_own:
             raise ValueError(
                 f"--data-options {shown(self.data_options)} goes with {OWN}; got --data {self.data}"
@@ -107,6 +109,15 @@ class DataSpec:
             return replace(self, data_root=self.data_root.expanduser().absolute())
         folder = Path(os.path.abspath(Path(self.data).expanduser()))
         return replace(self, data=f"{folder.name}/", data_root=folder.parent)
+
+    def _state(self) -> str:
+        """Stands for what the user may change while this process goes on: a module, or the files of a folder."""
+        if self.own is not None:
+            return str(self.own.sources())
+        if not self.is_folder:
+            return ""
+        files = sorted(((self.data_root or Path()) / self.data).expanduser().rglob("*"))
+        return str([(str(file), file.stat().st_size, file.stat().st_mtime_ns) for file in files])
 
     @property
     def limits(self) -> dict[str, int | None]:
@@ -138,6 +149,7 @@ class DataSpec:
                 tuple(self.limits.items()),
                 root=None if self.stand_in else root,
                 options=tuple((self.data_options or {}).items()) if self.is_own else None,
+                state=self._state(),
                 seed=self.data_seed,
                 holdout=self.holdout,
                 whiten=self.whiten,

@@ -13,6 +13,7 @@ from inference.runs.folder import RunFolder
 from inference.runs.spec import RunSpec, entries
 
 __all__ = [
+    "DIGEST_OF",
     "Failed",
     "Finished",
     "changed_since",
@@ -24,6 +25,9 @@ __all__ = [
 ]
 
 Settings = dict[str, Any]
+
+DIGEST_OF = "digest of "
+"""What stands before the name of a file of the user's own, as of a setting in which runs differ."""
 
 # Columns of a result that all finished runs have.
 NEEDED = ("model", "data", "beta", "beta_paper", "epochs")
@@ -109,7 +113,7 @@ def read_finished(path: Path) -> Finished:
 
 
 def changed_since(path: Path) -> str | None:
-    """Say which function of the user's own is no longer there, or no longer what a run was fitted with; None if all are.
+    """Say which function of the user's own is no longer there, or not as at the fit; None if all are.
 
     Args:
         path: Folder of the run.
@@ -155,8 +159,8 @@ def require_distinct(runs: Sequence[Finished]) -> None:
 
 
 def what_they_are(runs: Sequence[Finished]) -> list[Settings]:
-    """What sets the runs apart: settings, files of the user's own and, where all have them, the images' fingerprints."""
-    told = [run.settings | {f"digest of {name}": each for name, each in run.sources.items()} for run in runs]
+    """What sets the runs apart: settings, files of the user's own, and fingerprints of images where all have them."""
+    told = [run.settings | {f"{DIGEST_OF}{name}": each for name, each in run.sources.items()} for run in runs]
     if not all(run.fingerprints for run in runs):
         return told
     return [

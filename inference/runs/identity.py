@@ -86,8 +86,10 @@ def require_same_sources(path: Path, found: Mapping[str, Any], here: Sequence[Ow
         files, digests = before.get("files") or {}, now["files"]
         names = [name for name in dict.fromkeys([*files, *digests]) if files.get(name) != digests.get(name)]
         if names:
-            told = ", ".join(f"{n} {files.get(n, 'absent')} there, {digests.get(n, 'absent')} here" for n in names)
+            told = ", ".join(
+                f"{n} {files.get(n, 'absent')} there, {digests.get(n, 'absent')} here" for n in names
+            )
             raise ValueError(
-                f"{path}: {own} is not what it was at the fit (digests: {told}); put the former file back, or fit anew "
-                "in a new folder"
+                f"{path}: {own} is not what it was at the fit (digests: {told}); put the former file back, or fit "
+                "anew in a new folder"
             )

@@ -41,7 +41,9 @@ class ObjectiveSpec:
     beta_factors: dict[str, float] | None = setting(
         None, "what single sites multiply beta by, as z1=0.5,z3=2; others by 1"
     )
-    beta_schedule: str = setting("constant", f"how beta moves over the epochs: {', '.join(BETA_SCHEDULES)}", known=BETA_SCHEDULES)
+    beta_schedule: str = setting(
+        "constant", f"how beta moves over the epochs: {', '.join(BETA_SCHEDULES)}", known=BETA_SCHEDULES
+    )
     beta_start: float = setting(0.0, "share of beta that the schedule starts with")
     beta_warm_up: float | None = setting(
         None, "epochs until linear and cosine arrive at beta; or steps, see --warm-up-unit"
@@ -50,9 +52,12 @@ class ObjectiveSpec:
     gamma: SiteValues = setting(
         0.0, "weight of the total correlation, per sample, in nats; for single sites as z1=0.5"
     )
-    total_correlation: str = setting("gaussian", f"its estimator: {', '.join(_TOTAL_CORRELATIONS)}", known=_TOTAL_CORRELATIONS)
+    total_correlation: str = setting(
+        "gaussian", f"its estimator: {', '.join(_TOTAL_CORRELATIONS)}", known=_TOTAL_CORRELATIONS
+    )
     shrinkage: float = setting(
-        0.0, "weight of the identity in the correlation matrix of gaussian, for batches of fewer images than units"
+        0.0,
+        "weight of the identity in the correlation matrix of gaussian, for batches of fewer images than units",
     )
     capacity: SiteValues | None = setting(
         None, "nats per sample that the rate is drawn to, by beta times the distance; or as z1=20,z3=5"
@@ -139,7 +144,9 @@ class ObjectiveSpec:
             shrunk = f", shrinkage {self.shrinkage:g}" if self.shrinkage else ""
             parts.append(f"gamma {written(self.gamma)}, {self.total_correlation}{shrunk}")
         if self.capacity is not None:
-            grown = f", grown over {self.capacity_warm_up:g} {self.warm_up_unit}" if self.capacity_warm_up else ""
+            grown = (
+                f", grown over {self.capacity_warm_up:g} {self.warm_up_unit}" if self.capacity_warm_up else ""
+            )
             parts.append(f"capacity {written(self.capacity)}{grown}")
         if self.free_nats is not None:
             parts.append(f"free nats {written(self.free_nats)}")

@@ -59,14 +59,18 @@ def load_own(
     if holdout:
         train = parts["train"]
         if holdout >= len(train):
-            raise ValueError(f"--holdout {holdout} of the {len(train)} train samples of --data {name}; give fewer")
+            raise ValueError(
+                f"--holdout {holdout} of the {len(train)} train samples of --data {name}; give fewer"
+            )
         rest, held = hold_out(_strata(train), holdout)
         parts |= {"train": _subset(train, rest), "validation": _subset(train, held)}
     found: dict[str, Part | None] = {}
     for split, limit in limits.items():
         part = parts.get(split)
         if part is None and split == "validation" and limit:
-            raise ValueError(f"--validation-limit {limit}: --data {name} has no validation split; add --holdout N")
+            raise ValueError(
+                f"--validation-limit {limit}: --data {name} has no validation split; add --holdout N"
+            )
         found[split] = None if part is None or limit == 0 else _limited(part, limit, name, split, seed)
     return found
 
@@ -82,14 +86,19 @@ def _whole(name: str, options: Mapping[str, Scalar], root: Path | None, seed: in
     told = f"--data {name}"
     found = call_with_options(call, offered, options, called=told, option="--data-options")
     if not isinstance(found, Mapping) or not {"train", "test"} <= set(found) <= set(SPLITS):
-        what = f"a mapping of {', '.join(map(str, found))}" if isinstance(found, Mapping) else type(found).__name__
+        what = (
+            f"a mapping of {', '.join(map(str, found))}"
+            if isinstance(found, Mapping)
+            else type(found).__name__
+        )
         raise ValueError(f"{told} returns {what}; return {WANTED}, with validation too if there is one")
-    pairs = {split: found[split] if isinstance(found[split], LabelledImages) else _pair(told, split, found[split]) for split in found}
-    return _labelled(told, pairs)
+    return _labelled(told, {split: _part(told, split, value) for split, value in found.items()})
 
 
-def _pair(told: str, split: str, value: object) -> Samples:
+def _part(told: str, split: str, value: object) -> Part:
     """A split as tensors x and y."""
+    if isinstance(value, LabelledImages):
+        return value
     if hasattr(value, "x") and hasattr(value, "y"):
         value = (value.x, value.y)
     if not isinstance(value, tuple | list) or len(value) != 2:
@@ -97,12 +106,18 @@ def _pair(told: str, split: str, value: object) -> Samples:
     try:
         x, y = (torch.as_tensor(part) for part in value)
     except (RuntimeError, TypeError, ValueError) as error:
-        raise ValueError(f"{told}: its {split} split is no pair of tensors or arrays ({error}); return {WANTED}") from error
+        raise ValueError(
+            f"{told}: its {split} split is no pair of tensors or arrays ({error}); return {WANTED}"
+        ) from error
     if x.dim() == 0 or y.dim() == 0 or len(x) != len(y) or len(x) == 0:
         sizes = f"x {list(x.shape)} and y {list(y.shape)}"
-        raise ValueError(f"{told}: its {split} split has {sizes}; each needs the samples, as many, in its first dimension")
+        raise ValueError(
+            f"{told}: its {split} split has {sizes}; each needs the samples, as many, in its first dimension"
+        )
     if not x.is_floating_point():
-        raise ValueError(f"{told}: x of its {split} split is {x.dtype}; make it floating, such as x / 255 of bytes")
+        raise ValueError(
+            f"{told}: x of its {split} split is {x.dtype}; make it floating, such as x / 255 of bytes"
+        )
     labels = not y.is_floating_point() and y.dtype != torch.bool
     return Samples(x, y.long() if labels else y)
 
@@ -124,7 +139,10 @@ def _labelled(told: str, parts: dict[str, Any]) -> dict[str, Part]:
     classes = given.pop() if given else tuple(map(str, range(count)))
     if parts["train"].x.dim() != 4:
         return parts
-    return {split: LabelledImages(part.x, part.y, classes) if isinstance(part, Samples) else part for split, part in parts.items()}
+    return {
+        split: LabelledImages(part.x, part.y, classes) if isinstance(part, Samples) else part
+        for split, part in parts.items()
+    }
 
 
 def _has_labels(part: Part) -> bool:
@@ -147,5 +165,7 @@ def _limited(part: Part, limit: int | None, name: str, split: str, seed: int) ->
         return part
     option = "--limit" if split == "train" else f"--{split}-limit"
     if limit > len(part):
-        raise ValueError(f"{option} {limit} of the {len(part)} {split} samples of --data {name}; give fewer, or leave it out")
+        raise ValueError(
+            f"{option} {limit} of the {len(part)} {split} samples of --data {name}; give fewer, or leave it out"
+        )
     return _subset(part, stratified_sample(_strata(part), limit, seed))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import hashlib
+import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from importlib import import_module
@@ -17,6 +18,9 @@ from inference.runs.settings import flag
 __all__ = ["OwnFunction", "is_own_function"]
 
 DIGITS = 16
+
+# What was imported in this process, as it was then: Python imports a module once, whatever becomes of its file.
+_IMPORTED: dict[str, dict[str, str]] = {}
 
 
 def is_own_function(value: str) -> bool:
@@ -75,20 +79,28 @@ class OwnFunction:
         mine = [path for path in (here / f"{top}.py", here / top / "__init__.py") if path.is_file()]
         file = Path(spec.origin).resolve()
         if mine and not file.is_relative_to(here):
-            raise ValueError(f"{self}: {mine[0]} is hidden by another module of its name, {file}; rename yours")
+            raise ValueError(
+                f"{self}: {mine[0]} is hidden by another module of its name, {file}; rename yours"
+            )
         return file
 
     def load(self) -> Callable[..., Any]:
         """Import the function.
 
         Raises:
-            ValueError: If there is none, or its module cannot be imported.
+            ValueError: If there is none, its module cannot be imported, or has changed since this process did.
         """
-        self.file()
+        is_new, files = self.module not in sys.modules, self.sources()["files"]
         try:
             module = import_module(self.module)
         except Exception as error:
             raise self._broken(error) from error
+        if is_new:
+            _IMPORTED[self.module] = files
+        elif _IMPORTED.setdefault(self.module, files) != files:
+            raise ValueError(
+                f"{self}: {self.module} has changed since this process imported it; start a new one"
+            )
         name = self.name.partition(":")[2]
         function = getattr(module, name, None)
         if not callable(function):
@@ -101,8 +113,8 @@ class OwnFunction:
         """What the function is made of, as a run's ``config.json`` keeps it.
 
         Returns:
-            ``module``, the ``path`` of its file, and ``files``: a digest of it and of each file of the same folder that
-            it imports, or that those import, by their names in the folder.
+            ``module``, the ``path`` of its file, and ``files``: a digest of it and of each file of the same folder
+            that it imports, or that those import, by their names in the folder.
         """
         file = self.file()
         folder = file.parents[self.module.count(".") + (file.name == "__init__.py")]

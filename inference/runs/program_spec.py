@@ -101,7 +101,8 @@ class ProgramSpec:
         ValueError: If a name is unknown, a value out of range, or without effect on the program.
     """
 
-    model: str = setting("mlp", 
+    model: str = setting(
+        "mlp",
         f"Pyro program to fit: {', '.join(PROGRAMS)}, or module:function, which returns a Bottleneck, a module with "
         "model and guide, or a pair (model, guide); of its arguments image_shape and num_classes come from the data",
         known=PROGRAMS,
@@ -113,13 +114,17 @@ class ProgramSpec:
     hidden: int = setting(64, "width of the hidden layers of --model mlp")
     fraction: float = setting(1.0, "share of the filters of --model all-cnn-32 and all-cnn-96")
     batch_norm: bool = setting(True, "batch norm before each activation")
-    activation: str = setting("relu", f"activation of the noisy layers: {', '.join(_ACTIVATIONS)}", known=_ACTIVATIONS)
+    activation: str = setting(
+        "relu", f"activation of the noisy layers: {', '.join(_ACTIVATIONS)}", known=_ACTIVATIONS
+    )
     latent: str = setting("information", f"latent of --model vae: {', '.join(_LATENTS)}", known=_LATENTS)
     k: int = setting(1, "size of --model vae: 256 k latents, 512 k hidden units")
     drop_prob: float = setting(0.5, "drop probability of --dropout binary")
     alpha: float = setting(0.7, "standard deviation of the log noise of --dropout constant")
     alpha_max: float = setting(0.7, "largest standard deviation of the log noise that is learned")
-    atom: str = setting("exact", f"what a unit that is off costs: {', '.join(_ATOMS)} (as if it were on)", known=_ATOMS)
+    atom: str = setting(
+        "exact", f"what a unit that is off costs: {', '.join(_ATOMS)} (as if it were on)", known=_ATOMS
+    )
 
     variant: str = setting(
         "ours",
@@ -173,7 +178,9 @@ class ProgramSpec:
     @property
     def size(self) -> float | None:
         """What sets its size: a width, a share of the filters or a factor; None where nobody knows."""
-        return next((self.options[name] for name in ("hidden", "fraction", "k") if name in self.options), None)
+        return next(
+            (self.options[name] for name in ("hidden", "fraction", "k") if name in self.options), None
+        )
 
     def build(self, image_shape: tuple[int, ...], num_classes: int | None) -> nn.Module:
         """Build the program, with fresh parameters from the ambient generator.
@@ -183,7 +190,7 @@ class ProgramSpec:
             num_classes: Number of classes of the task; None if there are none.
 
         Returns:
-            A ``Bottleneck``, or another module with a model and a guide, which a function of the user's own may return.
+            A ``Bottleneck``, or another module with a model and a guide, as a function of the user's own may return.
 
         Raises:
             ValueError: If the builder refuses the value of an option, or does not take the option, or returns no
@@ -193,8 +200,8 @@ class ProgramSpec:
             return self._build_own(self.own, image_shape, num_classes)
         if len(image_shape) != 3 or num_classes is None:
             raise ValueError(
-                f"--model {self.model} takes images [N, C, H, W] with whole numbers as labels, and these are inputs of "
-                f"shape {list(image_shape)}{' without labels' * (num_classes is None)}; name {OWN}"
+                f"--model {self.model} takes images [N, C, H, W] with whole numbers as labels, and these are inputs "
+                f"of shape {list(image_shape)}{' without labels' * (num_classes is None)}; name {OWN}"
             )
         build = self.builder.load()
         parameters = inspect.signature(build).parameters

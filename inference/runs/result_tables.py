@@ -14,7 +14,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from inference.runs.finished import told_by
+from inference.runs.finished import DIGEST_OF, told_by
 from inference.runs.program_spec import NOISES
 from inference.runs.settings import plain, shown
 from inference.runs.spec import entries
@@ -115,7 +115,9 @@ def _apart(mine: Mapping[str, Any], result: Result, names: Iterable[str]) -> str
     """Settings by their names, without those that the run's program does not have."""
     options = {entry.name for part, entry in entries() if part == "program"}
     own = [name for name in sorted(names) if name in mine or name in result or name not in options]
-    return "".join(f", {name.replace('_', ' ')} {shown(_value(mine, name))}" for name in own)
+    # A file keeps its name.
+    words = {name: name if name.startswith(DIGEST_OF) else name.replace("_", " ") for name in own}
+    return "".join(f", {words[name]} {shown(_value(mine, name))}" for name in own)
 
 
 def _value(settings: Mapping[str, Any], name: str) -> Any:  # noqa: ANN401 - a setting

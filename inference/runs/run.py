@@ -11,7 +11,6 @@ from typing import Any
 
 import torch
 from lightning.fabric import Fabric
-
 from torch import nn
 
 from ib_pyro import Bottleneck

@@ -47,9 +47,7 @@ def setting(default: Any, text: str, *, place: bool = False, known: Iterable[str
             the same run.
         known: Names that it may have as its value, for who completes words.
     """
-    return dataclasses.field(
-        default=default, metadata={"help": text, "place": place, "known": tuple(known)}
-    )
+    return dataclasses.field(default=default, metadata={"help": text, "place": place, "known": tuple(known)})
 
 
 def flag(name: str) -> str:
@@ -94,9 +92,7 @@ def is_of(value: object, hint: Any) -> bool:  # noqa: ANN401
         return isinstance(value, tuple) and all(is_of(item, get_args(hint)[0]) for item in value)
     if get_origin(hint) is dict:
         key, item = get_args(hint)
-        return isinstance(value, Mapping) and all(
-            is_of(k, key) and is_of(v, item) for k, v in value.items()
-        )
+        return isinstance(value, Mapping) and all(is_of(k, key) and is_of(v, item) for k, v in value.items())
     if isinstance(value, bool):
         return hint is bool
     return isinstance(value, {int: Integral, float: Real}.get(hint, hint))

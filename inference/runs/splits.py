@@ -53,6 +53,7 @@ def load_splits(
     stand_in: bool = False,
     cache: Path | None = None,
     options: tuple[tuple[str, Scalar], ...] | None = None,
+    state: str = "",
 ) -> Splits:
     """Load and prepare a set; the last one stays in memory, and is not to be changed.
 
@@ -67,6 +68,7 @@ def load_splits(
         stand_in: Take stand-ins made of digits.
         cache: Folder that keeps the fitted whitening; by default that of the data's cache.
         options: Of data of the user's own, their options; None of a set by name.
+        state: Stands for what they are made of: where it is another, they are loaded again.
     """
     parts: dict[str, Any] = {}
     if options is not None:
@@ -89,7 +91,9 @@ def load_splits(
     train = parts["train"]
     if wrong_labels > 0 and train is not None:
         if not isinstance(train, LabelledImages):
-            raise ValueError(f"--wrong-labels {wrong_labels:g} goes with labelled images, which --data {name} has not")
+            raise ValueError(
+                f"--wrong-labels {wrong_labels:g} goes with labelled images, which --data {name} has not"
+            )
         parts["train"] = mislabelled(train, wrong_labels, seed)
     source = "stand-in" if stand_in else "real" if options is None else "own"
     return Splits(**parts, source=source, fingerprints=prints)

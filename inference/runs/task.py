@@ -96,8 +96,8 @@ class Classification(Task):
         """
         if NOISES[program.noise].learns:
             raise ValueError(
-                f"{flag('dropout')} {program.noise} needs the weight of its rate: --beta (nats per sample) or --beta-paper "
-                "(times the number of training images; the paper's are around 1)"
+                f"{flag('dropout')} {program.noise} needs the weight of its rate: --beta (nats per sample) or "
+                "--beta-paper (times the number of training images; the paper's are around 1)"
             )
 
     def observed(self, images: LabelledImages, *, seed: int) -> Dataset:
@@ -183,8 +183,8 @@ class OwnTask(Classification):
             ValueError: Always.
         """
         raise ValueError(
-            f"--model {program.model} needs the weight of its rate: --beta (nats per sample; 0 where there is none) or "
-            "--beta-paper (times the number of training samples)"
+            f"--model {program.model} needs the weight of its rate: --beta (nats per sample; 0 where there is none) "
+            "or --beta-paper (times the number of training samples)"
         )
 
 

@@ -76,7 +76,9 @@ class TrainingSpec:
     strategy: str = setting(
         "auto", "how the processes work together, by its name in Lightning: auto, ddp, ..."
     )
-    precision: str = setting("32-true", f"precision of the arithmetic: {', '.join(_PRECISIONS)}", known=_PRECISIONS)
+    precision: str = setting(
+        "32-true", f"precision of the arithmetic: {', '.join(_PRECISIONS)}", known=_PRECISIONS
+    )
     tensorboard: bool = setting(
         False, "write the metrics for TensorBoard too, into the run's folder", place=True
     )

@@ -55,7 +55,9 @@ def test_a_folder_that_says_its_splits_keeps_them(tmp_path):
 def test_images_of_several_sizes_are_resized_on_request(tmp_path):
     draw(tmp_path)
     Image.fromarray(np.full((12, 9), 200, np.uint8)).save(tmp_path / "dog" / "wide.png")
-    with pytest.raises(ValueError, match=r"dog/wide\.png: 9x12 pixels, where the first image has 6x6; pass size="):
+    with pytest.raises(
+        ValueError, match=r"dog/wide\.png: 9x12 pixels, where the first image has 6x6; pass size="
+    ):
         load_image_folder(tmp_path)
     found = load_image_folder(tmp_path, size=4)
     assert found["train"].image_shape == (1, 4, 4)

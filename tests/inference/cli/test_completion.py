@@ -21,7 +21,8 @@ def script(shell: str, capsys: pytest.CaptureFixture[str]) -> str:
 def offered(shell_script: str, *words: str) -> set[str]:
     """What bash offers for the last of some words."""
     quoted = " ".join(f"'{word}'" for word in words)
-    ask = f"{shell_script}\nCOMP_WORDS=({quoted}); COMP_CWORD={len(words) - 1}; _ib_pyro; printf '%s\\n' \"${{COMPREPLY[@]}}\""
+    state = f"COMP_WORDS=({quoted}); COMP_CWORD={len(words) - 1}"
+    ask = f"{shell_script}\n{state}; _ib_pyro; printf '%s\\n' \"${{COMPREPLY[@]}}\""
     done = subprocess.run(["bash", "-c", ask], capture_output=True, text=True, check=True)
     return set(done.stdout.split())
 
@@ -56,7 +57,7 @@ def test_each_script_is_one_of_its_shell(shell, check, capsys, tmp_path) -> None
 
 def test_an_unknown_shell_is_named(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["completion", "tcsh"]) == 2
-    assert "shell 'tcsh' is unknown; did you mean" in capsys.readouterr().err
+    assert "shell 'tcsh' is unknown; choose 'bash', 'fish' or 'zsh'" in capsys.readouterr().err
 
 
 def test_the_version_says_what_numbers_come_from(capsys: pytest.CaptureFixture[str]) -> None:

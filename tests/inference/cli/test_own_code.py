@@ -83,6 +83,11 @@ def mine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.Fixtur
     monkeypatch.setattr(sys, "dont_write_bytecode", True)
     write_module(tmp_path, name)
     yield name
+    forget(name)
+
+
+def forget(name: str) -> None:
+    """Let a module be imported anew, as in another process."""
     for loaded in [module for module in sys.modules if module.startswith(name)]:
         del sys.modules[loaded]
 
@@ -95,13 +100,22 @@ def config(out: str = "run") -> dict:
     return json.loads((Path(out) / "config.json").read_text())
 
 
-def test_a_run_of_ones_own_is_kept_resumed_and_evaluated(mine: str, capsys: pytest.CaptureFixture[str]) -> None:
-    assert fit(mine, "--model-options", "width=4,norm=true", "--data-options", "size=80", "--holdout", "20") == 0
+def test_a_run_of_ones_own_is_kept_resumed_and_evaluated(
+    mine: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert (
+        fit(mine, "--model-options", "width=4,norm=true", "--data-options", "size=80", "--holdout", "20") == 0
+    )
     printed = capsys.readouterr().out
     assert f"{mine}:build, {mine}:load" in " ".join(printed.split())
     kept = config()
     assert kept["settings"]["model_options"] == {"width": 4, "norm": True}
-    assert (kept["num_train"], kept["num_validation"], kept["num_test"], kept["source"]) == (60, 20, 40, "own")
+    assert (kept["num_train"], kept["num_validation"], kept["num_test"], kept["source"]) == (
+        60,
+        20,
+        40,
+        "own",
+    )
     assert kept["settings"]["optimizer"] == "adam"
     for option in ("model", "data"):
         assert kept["sources"][option]["path"] == str(Path(f"{mine}.py").resolve())
@@ -142,7 +156,11 @@ def test_what_has_changed_since_the_fit_is_named(
     # A table is of what the runs were fitted with, and says that this is no more.
     assert main(["compare", "run"]) == 0
     assert capsys.readouterr().out.startswith(table)
+    # This process has the former one.
+    assert fit(mine, "--seed", "1", out="other") == 2
+    assert "has changed since this process imported it; start a new one" in capsys.readouterr().err
     # Two versions of a file are no seeds of one run.
+    forget(mine)
     assert fit(mine, "--seed", "1", out="other") == 0
     capsys.readouterr()
     assert main(["compare", "run", "other"]) == 0
@@ -170,7 +188,10 @@ def test_what_is_no_longer_there_is_named(mine: str, capsys: pytest.CaptureFixtu
     [
         ("--model NAME:built", "NAME has no function built; did you mean build?"),
         ("--model NAMES:build", "there is no module NAMES in"),
-        ("--model NAME:no_program", "--model NAME:no_program: a int is no program; return an ib_pyro.Bottleneck"),
+        (
+            "--model NAME:no_program",
+            "--model NAME:no_program: a int is no program; return an ib_pyro.Bottleneck",
+        ),
         ("--model-options widht=4", "--model NAME:build takes width, norm, rate; did you mean width?"),
         ("--model-options width=many", "--model-options width=many: width takes a whole number"),
         ("--model-options width=0.5", "--model-options width=0.5: width takes a whole number"),
@@ -181,13 +202,22 @@ def test_what_is_no_longer_there_is_named(mine: str, capsys: pytest.CaptureFixtu
         ("--hidden 4", "--hidden 4 has no effect with --model NAME:build"),
         ("--model mlp --model-options width=4", "--model-options width=4 has no effect with --model mlp"),
         ("--model mlp", "--model mlp takes images [N, C, H, W] with whole numbers as labels"),
-        ("--data NAME:one_split", "--data NAME:one_split returns a mapping of train; return a mapping such as"),
+        (
+            "--data NAME:one_split",
+            "--data NAME:one_split returns a mapping of train; return a mapping such as",
+        ),
         ("--data NAME:bytes_for_numbers", "x of its train split is torch.uint8; make it floating"),
-        ("--data NAME:no_program", "--data NAME:no_program needs image_shape; add --data-options image_shape=VALUE"),
+        (
+            "--data NAME:no_program",
+            "--data NAME:no_program needs image_shape; add --data-options image_shape=VALUE",
+        ),
         ("--limit 91", "--limit 91 of the 90 train samples of --data NAME:load"),
         ("--holdout 90", "--holdout 90 of the 90 train samples"),
         ("--whiten true", "--whiten goes with sets by name"),
-        ("--data digits --data-options n=1", "--data-options n=1 goes with a function or a folder of your own"),
+        (
+            "--data digits --data-options n=1",
+            "--data-options n=1 goes with a function or a folder of your own",
+        ),
         ("--data ./nowhere", "nowhere: no such folder"),
         ("--data nowhere", "data set 'nowhere' is unknown"),
     ],
@@ -230,7 +260,10 @@ def test_a_folder_of_images_is_data(mine: str, capsys: pytest.CaptureFixture[str
     words = [*FIT, "--hidden", "4", "--out", "run", "--holdout", "4", "--data", "./pictures/flat"]
     assert main([*words, "--epochs", "20"]) == 0
     kept = config()
-    assert (kept["settings"]["data"], kept["settings"]["data_root"]) == ("flat/", str(Path("pictures").resolve()))
+    assert (kept["settings"]["data"], kept["settings"]["data_root"]) == (
+        "flat/",
+        str(Path("pictures").resolve()),
+    )
     assert (kept["num_train"], kept["num_validation"], kept["num_test"]) == (28, 4, 8)
     assert json.loads((Path("run") / "result.json").read_text())["test_error_predictive"] < 0.2
     # Moved, they are the same images; changed, they are not.
@@ -247,7 +280,9 @@ def test_a_folder_of_images_is_data(mine: str, capsys: pytest.CaptureFixture[str
 def python(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
     command = [sys.executable, "-m", "inference", *words]
-    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False, timeout=300)
+    return subprocess.run(
+        command, cwd=folder, env=environment, capture_output=True, text=True, check=False, timeout=300
+    )
 
 
 @pytest.mark.slow
