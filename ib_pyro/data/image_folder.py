@@ -53,12 +53,10 @@ def load_image_folder(
         part for part in PARTS if (root / part).is_dir() and any(map(Path.is_dir, (root / part).iterdir()))
     ]
     if not named:
-        x, y, classes = _read(root, size)
-        x, whole = _in_unit_interval(root, x), torch.tensor(y)
-        train, test = hold_out(whole, max(1, round(test_share * len(whole))))
-        return {
-            name: LabelledImages(x[i], whole[i], classes) for name, i in (("train", train), ("test", test))
-        }
+        images, labels, classes = _read(root, size)
+        x, y = _in_unit_interval(root, images), torch.tensor(labels)
+        train, test = hold_out(y, max(1, round(test_share * len(y))))
+        return {name: LabelledImages(x[i], y[i], classes) for name, i in (("train", train), ("test", test))}
     for part in ("train", "test"):
         if part not in named:
             raise ValueError(
