@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 __all__ = ["sweep"]
 
 # What only goes with runs side by side, and changes none of their numbers.
-TOGETHER = {"replay", "checkpoint", "checkpoint_seconds", "on_epoch"}
+TOGETHER = {"replay", "compile", "checkpoint", "checkpoint_seconds", "on_epoch"}
 
 
 def sweep(

@@ -15,10 +15,11 @@ from ib_pyro.elbo import InformationBottleneckELBO
 from ib_pyro.elbo.weights import Weight
 from ib_pyro.training.checkpoint import Stateful
 from ib_pyro.training.data_checks import Transform
+from ib_pyro.training.fit_options import MakeOptimizer, MakeScheduler
 from ib_pyro.training.fit_result import FitResult, Row
 from ib_pyro.training.lagrangian import Schedule
 from ib_pyro.training.one_device import OneDevice
-from ib_pyro.training.trainer import MakeOptimizer, MakeScheduler, Trainer
+from ib_pyro.training.trainer import Trainer
 
 if TYPE_CHECKING:
     from lightning.fabric import Fabric
