@@ -7,7 +7,8 @@ Generative process, for each of N binary images x::
 
 Guide, with the hidden layer ``h = relu(V1 x + c1)``; ``latent="information"``::
 
-    z1_j = f_j * eps_j,  f = softplus(V2 h + c2),  log eps_j ~ N(0, alpha_j(h)²),  alpha affine in h, squashed
+    z1_j = f_j * eps_j,  f = softplus(V2 h + c2)
+    log eps_j ~ N(0, alpha_j(h)²),  alpha affine in h, squashed
     q(z1_j) = LogNormal(mu, sigma²), with the scalars mu and sigma learned
 
 (``link="exponential"``: ``f = exp(V2 h + c2)``; ``prior_per_unit=True``: mu_j and sigma_j, a pair a unit; with both,
