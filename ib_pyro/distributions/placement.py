@@ -1,4 +1,4 @@
-"""A distribution with its tensors elsewhere: of another type, or on another device."""
+"""What is inside of a distribution: its tensors elsewhere, its modules, and what its transforms remember."""
 
 import copy
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.distributions import Distribution, Transform
 from torch.distributions.constraints import Constraint
 
-__all__ = ["moved"]
+__all__ = ["forget_values", "modules_in", "moved"]
 
 Place = Callable[[Tensor], Tensor]
 
@@ -33,6 +33,47 @@ def moved(distribution: Distribution, place: Place, known: Mapping[int, Tensor])
         return distribution
     copied: Distribution = _rebuilt(distribution, dict(places))
     return copied
+
+
+def modules_in(*values: object) -> list[nn.Module]:
+    """Return the outermost modules inside of distributions and transforms, in order: what a flow learns is in them.
+
+    Args:
+        *values: Distributions, transforms, and lists of them.
+    """
+    return [part for part in _walk(values, set(), into_modules=False) if isinstance(part, nn.Module)]
+
+
+def forget_values(*values: object) -> None:
+    """Drop the values that transforms keep of their last use, whose graphs can be neither copied nor stored.
+
+    Args:
+        *values: Distributions, transforms, and lists of them.
+    """
+    for part in _walk(values, set(), into_modules=True):
+        if isinstance(part, Transform):
+            for name, value in vars(part).items():
+                if name == "_cached_x_y":
+                    vars(part)[name] = (None, None)
+                elif name.startswith("_cache") and isinstance(value, Tensor):
+                    vars(part)[name] = None
+
+
+def _walk(value: object, seen: set[int], *, into_modules: bool) -> Iterator[object]:
+    """Go through what is inside of a value, each part once."""
+    if id(value) in seen:
+        return
+    seen.add(id(value))
+    yield value
+    parts: Iterable[object] = ()
+    if isinstance(value, Distribution | Transform | Constraint | nn.Module):
+        parts = vars(value).values() if into_modules or not isinstance(value, nn.Module) else ()
+    elif isinstance(value, list | tuple):
+        parts = value
+    elif isinstance(value, dict):
+        parts = value.values()
+    for part in list(parts):
+        yield from _walk(part, seen, into_modules=into_modules)
 
 
 def _moved(tensor: Tensor, place: Place) -> Tensor:
