@@ -211,8 +211,12 @@ def require_no_other_scale(name: str, site: Site, plates: set[str]) -> float:
     """
     frames = [frame for frame in site["cond_indep_stack"] if frame.name in plates]
     expected = math.prod((frame.full_size or frame.size) / frame.size for frame in frames)
-    scale = torch.as_tensor(site["scale"])
-    if not torch.allclose(scale, torch.full_like(scale, expected), rtol=1e-6):
+    scale = site["scale"]
+    if isinstance(scale, Tensor):
+        is_that = torch.allclose(scale, torch.full_like(scale, expected), rtol=1e-6)
+    else:
+        is_that = math.isclose(scale, expected, rel_tol=1e-6)
+    if not is_that:
         raise ValueError(
             f"site {name!r}: its scale is {site['scale']}, where its plates account for {expected:g}; a likelihood "
             "takes densities as they are: pass all the data at once, and leave poutine.scale out"

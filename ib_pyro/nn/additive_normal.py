@@ -77,4 +77,5 @@ class AdditiveNormal(StochasticLayer):
             return given
         like = self._reference()
         zeros = torch.zeros(event_shape, dtype=like.dtype, device=like.device)
-        return Normal(zeros, torch.ones_like(zeros)).to_event(len(event_shape))
+        # The layer looks at z itself: a law that did so too would keep densities at the draw from being recorded.
+        return Normal(zeros, torch.ones_like(zeros), validate_args=False).to_event(len(event_shape))

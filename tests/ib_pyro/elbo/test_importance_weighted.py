@@ -110,8 +110,8 @@ def test_with_the_posterior_as_guide_every_draw_is_the_evidence(make, gradient):
     (expected,) = torch.autograd.grad(-program.evidence().sum(), program.b)
     if gradient == "dreg":
         torch.testing.assert_close(found[3:], torch.zeros(6, dtype=torch.float64), atol=1e-12, rtol=0)
-        more = [gradients_of(make(400, gradient), program, program.theta, seed=s) for s in range(30)]
-        mean, error = torch.stack(more).mean(0), torch.stack(more).std(0) / 30**0.5
+        more = [gradients_of(make(10, gradient), program, program.theta, seed=s) for s in range(60)]
+        mean, error = torch.stack(more).mean(0), torch.stack(more).std(0) / 60**0.5
         assert ((mean - expected).abs() < 4.5 * error).all()
     else:
         assert found[3:].abs().max() > 1e-3
@@ -324,9 +324,9 @@ def test_a_bottlenecks_gradients_have_one_mean(name):
 
 def test_fit_takes_it():
     program = programs()["additive"]
-    found = fit(program, (Y.repeat(20, 1), Y.repeat(20, 1)), elbo=vectorized(4, "dreg"), epochs=3, progress=False)
+    found = fit(program, (Y.repeat(20, 1), Y.repeat(20, 1)), elbo=vectorized(4, "dreg"), epochs=60, progress=False)
     losses = list(found.history["loss"])
-    assert losses[-1] < losses[0]
+    assert losses[-1] < losses[0] - 0.2
 
 
 def test_subsamples_are_scaled_as_elbos_are():
@@ -383,12 +383,12 @@ def test_automatic_guides_and_global_latents(gradient):
     draws = {}
     for kind in ("iwae", "dreg"):
         draws[kind] = []
-        for seed in range(300):
+        for seed in range(150):
             torch.manual_seed(seed)
             found = torch.autograd.grad(elbo(3, kind).differentiable_loss(model, guide), [*guide.parameters()])
             draws[kind].append(torch.stack(found))
     one, other = (torch.stack(d) for d in draws.values())
-    error = ((one.var(0) + other.var(0)) / 300).sqrt()
+    error = ((one.var(0) + other.var(0)) / 150).sqrt()
     assert ((one.mean(0) - other.mean(0)).abs() < 4.5 * error).all()
 
 
@@ -492,7 +492,7 @@ def test_under_vmap_one_gradient_works_and_the_other_is_refused():
     values = {f"model.{n}": torch.stack([p.detach(), 1.1 * p.detach()]) for n, p in program.named_parameters()}
 
     def losses(gradient):
-        loss = vectorized(3, gradient)(program.model, program.guide)
+        loss = elbo(3, gradient)(program.model, program.guide)
 
         def one(own):
             return torch.func.functional_call(loss, own, (Y, Y))
