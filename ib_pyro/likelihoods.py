@@ -182,12 +182,12 @@ def check_values(y: Tensor, likelihood: TorchDistributionMixin) -> None:
     elif isinstance(law, DiscretizedLogistic) and fails(_check_of(law.support, y)):
         raise ValueError(
             f"site 'y': grey y is one of the {law.levels} levels 0, 1/{law.levels - 1}, ..., 1, but "
-            f"{_describe_range(y)}{_describe_between(y)}; rescale and round (whole numbers k: y = k / "
+            f"{_describe_range(y)}{_example(y, law.support)}; rescale and round (whole numbers k: y = k / "
             f"{law.levels - 1}), or give them another likelihood, such as 'continuous-bernoulli'"
         )
     elif isinstance(law, LogMeanPoisson | LogMeanNegativeBinomial) and fails(_check_of(nonnegative_integer, y)):
         raise ValueError(
-            f"site 'y': counts are whole numbers from 0, but {_describe_range(y)}{_describe_between(y)}; round them, "
+            f"site 'y': counts are whole numbers from 0, but {_describe_range(y)}{_example(y, nonnegative_integer)}; round them, "
             "or give them another likelihood, such as 'normal'"
         )
 
@@ -288,10 +288,11 @@ def _describe_range(y: Tensor) -> str:
     return f"y has values from {low.item():.4g} to {high.item():.4g}"
 
 
-def _describe_between(y: Tensor) -> str:
-    if not y.is_floating_point() or bool((y == y.round()).all()):
+def _example(y: Tensor, support: Constraint) -> str:
+    """Name a value within the range of y that is not in the support."""
+    if not y.is_floating_point():
         return ""
-    other = y[(y != y.round()) & y.isfinite()]
+    other = y[~support.check(y) & y.isfinite()]
     return f", such as {other[0].item():.6g}" if len(other) else ""
 
 

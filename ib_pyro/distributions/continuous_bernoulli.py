@@ -24,6 +24,8 @@ SERIES = (
     -3617 / 2605132530000,
 )
 SMALL = 0.3
+# Below it five cumulants have all digits of float64.
+FLAT = 1e-2
 
 
 def continuous_bernoulli_log_density(logits: Tensor, value: Tensor) -> Tensor:
@@ -93,12 +95,13 @@ class LogitContinuousBernoulli(TorchDistribution):
     def icdf(self, value: Tensor) -> Tensor:
         """Return y below which a share of the mass lies: ``log1p(value * expm1(x)) / x``."""
         dtype, (logits, value) = raised(self.logits, value)
+        small = logits.abs() < FLAT
         # From the end where the mass is, whose exponential does not overflow.
-        end, is_zero = -logits.abs(), logits == 0
-        share = torch.where(logits > 0, 1 - value, value)
-        divisor = end.masked_fill(is_zero, 1.0)
-        distance = torch.where(is_zero, share, torch.log1p(share * torch.expm1(end)) / divisor)
-        return torch.where(logits > 0, 1 - distance, distance).clamp(0.0, 1.0).to(dtype)
+        wide = logits.masked_fill(small, 1.0)
+        end, share = -wide.abs(), torch.where(wide > 0, 1 - value, value)
+        distance = torch.log1p(share * torch.expm1(end)) / end
+        place = torch.where(wide > 0, 1 - distance, distance)
+        return torch.where(small, _near_uniform(logits.masked_fill(~small, 0.0), value), place).clamp(0.0, 1.0).to(dtype)
 
     def cdf(self, value: Tensor) -> Tensor:
         """Return the mass below y: ``expm1(x y) / expm1(x)``."""
@@ -133,6 +136,13 @@ class LogitContinuousBernoulli(TorchDistribution):
     def entropy(self) -> Tensor:
         """Return the differential entropy, ``-E log p`` at the mean, in which the log density is linear."""
         return -continuous_bernoulli_log_density(self.logits, self.mean)
+
+
+def _near_uniform(logits: Tensor, share: Tensor) -> Tensor:
+    """Return ``log1p(u expm1(x)) / x`` of a small x, by the cumulants of a coin that shows 1 with probability u."""
+    variance, skew = share * (1 - share), 1 - 2 * share
+    series = logits / 120 * skew * (1 - 12 * variance) + (1 - 6 * variance) / 24
+    return share + logits * variance * (0.5 + logits * (skew / 6 + logits * series))
 
 
 def _log_sinhc(t: Tensor, *, without: float = 0.0) -> Tensor:

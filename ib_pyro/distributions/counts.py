@@ -49,7 +49,13 @@ def negative_binomial_log_mass(log_mean: Tensor, dispersion: Tensor, value: Tens
         Nats, of the type that all promote to; computed in float32 for the half types.
     """
     dtype, (log_mean, dispersion, value) = raised(log_mean, dispersion, value)
-    rest = F.softplus(log_mean - dispersion.log())  # log(1 + m / r)
+    # log(1 + m / r); the difference of the logarithms has fewer digits, but is within range for every m.
+    is_large = log_mean > LARGE
+    rest = torch.where(
+        is_large,
+        F.softplus(log_mean - dispersion.log()),
+        torch.log1p(log_mean.masked_fill(is_large, 0.0).exp() / dispersion),
+    )
     ways = _log_ratio_of_gammas(dispersion, value) - torch.lgamma(value + 1)
     return (ways + value * (log_mean - rest) - dispersion * rest).to(dtype)
 

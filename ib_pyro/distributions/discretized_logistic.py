@@ -56,8 +56,9 @@ def discretized_logistic_log_mass(loc: Tensor, scale: Tensor, value: Tensor, lev
         Nats, of the type that all promote to; computed in float32 for the half types.
     """
     dtype, (loc, scale, value) = raised(loc, scale, value)
-    place = (value * (levels - 1)).round()
-    half, distance = 0.5 / ((levels - 1) * scale), (place / (levels - 1) - loc) / scale
+    # In steps from level to level, in which the level itself is a whole number.
+    place, scale = (value * (levels - 1)).round(), scale * (levels - 1)
+    half, distance = 0.5 / scale, (place - loc * (levels - 1)) / scale
     below, above = distance - half, distance + half
     # What lies above the last level, and below the first, is theirs.
     to_the_left = F.logsigmoid(above).masked_fill(place == levels - 1, 0.0)

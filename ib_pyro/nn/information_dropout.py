@@ -164,7 +164,10 @@ class InformationDropout(StochasticLayer):
 
     def _check_prior(self, prior: object) -> None:
         if prior is None:
-            raise TypeError("prior is None; pass 'log-uniform' for the default, or another prior")
+            raise TypeError(
+                "prior is a NoneType; pass a name, a distribution of pyro.distributions, or a function from the event "
+                "shape to a distribution over it"
+            )
         if isinstance(prior, str):
             require_known("prior=", prior, ("log-uniform", "log-normal"), otherwise="pass a distribution")
         if prior == "log-normal" and "prior_loc" not in self._parameters:

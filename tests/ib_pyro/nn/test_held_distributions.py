@@ -40,6 +40,10 @@ LAWS = {
         dist.Normal(0.0, 1.0),
         [transforms.AffineTransform(torch.tensor(1.0), torch.tensor(0.5), cache_size=1).inv],
     ),
+    "flow": lambda: dist.TransformedDistribution(
+        dist.Normal(torch.zeros(3), 1.0),
+        [transforms.affine_coupling(3, [4]), transforms.permute(3, torch.tensor([2, 0, 1])), transforms.ExpTransform()],
+    ),
     "mixture": lambda: dist.MixtureSameFamily(
         dist.Categorical(torch.ones(2)), dist.LogNormal(torch.zeros(2), torch.ones(2))
     ),
