@@ -284,7 +284,7 @@ class Bottleneck(nn.Module):
             require_no_layers(self.decoder)
             layers = name_layers(self.encoder)
             own_names = tuple(layer.name for layer in layers.values())
-            names = {layer: name for name, layer in layers.items()}
+            names: dict[nn.Module, str] = {layer: name for name, layer in layers.items()}
             self._known = Sites(tree, own_names, layers, names, vamp_priors(layers))
             for layer in layers.values():
                 hold(layer, self)
@@ -365,9 +365,7 @@ class Bottleneck(nn.Module):
             for name, prior in sites.vamp_priors.items()
         }
 
-    def _sample_priors(
-        self, x: Input, sites: Sites, pseudo: Mapping[str, TorchDistributionMixin]
-    ) -> Encoded:
+    def _sample_priors(self, x: Input, sites: Sites, pseudo: Mapping[str, TorchDistributionMixin]) -> Encoded:
         """Sample every site as a model does, and return the encoder's output for the values."""
         if not sites.layers:
             encoded: Encoded = self._encode(x, sites)[0]

@@ -116,7 +116,9 @@ LIKELIHOODS: dict[str, Likelihood] = {
 }
 
 
-TAKES_NUMBERS = LogitContinuousBernoulli | DiscretizedLogistic | LogMeanPoisson | LogMeanNegativeBinomial
+COUNTS = LogMeanPoisson, LogMeanNegativeBinomial
+GREY = LogitContinuousBernoulli, DiscretizedLogistic
+TAKES_NUMBERS = torch.distributions.Bernoulli, ContinuousBernoulli, *GREY, *COUNTS
 
 
 def resolve_likelihood(likelihood: str | Likelihood) -> Likelihood:
@@ -185,21 +187,21 @@ def check_values(y: Tensor, likelihood: TorchDistributionMixin) -> None:
             f"{_describe_range(y)}{_example(y, law.support)}; rescale and round (whole numbers k: y = k / "
             f"{law.levels - 1}), or give them another likelihood, such as 'continuous-bernoulli'"
         )
-    elif isinstance(law, LogMeanPoisson | LogMeanNegativeBinomial) and fails(_check_of(nonnegative_integer, y)):
+    elif isinstance(law, COUNTS) and fails(_check_of(nonnegative_integer, y)):
         raise ValueError(
-            f"site 'y': counts are whole numbers from 0, but {_describe_range(y)}{_example(y, nonnegative_integer)}; round them, "
-            "or give them another likelihood, such as 'normal'"
+            f"site 'y': counts are whole numbers from 0, but {_describe_range(y)}{_example(y, nonnegative_integer)}; "
+            "round them, or give them another likelihood, such as 'normal'"
         )
 
 
 def as_target(y: Tensor, likelihood: TorchDistributionMixin) -> Tensor:
-    """Return y as the likelihood's law takes it: class labels as they are, truth values, counts and grey y as numbers."""
+    """Return y as the likelihood's law takes it: class labels as they are, all else as numbers."""
     if y.is_floating_point():
         return y
     law = unwrap(likelihood)
     if isinstance(law, Categorical):
         return y
-    if y.dtype == torch.bool or isinstance(law, torch.distributions.Bernoulli | ContinuousBernoulli | TAKES_NUMBERS):
+    if y.dtype == torch.bool or isinstance(law, TAKES_NUMBERS):
         return y.to(_dtype_of(law))
     return y
 
@@ -253,7 +255,7 @@ def _require(condition: Tensor, values: Tensor, what: str, wrong: str, way_out: 
 
 
 def _event_dim(output: Tensor) -> int:
-    """Return how many dimensions of a decoder's output are one sample's: those behind the plates around, or the batch."""
+    """Return how many dimensions of a decoder's output are one sample's: those that no plate around has."""
     sizes = plate_sizes()
     batch_dim = max(-min(sizes, default=-1), 1)
     plates = tuple(sizes.get(dim, 1) for dim in range(-batch_dim, 0))

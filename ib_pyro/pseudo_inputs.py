@@ -43,7 +43,8 @@ def posterior_of_pseudo_inputs(
         A law of batch shape ``[K]``.
 
     Raises:
-        ValueError: If the encoder does not take the pseudo-inputs, or the site comes after another one; names the site.
+        ValueError: If the encoder does not take the pseudo-inputs, or the site comes after another one; names the
+            site.
     """
     inputs: Tensor = prior.inputs
     with evaluation_mode(encoder), poutine.block(), noise_off(), LayerCalls(sites.names) as calls:
@@ -52,15 +53,17 @@ def posterior_of_pseudo_inputs(
         except Exception as error:  # whatever a module makes of inputs of another kind
             raise ValueError(
                 f"site {site!r}: the encoder does not take the pseudo-inputs of its VampPrior, a tensor of shape "
-                f"{tuple(inputs.shape)} ({(str(error).splitlines() or [type(error).__name__])[0]}); give it pseudo-inputs "
-                "of the shape of x, or another prior, such as a MixturePrior, where x is more than one tensor"
+                f"{tuple(inputs.shape)} ({(str(error).splitlines() or [type(error).__name__])[0]}); give it "
+                "pseudo-inputs of the shape of x, or another prior, such as a MixturePrior, where x is more than one "
+                "tensor"
             ) from error
     require_called(sites, calls)
     before = list(calls.laws)[: list(calls.laws).index(site)]
     if before:
         raise ValueError(
-            f"site {site!r}: it comes after {before}, so that its posterior at a pseudo-input is given their values too "
-            "and a VampPrior is no mixture of it; give the VampPrior to the first site, and this one a MixturePrior"
+            f"site {site!r}: it comes after {before}, so that its posterior at a pseudo-input is given their values "
+            "too and a VampPrior is no mixture of it; give the VampPrior to the first site, and this one a "
+            "MixturePrior"
         )
     law: TorchDistributionMixin = calls.laws[site]  # type: ignore[assignment]
     return law

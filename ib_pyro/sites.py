@@ -144,8 +144,9 @@ def log_prob_of(name: str, site: Site) -> Tensor:
         raise ValueError(f"site {name!r}: {error}") from error
     except KeyError as error:  # what Pyro's flows raise that invert by what they remember alone
         raise ValueError(
-            f"site {name!r}: its law has a transform that inverts only what it has drawn itself ({error}), so that it has "
-            "no density at another value; give a flow that inverts, such as a coupling, or its inverse, transform.inv"
+            f"site {name!r}: its law has a transform that inverts only what it has drawn itself ({error}), so that it "
+            "has no density at another value; give a flow that inverts, such as a coupling, or its inverse, "
+            "transform.inv"
         ) from error
 
 

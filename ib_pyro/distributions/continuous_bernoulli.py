@@ -101,7 +101,11 @@ class LogitContinuousBernoulli(TorchDistribution):
         end, share = -wide.abs(), torch.where(wide > 0, 1 - value, value)
         distance = torch.log1p(share * torch.expm1(end)) / end
         place = torch.where(wide > 0, 1 - distance, distance)
-        return torch.where(small, _near_uniform(logits.masked_fill(~small, 0.0), value), place).clamp(0.0, 1.0).to(dtype)
+        return (
+            torch.where(small, _near_uniform(logits.masked_fill(~small, 0.0), value), place)
+            .clamp(0.0, 1.0)
+            .to(dtype)
+        )
 
     def cdf(self, value: Tensor) -> Tensor:
         """Return the mass below y: ``expm1(x y) / expm1(x)``."""

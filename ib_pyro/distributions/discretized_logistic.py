@@ -30,7 +30,9 @@ class GreyLevels(constraints.Constraint):
         """Whether each value is one of the levels."""
         place = value.to(torch.promote_types(value.dtype, torch.float32)) * (self.levels - 1)
         # Half precision has eleven digits for a place among 256, and bfloat16 eight.
-        slack = max(1e-3, 4 * self.levels * torch.finfo(value.dtype).eps) if value.is_floating_point() else 1e-3
+        slack = (
+            max(1e-3, 4 * self.levels * torch.finfo(value.dtype).eps) if value.is_floating_point() else 1e-3
+        )
         is_near = (place - place.round()).abs() <= min(slack, 0.5)
         return is_near & (value >= 0) & (value <= 1)
 
@@ -41,8 +43,8 @@ class GreyLevels(constraints.Constraint):
 def discretized_logistic_log_mass(loc: Tensor, scale: Tensor, value: Tensor, levels: int = 256) -> Tensor:
     r"""Return ``log P(value)`` of a logistic law that is rounded to grey levels, elementwise.
 
-    ``P(y) = sigma((y + h - loc) / s) - sigma((y - h - loc) / s)`` with ``h = ½ / (L - 1)``; all mass below ``0 + h`` is
-    that of 0, and all above ``1 - h`` that of 1 (Salimans et al. 2017, PixelCNN++, eq. 2, with one component). The
+    ``P(y) = sigma((y + h - loc) / s) - sigma((y - h - loc) / s)`` with ``h = ½ / (L - 1)``; all mass below ``0 + h``
+    is that of 0, and all above ``1 - h`` that of 1 (Salimans et al. 2017, PixelCNN++, eq. 2, with one component). The
     difference is taken as ``log sigma(a) + log sigma(-b) + log(1 - exp(b - a))``, exact also where both ends round to
     the same number: the code of the paper approximates there by the density.
 
@@ -70,8 +72,8 @@ def discretized_logistic_log_mass(loc: Tensor, scale: Tensor, value: Tensor, lev
 class DiscretizedLogistic(TorchDistribution):
     r"""A grey value of L levels in [0, 1]: a logistic draw, rounded to the nearest of ``0, 1/(L-1), ..., 1``.
 
-    Salimans et al. (2017), PixelCNN++, section 2.1, with one component. Its probabilities are those of whole numbers of
-    levels, so that bits per dimension need no noise added to the data.
+    Salimans et al. (2017), PixelCNN++, section 2.1, with one component. Its probabilities are those of whole numbers
+    of levels, so that bits per dimension need no noise added to the data.
 
     Args:
         loc: Location, in the units of y.

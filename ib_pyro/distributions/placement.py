@@ -2,7 +2,7 @@
 
 import copy
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import Any
+from typing import Any, TypeVar
 
 from torch import Tensor, nn
 from torch.distributions import Distribution, Transform
@@ -11,16 +11,17 @@ from torch.distributions.constraints import Constraint
 __all__ = ["forget_values", "modules_in", "moved"]
 
 Place = Callable[[Tensor], Tensor]
+Movable = TypeVar("Movable", Distribution, Transform)
 
 
-def moved(distribution: Distribution, place: Place, known: Mapping[int, Tensor]) -> Distribution:
+def moved(distribution: Movable, place: Place, known: Mapping[int, Tensor]) -> Movable:
     """Return a distribution whose tensors are where a function puts them; the same one if all are there already.
 
     The one that is given is left alone, since others may use it too. What is inside of it is moved with it:
     distributions, transforms, modules and constraints, also in lists, tuples and dictionaries.
 
     Args:
-        distribution: The distribution.
+        distribution: The distribution, or a transform.
         place: What ``nn.Module._apply`` is given. It says where a tensor is to be and of which type; the numbers stay.
         known: Tensors that are moved already, by the ``id`` of what they were.
 
@@ -31,7 +32,7 @@ def moved(distribution: Distribution, place: Place, known: Mapping[int, Tensor])
     places = {key: known[key] if key in known else _moved(tensor, place) for key, tensor in tensors.items()}
     if all(places[key] is tensor for key, tensor in tensors.items()):
         return distribution
-    copied: Distribution = _rebuilt(distribution, dict(places))
+    copied: Movable = _rebuilt(distribution, dict(places))
     return copied
 
 
@@ -116,7 +117,9 @@ def _rebuilt(value: Any, memo: dict[int, Any]) -> Any:  # noqa: ANN401  (whateve
     if id(value) in memo:
         return memo[id(value)]
     if isinstance(value, nn.Module):
-        memo[id(value)] = copy.deepcopy(value, memo)
+        # One that whoever holds it has moved itself stays the same, in its mode too.
+        is_there = all(memo.get(id(tensor)) is tensor for tensor in _parts(value))
+        memo[id(value)] = value if is_there else copy.deepcopy(value, memo)
     elif isinstance(value, Distribution | Transform | Constraint):
         # Not by copy.copy, which lets an inverse transform forget of what.
         memo[id(value)] = new = object.__new__(type(value))

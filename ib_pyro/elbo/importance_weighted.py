@@ -11,8 +11,8 @@ from ib_pyro.checks import fails, is_traced
 from ib_pyro.choices import require_known
 from ib_pyro.elbo.attribution import attribute
 from ib_pyro.elbo.information_bottleneck import InformationBottleneckELBO
-from ib_pyro.elbo.path_gradient import PathCuts, doubly_reparameterised
 from ib_pyro.elbo.particle_weights import ParticleWeights
+from ib_pyro.elbo.path_gradient import PathCuts, doubly_reparameterised
 from ib_pyro.elbo.site_rate import Rate
 from ib_pyro.elbo.terms import Terms, average_terms, report_rates
 from ib_pyro.elbo.weights import Weight
@@ -35,7 +35,8 @@ class ImportanceWeightedELBO(InformationBottleneckELBO):
 
     Two gradients of it, both unbiased:
 
-    * ``"iwae"``: that of the value itself. What it says of the guide gets lost in noise as K grows, its ratio of signal
+    * ``"iwae"``: that of the value itself. What it says of the guide gets lost in noise as K grows, its ratio of
+    signal
       to noise falls as ``1 / sqrt(K)`` (Rainforth et al. 2018).
     * ``"dreg"``: doubly reparameterised, ``sum_k w_k² (d log p(y, z_k) / dz - d log p(z_k | x) / dz) dz_k`` with
       normalised weights w_k for the guide, and the first one for the model (Tucker et al. 2019, eq. 8); its ratio of
@@ -48,7 +49,8 @@ class ImportanceWeightedELBO(InformationBottleneckELBO):
     Args:
         num_particles: Number of draws K.
         gradient: ``"iwae"`` or ``"dreg"``.
-        **options: Options of :class:`pyro.infer.ELBO`, such as ``vectorize_particles=True``, which draws all particles in
+        **options: Options of :class:`pyro.infer.ELBO`, such as ``vectorize_particles=True``, which draws all particles
+            in
             one pass.
 
     Raises:
@@ -130,23 +132,26 @@ class ImportanceWeightedELBO(InformationBottleneckELBO):
                 "InformationBottleneckELBO(penalty=...)"
             )
         traces = list(self._get_traces(model, guide, args, kwargs))
-        particles = [ParticleWeights.of(*pair[:2], self.max_plate_nesting) for pair in traces]
+        particles = [ParticleWeights.of(trace[0], trace[1], self.max_plate_nesting) for trace in traces]
+        loss = self._loss_of(particles, [trace[1] for trace in traces], model)
+        with torch.no_grad():
+            reports = [
+                self._report(trace[0], trace[1], particle, loss)
+                for trace, particle in zip(traces, particles, strict=True)
+            ]
+        return reports[0] if len(reports) == 1 else replace(average_terms(reports), loss=loss)
+
+    def _loss_of(self, particles: list[ParticleWeights], guides: list[Sites], model: Program) -> Tensor:
         is_vectorised = len(particles) < self.num_particles
         log_weights, log_joint = (
             parts[0] if is_vectorised else torch.stack(parts)
             for parts in ([p.log_weight for p in particles], [p.log_joint for p in particles])
         )
-        loss = -particles[0].scale * importance_weighted_bound(log_weights).sum()
+        loss = importance_weighted_bound(log_weights).sum()
         if self.gradient == "dreg" and loss.requires_grad:
-            guides = [pair[1] for pair in traces]
             surrogate = doubly_reparameterised(log_weights, log_joint, guides, model)
-            surrogate = -particles[0].scale * surrogate
             loss = loss.detach() + (surrogate - surrogate.detach())
-        with torch.no_grad():
-            reports = [
-                self._report(*pair[:2], weights, loss) for pair, weights in zip(traces, particles, strict=True)
-            ]
-        return reports[0] if len(reports) == 1 else replace(average_terms(reports), loss=loss)
+        return -particles[0].scale * loss
 
     @staticmethod
     def _report(model_sites: Sites, guide_sites: Sites, particle: ParticleWeights, loss: Tensor) -> Terms:

@@ -91,9 +91,9 @@ def _shared_plates(model_sites: Sites, guide_sites: Sites) -> set[str]:
         if plates_of(site) != shared:
             others = [other for other in (*model_sites, *guide_sites) if other != name]
             raise ValueError(
-                f"site {name!r}: it is in the plates {sorted(plates_of(site))}, but with {sorted(set(others))} it shares "
-                f"only {sorted(shared)}, so that samples have no importance weight each of their own. Give all latents the "
-                "same plates (what is one sample's own goes into the event, by to_event), or use "
+                f"site {name!r}: it is in the plates {sorted(plates_of(site))}, but with {sorted(set(others))} it "
+                f"shares only {sorted(shared)}, so that samples have no importance weight each of their own. Give all "
+                "latents the same plates (what is one sample's own goes into the event, by to_event), or use "
                 "InformationBottleneckELBO"
             )
     return shared

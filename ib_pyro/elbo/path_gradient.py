@@ -45,9 +45,9 @@ def doubly_reparameterised(
     r"""Return what has the doubly reparameterised gradient of ``sum log mean_k w_k``.
 
     For the model that gradient is ``sum_k w_k d log p(y, z_k)``, and for the guide
-    ``sum_k w_k² (d log w_k / dz_k) dz_k``, both with normalised weights (Tucker et al. 2019, eq. 8). The derivative in a
-    draw holds the other draws, and the parameters of all laws, fixed; those draws of a guide that depend on earlier ones
-    hand on to these what reaches them.
+    ``sum_k w_k² (d log w_k / dz_k) dz_k``, both with normalised weights (Tucker et al. 2019, eq. 8). The derivative in
+    a draw holds the other draws, and the parameters of all laws, fixed; those draws of a guide that depend on earlier
+    ones hand on to these what reaches them.
 
     Args:
         log_weights: ``log p(y, z_k) - log q(z_k)``, ``[K, ...]``.
@@ -76,7 +76,9 @@ def doubly_reparameterised(
 
 def _through_draws(cuts: list[Cut], gradients: list[Tensor]) -> Tensor:
     """Return the draws of one run times what is to reach them, from the last one to the first."""
-    surrogate = torch.zeros((), dtype=cuts[0].draw.dtype, device=cuts[0].draw.device) if cuts else torch.zeros(())
+    surrogate = (
+        torch.zeros((), dtype=cuts[0].draw.dtype, device=cuts[0].draw.device) if cuts else torch.zeros(())
+    )
     for place in reversed(range(len(cuts))):
         surrogate = surrogate + (cuts[place].draw * gradients[place]).sum()
         earlier = [cut.leaf for cut in cuts[:place]]
@@ -114,7 +116,9 @@ def _require_samples_apart(
         tolerance = 1e3 * torch.finfo(plain.dtype).eps * float(plain.abs().max())
         if fails((other - expected).abs() <= tolerance):
             raise ValueError(
-                f"site {name!r}: the weight of a sample depends on the draws of other samples, as behind batch norm in "
-                'training mode, and gradient="dreg" holds for weights of their own; use gradient="iwae", put batch norm '
+                f"site {name!r}: the weight of a sample depends on the draws of other samples, as behind batch norm "
+                f"in"
+                'training mode, and gradient="dreg" holds for weights of their own; use gradient="iwae", put batch '
+                "norm"
                 "before the noise, another normalisation behind it, or the program into evaluation mode"
             )

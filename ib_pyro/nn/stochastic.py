@@ -64,8 +64,8 @@ class StochasticLayer(PyroModule):
     layer takes a copy, and leaves the given one as it is. What a flow in it learns is part of the layer.
 
     A prior of one's own, ``prior=`` of this package's layers and their attribute that may be set, is a distribution of
-    one unit or of one sample, or a function (a module, if it learns) from one sample's shape to a distribution over it:
-    see :mod:`ib_pyro.priors`.
+    one unit or of one sample, or a function (a module, if it learns) from one sample's shape to a distribution over
+    it: see :mod:`ib_pyro.priors`.
 
     A posterior's value is checked against its support, if that is a set of reals: a value outside, infinite or NaN is
     an error that names the site.
@@ -165,8 +165,11 @@ class StochasticLayer(PyroModule):
         return nn.Module.__getattr__(self, name)
 
     def __getstate__(self) -> dict[str, Any]:
-        forget_values([value for value in self.__dict__.values() if isinstance(value, Distribution)])
+        self._forget_values()
         return {**super().__getstate__(), "_prior_cache": {}}
+
+    def _forget_values(self) -> None:
+        forget_values([value for value in self.__dict__.values() if isinstance(value, Distribution)])
 
     def _hold_modules_of(self, name: str, distribution: Distribution) -> None:
         """Make what is learned inside of a distribution part of the layer, for optimisers and ``state_dict``."""
@@ -177,6 +180,7 @@ class StochasticLayer(PyroModule):
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
         self._prior_cache.clear()
+        self._forget_values()
         before = self._own_tensors()
         # Asked first: nothing is moved if something cannot be.
         self._moved_distributions(fn, {id(tensor): tensor for tensor in before.values()})

@@ -25,8 +25,8 @@ def check_prior(prior: Any) -> None:  # noqa: ANN401  (whatever is given)
     if isinstance(prior, TorchDistributionMixin):
         if prior.event_shape and prior.batch_shape:
             raise ValueError(
-                f"prior has batch shape {tuple(prior.batch_shape)} beside event shape {tuple(prior.event_shape)}; pass "
-                "the law of one unit, without an event, or that of one sample, without a batch"
+                f"prior has batch shape {tuple(prior.batch_shape)} beside event shape {tuple(prior.event_shape)}; "
+                "pass the law of one unit, without an event, or that of one sample, without a batch"
             )
     elif not callable(prior):
         raise TypeError(
@@ -70,7 +70,7 @@ def prior_over(prior: Prior, event_shape: torch.Size) -> TorchDistributionMixin:
     except (RuntimeError, ValueError):
         pass
     raise ValueError(
-        f"prior has batch shape {tuple(law.batch_shape)} and event shape {tuple(law.event_shape)}, but one sample of z "
-        f"has shape {tuple(event_shape)}; pass the law of one unit, one of that event shape, or a function from the "
+        f"prior has batch shape {tuple(law.batch_shape)} and event shape {tuple(law.event_shape)}, but one sample of "
+        f"z has shape {tuple(event_shape)}; pass the law of one unit, one of that event shape, or a function from the "
         "event shape to a distribution over it"
     )

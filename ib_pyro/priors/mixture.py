@@ -67,8 +67,8 @@ class MixturePrior(nn.Module):
         own = self.loc.shape[1:]
         if torch.Size(event_shape) != own:
             raise ValueError(
-                f"the MixturePrior is of shape {tuple(own)}, but one sample of z has shape {tuple(event_shape)}; make it "
-                f"MixturePrior({tuple(event_shape)}, ...)"
+                f"the MixturePrior is of shape {tuple(own)}, but one sample of z has shape {tuple(event_shape)}; make "
+                f"it MixturePrior({tuple(event_shape)}, ...)"
             )
         units = FAMILIES[self.family](self.loc, self.log_scale.exp(), validate_args=False)
         weights = Categorical(logits=self.logits, validate_args=False)

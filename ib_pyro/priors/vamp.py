@@ -60,7 +60,8 @@ class VampPrior(nn.Module):
             raise ValueError(f"bounds must be a range, as (0.0, 1.0); got {bounds}")
         if learned and not pseudo_inputs.is_floating_point():
             raise ValueError(
-                f"pseudo_inputs are {pseudo_inputs.dtype}, which cannot be learned; pass real numbers, or learned=False"
+                f"pseudo_inputs are {pseudo_inputs.dtype}, which cannot be learned; pass real numbers, or "
+                f"learned=False"
             )
         self.bounds = bounds
         values = pseudo_inputs.detach().clone()
@@ -113,8 +114,8 @@ class VampPrior(nn.Module):
             NotImplementedError: Always.
         """
         raise NotImplementedError(
-            "a VampPrior is made of the encoder's posteriors at its pseudo-inputs, which the layer alone does not know; "
-            "run the model of a Bottleneck that holds the layer, or give the layer a MixturePrior"
+            "a VampPrior is made of the encoder's posteriors at its pseudo-inputs, which the layer alone does not "
+            "know; run the model of a Bottleneck that holds the layer, or give the layer a MixturePrior"
         )
 
     def extra_repr(self) -> str:

@@ -120,9 +120,11 @@ OBSERVED = {
     "discretized-logistic": (
         True,
         [[0.0, 51 / 255, 1.0], [1 / 255, 0.6, 254 / 255]],
-        lambda m, s, y: torch.where(
-            y < 1, torch.sigmoid((y + 1 / 510 - m) / s), torch.ones_like(y)
-        ).sub(torch.where(y > 0, torch.sigmoid((y - 1 / 510 - m) / s), torch.zeros_like(y))).log(),
+        lambda m, s, y: (
+            torch.where(y < 1, torch.sigmoid((y + 1 / 510 - m) / s), torch.ones_like(y))
+            .sub(torch.where(y > 0, torch.sigmoid((y - 1 / 510 - m) / s), torch.zeros_like(y)))
+            .log()
+        ),
     ),
     "poisson": (False, [[0, 3, 1], [7, 0, 2]], lambda x, y: torch.distributions.Poisson(x.exp()).log_prob(y)),
     "negative-binomial": (
@@ -231,10 +233,14 @@ class TestEveryName:
         assert terms.distortion.dtype == terms.loss.dtype == torch.float32
 
 
-@pytest.mark.parametrize("name", [name for name, (is_pair, *_) in OBSERVED.items() if is_pair and name != "normal"])
+@pytest.mark.parametrize(
+    "name", [name for name, (is_pair, *_) in OBSERVED.items() if is_pair and name != "normal"]
+)
 def test_a_pair_is_asked_for(name):
     likelihood = resolve_likelihood(name)
-    with pytest.raises(ValueError, match=rf"site 'y': the decoder returns one Tensor, but '{name}' takes a pair"):
+    with pytest.raises(
+        ValueError, match=rf"site 'y': the decoder returns one Tensor, but '{name}' takes a pair"
+    ):
         likelihood(torch.zeros(2, 3))
     with pytest.raises(ValueError, match="the decoder returns 3 values"):
         likelihood((torch.zeros(2), torch.ones(2), torch.ones(2)))
@@ -245,12 +251,20 @@ def test_a_pair_is_asked_for(name):
 @pytest.mark.parametrize(
     ("name", "y", "message"),
     [
-        ("continuous-bernoulli", [[0.0, 0.3, 1.2]], r"grey y is within \[0, 1\], but y has values from 0 to 1.2"),
+        (
+            "continuous-bernoulli",
+            [[0.0, 0.3, 1.2]],
+            r"grey y is within \[0, 1\], but y has values from 0 to 1.2",
+        ),
         ("continuous-bernoulli", [[0, 3, 255]], r"y has values from 0 to 255; rescale .*y / 255"),
         ("discretized-logistic", [[0, 3, 255]], r"one of the 256 levels .* y has values from 0 to 255"),
         ("discretized-logistic", [[0.0, 0.2, 0.5]], r"one of the 256 levels .*, such as 0\.5"),
         ("poisson", [[0.0, 1.5, 2.0]], r"counts are whole numbers from 0, but .*, such as 1\.5"),
-        ("negative-binomial", [[0, -1, 2]], r"counts are whole numbers from 0, but y has values from -1 to 2"),
+        (
+            "negative-binomial",
+            [[0, -1, 2]],
+            r"counts are whole numbers from 0, but y has values from -1 to 2",
+        ),
         ("poisson", [[0.0, float("nan"), 2.0]], "y has 1 NaN of 3 values"),
         ("bernoulli", [[0.0, 0.5, 1.0]], "binary y is 0 or 1, but .*'continuous-bernoulli'"),
     ],

@@ -1,4 +1,5 @@
-"""Laws of what is observed: grey values and counts, against integrals, sums and SciPy, and at the ends of their ranges."""
+"""Laws of what is observed: grey values and counts, against integrals, sums and SciPy, and at the ends of their "
+"ranges."""
 
 import math
 
@@ -7,7 +8,10 @@ import pytest
 import torch
 from scipy import integrate, stats
 
-from ib_pyro.distributions.continuous_bernoulli import LogitContinuousBernoulli, continuous_bernoulli_log_density
+from ib_pyro.distributions.continuous_bernoulli import (
+    LogitContinuousBernoulli,
+    continuous_bernoulli_log_density,
+)
 from ib_pyro.distributions.counts import (
     LogMeanNegativeBinomial,
     LogMeanPoisson,
@@ -62,7 +66,9 @@ def test_its_density_is_one_and_its_moments_are_the_integrals(logit):
     def integral(function):
         ends = sorted({0.0, 1.0, *(1 - 10**-k for k in range(1, 5)), *(10**-k for k in range(1, 5))})
         return sum(
-            integrate.quad(lambda y: function(y) * math.exp(law.log_prob(t(y)).item()), low, high, epsabs=1e-12)[0]
+            integrate.quad(
+                lambda y: function(y) * math.exp(law.log_prob(t(y)).item()), low, high, epsabs=1e-12
+            )[0]
             for low, high in zip(ends, ends[1:], strict=False)
         )
 
@@ -72,7 +78,9 @@ def test_its_density_is_one_and_its_moments_are_the_integrals(logit):
     assert law.variance.item() == pytest.approx(integral(lambda y: (y - mean) ** 2), abs=1e-9)
     assert law.entropy().item() == pytest.approx(integral(lambda y: -law.log_prob(t(y)).item()), abs=1e-8)
     for y in (0.001, 0.2, 0.7, 0.999):
-        share = integrate.quad(lambda v: math.exp(law.log_prob(t(v)).item()), 0, y, points=[y / 2], epsabs=1e-12)[0]
+        share = integrate.quad(
+            lambda v: math.exp(law.log_prob(t(v)).item()), 0, y, points=[y / 2], epsabs=1e-12
+        )[0]
         assert law.cdf(t(y)).item() == pytest.approx(share, abs=1e-8)
     shares = t(0.01, 0.4, 0.99)
     torch.testing.assert_close(law.cdf(law.icdf(shares)), shares)
@@ -94,7 +102,9 @@ def test_it_is_pytorchs_where_that_is_right():
     # ... and not where the sigmoid of the logit rounds to 1.
     far = torch.tensor(60.0)
     wrong = torch.distributions.ContinuousBernoulli(logits=far).log_prob(torch.tensor(1.0))
-    assert LogitContinuousBernoulli(far).log_prob(torch.tensor(1.0)).item() == pytest.approx(math.log(60), rel=1e-6)
+    assert LogitContinuousBernoulli(far).log_prob(torch.tensor(1.0)).item() == pytest.approx(
+        math.log(60), rel=1e-6
+    )
     assert abs(wrong.item() - math.log(60)) > 0.5
 
 
@@ -109,8 +119,16 @@ def test_the_discretized_logistic_is_exact_at_every_level(loc, scale):
     assert found.exp().sum().item() == pytest.approx(1, abs=1e-12)
     with mpmath.workdps(900):
         for k in (0, 1, 50, 128, 254, 255):
-            low = mpmath.mpf(0) if k == 0 else 1 / (1 + mpmath.exp(-((k - 0.5) / mpmath.mpf(255) - loc) / scale))
-            high = mpmath.mpf(1) if k == 255 else 1 / (1 + mpmath.exp(-((k + 0.5) / mpmath.mpf(255) - loc) / scale))
+            low = (
+                mpmath.mpf(0)
+                if k == 0
+                else 1 / (1 + mpmath.exp(-((k - 0.5) / mpmath.mpf(255) - loc) / scale))
+            )
+            high = (
+                mpmath.mpf(1)
+                if k == 255
+                else 1 / (1 + mpmath.exp(-((k + 0.5) / mpmath.mpf(255) - loc) / scale))
+            )
             expected = float(mpmath.log(high - low))
             # A level is a rounded number itself, which the scale magnifies.
             assert found[k].item() == pytest.approx(expected, rel=1e-11, abs=1e-12 + 2e-16 / scale)
@@ -122,9 +140,7 @@ def test_the_discretized_logistic_is_exact_at_every_level(loc, scale):
 @pytest.mark.parametrize(("loc", "scale"), [(0.0, 0.01), (0.5, 1e-4), (0.5, 1e-6), (1.0, 10.0)])
 def test_in_single_precision_it_keeps_its_digits_at_the_ends(loc, scale):
     """Where both ends of a level round to one number, a difference of sigmoids has none left."""
-    single = discretized_logistic_log_mass(
-        torch.tensor(loc), torch.tensor(scale), LEVELS.float()
-    )
+    single = discretized_logistic_log_mass(torch.tensor(loc), torch.tensor(scale), LEVELS.float())
     exact = discretized_logistic_log_mass(t(loc), torch.tensor(scale).double(), LEVELS)
     assert single.isfinite().all()
     torch.testing.assert_close(single.double(), exact, rtol=2e-4, atol=1e-5)
@@ -158,7 +174,9 @@ COUNTS = torch.arange(0, 60, dtype=torch.float64)
 def test_counts_are_scipys(log_mean):
     mean = math.exp(log_mean)
     found = poisson_log_mass(t(log_mean), COUNTS)
-    torch.testing.assert_close(found, torch.from_numpy(stats.poisson.logpmf(COUNTS.numpy(), mean)), rtol=1e-12, atol=1e-12)
+    torch.testing.assert_close(
+        found, torch.from_numpy(stats.poisson.logpmf(COUNTS.numpy(), mean)), rtol=1e-12, atol=1e-12
+    )
     for r in (0.05, 1.0, 7.0, 24.9, 25.1, 300.0):
         found = negative_binomial_log_mass(t(log_mean), t(r), COUNTS)
         expected = stats.nbinom.logpmf(COUNTS.numpy(), r, r / (r + mean))
@@ -184,7 +202,9 @@ def test_a_large_dispersion_keeps_its_digits_on_the_way_to_poisson(dtype, digits
 def test_gradients_of_counts():
     log_mean, r = t(-1.0, 0.5, 2.0).requires_grad_(), t(0.4, 24.0, 40.0).requires_grad_()
     assert torch.autograd.gradcheck(lambda m: poisson_log_mass(m, t(0.0, 2.0, 9.0)), log_mean)
-    assert torch.autograd.gradcheck(lambda m, s: negative_binomial_log_mass(m, s, t(0.0, 2.0, 9.0)), (log_mean, r))
+    assert torch.autograd.gradcheck(
+        lambda m, s: negative_binomial_log_mass(m, s, t(0.0, 2.0, 9.0)), (log_mean, r)
+    )
 
 
 LAWS = {

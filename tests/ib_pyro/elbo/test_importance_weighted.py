@@ -76,7 +76,9 @@ def gradients_of(objective, program, parameters, y=Y, *, seed):
     torch.manual_seed(seed)
     loss = objective.differentiable_loss(program.model, program.guide, y)
     found = torch.autograd.grad(loss, parameters, allow_unused=True)
-    return torch.cat([(torch.zeros_like(p) if g is None else g).flatten() for g, p in zip(found, parameters, strict=True)])
+    return torch.cat(
+        [(torch.zeros_like(p) if g is None else g).flatten() for g, p in zip(found, parameters, strict=True)]
+    )
 
 
 def test_one_draw_is_the_elbo_at_the_draw():
@@ -214,7 +216,9 @@ def test_the_doubly_reparameterised_gradient_by_its_formula(make):
 
 def signal(gradient, k, count=150):
     program = LinearGaussian()
-    draws = torch.stack([gradients_of(vectorized(k, gradient), program, program.phi, seed=s) for s in range(count)])
+    draws = torch.stack(
+        [gradients_of(vectorized(k, gradient), program, program.phi, seed=s) for s in range(count)]
+    )
     return draws.mean(0), draws.std(0), count
 
 
@@ -230,7 +234,9 @@ def test_signal_to_noise_falls_with_k_for_one_and_rises_for_the_other():
     """As ``1 / sqrt(K)`` and ``sqrt(K)`` (Rainforth et al. 2018, Tucker et al. 2019): between 4 and 64, by 4 each."""
     # The mean is that of the quieter estimate, which the other's noise would bury.
     means = {k: signal("dreg", k)[0] for k in (4, 64)}
-    ratio = {(g, k): (means[k].abs() / signal(g, k)[1]).mean().item() for g in ("iwae", "dreg") for k in (4, 64)}
+    ratio = {
+        (g, k): (means[k].abs() / signal(g, k)[1]).mean().item() for g in ("iwae", "dreg") for k in (4, 64)
+    }
     assert ratio["iwae", 64] < 0.6 * ratio["iwae", 4]
     assert ratio["dreg", 64] > 1.8 * ratio["dreg", 4]
 
@@ -262,7 +268,9 @@ def test_latents_that_depend_on_each_other_have_one_mean_too(k):
     program, y = Ladder(), Y[:, 0].repeat(300)
     parameters, means, errors = [program.a, program.s, program.m], [], []
     for gradient in ("iwae", "dreg"):
-        draws = torch.stack([gradients_of(vectorized(k, gradient), program, parameters, y, seed=s) for s in range(200)])
+        draws = torch.stack(
+            [gradients_of(vectorized(k, gradient), program, parameters, y, seed=s) for s in range(200)]
+        )
         means.append(draws.mean(0))
         errors.append(draws.std(0) / 200**0.5)
     assert ((means[0] - means[1]).abs() < 4.5 * (errors[0].square() + errors[1].square()).sqrt()).all()
@@ -282,7 +290,9 @@ def programs():
         ),
     }
     return {
-        name: Bottleneck(make(), nn.Sequential(nn.Linear(2, 4), nn.Tanh(), nn.Linear(4, 3)), "normal").double()
+        name: Bottleneck(
+            make(), nn.Sequential(nn.Linear(2, 4), nn.Tanh(), nn.Linear(4, 3)), "normal"
+        ).double()
         for name, make in layers.items()
     }
 
@@ -324,7 +334,9 @@ def test_a_bottlenecks_gradients_have_one_mean(name):
 
 def test_fit_takes_it():
     program = programs()["additive"]
-    found = fit(program, (Y.repeat(20, 1), Y.repeat(20, 1)), elbo=vectorized(4, "dreg"), epochs=60, progress=False)
+    found = fit(
+        program, (Y.repeat(20, 1), Y.repeat(20, 1)), elbo=vectorized(4, "dreg"), epochs=60, progress=False
+    )
     losses = list(found.history["loss"])
     assert losses[-1] < losses[0] - 0.2
 
@@ -385,7 +397,9 @@ def test_automatic_guides_and_global_latents(gradient):
         draws[kind] = []
         for seed in range(150):
             torch.manual_seed(seed)
-            found = torch.autograd.grad(elbo(3, kind).differentiable_loss(model, guide), [*guide.parameters()])
+            found = torch.autograd.grad(
+                elbo(3, kind).differentiable_loss(model, guide), [*guide.parameters()]
+            )
             draws[kind].append(torch.stack(found))
     one, other = (torch.stack(d) for d in draws.values())
     error = ((one.var(0) + other.var(0)) / 150).sqrt()
@@ -439,7 +453,10 @@ def scaled():
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (in_two_plates, r"site 'z': it is in the plates \['data'\].*shares only \[\].*InformationBottleneckELBO"),
+        (
+            in_two_plates,
+            r"site 'z': it is in the plates \['data'\].*shares only \[\].*InformationBottleneckELBO",
+        ),
         (with_a_global_latent, r"site 'z': it is in the plates \['data'\].*'mean'.*shares only \[\]"),
         (scaled, "site 'z': its scale is 0.5, where its plates account for 1"),
     ],
@@ -464,7 +481,10 @@ def test_programs_without_a_weight_for_each_sample_are_refused(make, message, gr
             lambda: elbo(3, penalty=FreeBits(1.0)).loss(LinearGaussian().model, LinearGaussian().guide, Y),
             "penalty is FreeBits",
         ),
-        (lambda: fit(programs()["additive"], (Y, Y), elbo=elbo(3), warm_up=1, epochs=2, progress=False), "beta is 0"),
+        (
+            lambda: fit(programs()["additive"], (Y, Y), elbo=elbo(3), warm_up=1, epochs=2, progress=False),
+            "beta is 0",
+        ),
     ],
     ids=["beta", "sites", "later", "gamma", "none", "gradient", "penalty", "warm-up"],
 )
@@ -476,7 +496,9 @@ def test_what_the_bound_does_not_have_is_refused(make, message):
 @pytest.mark.parametrize("make", [elbo, vectorized], ids=["in turn", "at once"])
 def test_batch_norm_behind_the_noise_is_refused_where_it_couples_samples(make):
     encoder = AdditiveNormal.linear(3, 2)
-    program = Bottleneck(encoder, nn.Sequential(nn.Linear(2, 4), nn.BatchNorm1d(4), nn.ReLU(), nn.Linear(4, 3)), "normal")
+    program = Bottleneck(
+        encoder, nn.Sequential(nn.Linear(2, 4), nn.BatchNorm1d(4), nn.ReLU(), nn.Linear(4, 3)), "normal"
+    )
     program.double()
     if make is vectorized:
         pytest.skip("a program refuses vectorised particles behind batch norm itself")
@@ -489,7 +511,9 @@ def test_batch_norm_behind_the_noise_is_refused_where_it_couples_samples(make):
 
 def test_under_vmap_one_gradient_works_and_the_other_is_refused():
     program = programs()["additive"]
-    values = {f"model.{n}": torch.stack([p.detach(), 1.1 * p.detach()]) for n, p in program.named_parameters()}
+    values = {
+        f"model.{n}": torch.stack([p.detach(), 1.1 * p.detach()]) for n, p in program.named_parameters()
+    }
 
     def losses(gradient):
         loss = elbo(3, gradient)(program.model, program.guide)
@@ -504,5 +528,7 @@ def test_under_vmap_one_gradient_works_and_the_other_is_refused():
 
     together, alone = losses("iwae")
     torch.testing.assert_close(together[1], alone)
-    with pytest.raises(NotImplementedError, match='gradient="dreg" differentiates within the loss.*vmap.*iwae'):
+    with pytest.raises(
+        NotImplementedError, match='gradient="dreg" differentiates within the loss.*vmap.*iwae'
+    ):
         losses("dreg")

@@ -235,7 +235,9 @@ def test_options_out_of_range(options, message):
 
 @pytest.mark.parametrize("prior", [3, None, torch.distributions.LogNormal(0.0, 1.0)])
 def test_priors_of_a_wrong_kind(prior):
-    with pytest.raises(TypeError, match=r"prior is a .*; pass (a name, )?a distribution of pyro.distributions"):
+    with pytest.raises(
+        TypeError, match=r"prior is a .*; pass (a name, )?a distribution of pyro.distributions"
+    ):
         make(prior=prior)
 
 

@@ -131,9 +131,7 @@ def test_the_mean_of_the_rate_under_a_flow_is_the_integral(kind):
         def integrand(s):
             z = f * math.exp(alpha * s)
             log_p = -0.5 * s**2 - math.log(alpha * z * math.sqrt(2 * math.pi))
-            return (
-                math.exp(-0.5 * s**2) / math.sqrt(2 * math.pi) * (log_p - math.log(density(z)))
-            )
+            return math.exp(-0.5 * s**2) / math.sqrt(2 * math.pi) * (log_p - math.log(density(z)))
 
         return integrate.quad(integrand, -9, 9, limit=200)[0]
 
@@ -298,7 +296,9 @@ def test_a_closed_form_stays_the_default():
     terms = InformationBottleneckELBO(**AT_THE_DRAW).terms(program.model, program.guide, x, y)
     assert terms.estimator == {"z1": "analytic"}
     law = program.encoder.posterior(x)
-    expected = torch.distributions.kl_divergence(dist.Normal(law.loc, law.scale), dist.Normal(1.0, 2.0)).sum(-1)
+    expected = torch.distributions.kl_divergence(dist.Normal(law.loc, law.scale), dist.Normal(1.0, 2.0)).sum(
+        -1
+    )
     torch.testing.assert_close(terms.rate["z1"], expected)
 
 
@@ -353,8 +353,14 @@ def test_priors_of_a_wrong_kind(prior, error, message):
 @pytest.mark.parametrize(
     ("prior", "message"),
     [
-        (dist.Normal(torch.zeros(2), 1.0), r"site 'z': prior has batch shape \(2,\).*one sample of z has shape \(3,\)"),
-        (dist.Normal(torch.zeros(2), 1.0).to_event(1), r"site 'z': prior has batch shape \(\) and event shape \(2,\)"),
+        (
+            dist.Normal(torch.zeros(2), 1.0),
+            r"site 'z': prior has batch shape \(2,\).*one sample of z has shape \(3,\)",
+        ),
+        (
+            dist.Normal(torch.zeros(2), 1.0).to_event(1),
+            r"site 'z': prior has batch shape \(\) and event shape \(2,\)",
+        ),
         (MixturePrior(2), r"site 'z': the MixturePrior is of shape \(2,\).*\(3,\)"),
         (FlowPrior(2, []), r"site 'z': the FlowPrior is of shape \(2,\).*\(3,\)"),
         (abs, "bad operand"),
@@ -401,7 +407,8 @@ def test_mixtures_that_are_none(make, message):
 
 
 def test_a_flow_that_only_samples_says_so():
-    """Planar flows cannot invert a z that they have not made; given the other way round they score and do not sample."""
+    """Planar flows cannot invert a z that they have not made; given the other way round they score and do not "
+    "sample."""
     layer = AdditiveNormal.linear(4, 3, prior=FlowPrior(3, [transforms.planar(3).inv]))
     program = Bottleneck(layer, nn.Linear(3, 2))
     assert InformationBottleneckELBO(**AT_THE_DRAW).loss(program.model, program.guide, *TestAnyLayer.data)
@@ -413,3 +420,19 @@ def test_a_flow_that_only_samples_says_so():
 def test_a_sum_over_components_is_by_weight():
     prior = learned_mixture()
     assert prior.weights.detach().numpy() == pytest.approx(np.array([0.2, 0.5, 0.3]))
+
+
+def test_the_constants_of_a_flow_go_along():
+    affine = transforms.AffineTransform(torch.tensor(0.3), torch.tensor(2.0))
+    flow = FlowPrior(3, [transforms.affine_coupling(3, [4]), affine])
+    flow(torch.Size([3])).log_prob(torch.rand(5, 3))
+    z = torch.rand(5, 3).double()
+    expected = flow(torch.Size([3])).log_prob(z.float())
+    flow.double()
+    assert flow.transforms[1].loc.dtype == torch.float64
+    assert flow.transforms[0] is flow.parts[0]
+    assert affine.loc.dtype == torch.float32
+    found = flow(torch.Size([3])).log_prob(z)
+    torch.testing.assert_close(found.float(), expected)
+    twin = copy.deepcopy(flow)
+    assert twin.transforms[0] is twin.parts[0] is not flow.parts[0]

@@ -165,7 +165,9 @@ def test_captured():
 def test_under_vmap():
     network = program(VampPrior(X[:3]))
     pairs = [dict(program(VampPrior(X[:3] + 0.1 * i)).named_parameters()) for i in range(2)]
-    stacked = {name: torch.stack([p[name].detach() + 0.1 * i for i, p in enumerate(pairs)]) for name in pairs[0]}
+    stacked = {
+        name: torch.stack([p[name].detach() + 0.1 * i for i, p in enumerate(pairs)]) for name in pairs[0]
+    }
     loss = ELBO(network.model, network.guide)
     names = {name: f"model.{name}" for name in stacked}
 
@@ -206,7 +208,8 @@ def test_in_a_site_of_its_own_shape():
 def test_behind_another_site_it_is_refused():
     encoder = nn.Sequential(
         OrderedDict(
-            low=AdditiveNormal.linear(4, 3), high=AdditiveNormal.linear(3, 2, prior=VampPrior(torch.rand(3, 4)))
+            low=AdditiveNormal.linear(4, 3),
+            high=AdditiveNormal.linear(3, 2, prior=VampPrior(torch.rand(3, 4))),
         )
     )
     network = Bottleneck(encoder, nn.Linear(2, 4), "normal")
