@@ -274,7 +274,10 @@ def test_any_networks_may_be_its_branches(x):
         ({"activation_floor": -1.0}, "activation_floor must not be negative"),
         ({"prior": "uniform"}, "prior='uniform' is unknown; did you mean 'log-uniform'"),
         ({"prior": "log-normal"}, "log-normal prior has no mass at zero.*softplus.*activation_floor"),
-        ({"prior": dist.LogNormal(torch.zeros(2), 1.0).to_event(1)}, r"prior has event shape \(2,\)"),
+        (
+            {"prior": dist.LogNormal(torch.zeros(2, 3), 1.0).to_event(1)},
+            r"prior has batch shape \(2,\) beside event shape \(3,\)",
+        ),
     ],
 )
 def test_options_out_of_range(options, message):
@@ -284,7 +287,9 @@ def test_options_out_of_range(options, message):
 
 @pytest.mark.parametrize("prior", [3, None, torch.distributions.LogNormal(0.0, 1.0)])
 def test_priors_of_a_wrong_kind(prior):
-    with pytest.raises(TypeError, match=r"prior is a .*; pass a name, a distribution of pyro.distributions"):
+    with pytest.raises(
+        TypeError, match=r"prior is a .*; pass (a name, )?a distribution of pyro.distributions"
+    ):
         make(prior=prior)
 
 
