@@ -35,6 +35,7 @@ class FitOptions:
 
     epochs: int
     batch_size: int | None = None
+    drop_last: bool = False
     beta: Weight | None = None
     elbo: InformationBottleneckELBO | None = None
     warm_up: float = 0.0

@@ -83,6 +83,7 @@ class Trainer:
         self._source = source_of(
             data,
             batch_size=own.batch_size,
+            drop_last=own.drop_last,
             order=lambda: self._processes.same_order(own.order),
             device=self._fabric.device,
             processes=self._processes.place,
@@ -258,7 +259,11 @@ class Trainer:
         whole = self._source.whole
         if whole is not None and not whole.kwargs and all(isinstance(part, Tensor) for part in whole.args):
             check_columns(
-                self.program, whole.args, batch_size=self._batch_size, processes=self._processes.place[0]
+                self.program,
+                whole.args,
+                batch_size=self._batch_size,
+                processes=self._processes.place[0],
+                drop_last=self._options.drop_last,
             )
 
     def _loss(self, batch: Batch) -> Tensor:
