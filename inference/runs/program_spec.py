@@ -123,7 +123,9 @@ class ProgramSpec:
     latent: str = setting("information", f"latent of --model vae: {', '.join(_LATENTS)}", known=_LATENTS)
     k: int = setting(1, "size of --model vae: 256 k latents, 512 k hidden units")
     link: str = setting(
-        "softplus", f"from the encoder to the information latents of --model vae: {', '.join(_LINKS)}"
+        "softplus",
+        f"from the encoder to the information latents of --model vae: {', '.join(_LINKS)}",
+        known=_LINKS,
     )
     prior_per_unit: bool = setting(False, "a learned prior for each information latent of --model vae")
     drop_prob: float = setting(0.5, "drop probability of --dropout binary")
