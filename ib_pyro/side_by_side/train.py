@@ -57,11 +57,16 @@ def train_side_by_side(
     Each run has the numbers that it has alone, to rounding, which is to say those of::
 
         torch.manual_seed(run.seed)
-        program, order = make_program(**run.options), torch.Generator().manual_seed(run.seed)
+        program, order = (
+            make_program(**run.options),
+            torch.Generator().manual_seed(run.seed),
+        )
         for _ in range(epochs):
             for x, y in batches(data, batch_size, generator=order):
                 optimizer.zero_grad()
-                (elbo.differentiable_loss(program.model, program.guide, x, y) / len(x)).backward()
+                (
+                    elbo.differentiable_loss(program.model, program.guide, x, y) / len(x)
+                ).backward()
                 optimizer.step()
 
     with ``elbo`` at the run's beta and gamma. A run whose loss is no number any more harms none of the others.

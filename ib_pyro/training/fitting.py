@@ -121,7 +121,13 @@ def fit(
     >>> from ib_pyro import Bottleneck
     >>> from ib_pyro.nn import InformationDropout
     >>> program = Bottleneck(InformationDropout.linear(4, 3), nn.Linear(3, 2))
-    >>> found = fit(program, (torch.rand(20, 4), torch.randint(2, (20,))), beta=0.1, epochs=2, progress=False)
+    >>> found = fit(
+    ...     program,
+    ...     (torch.rand(20, 4), torch.randint(2, (20,))),
+    ...     beta=0.1,
+    ...     epochs=2,
+    ...     progress=False,
+    ... )
     >>> list(found.history["epoch"]), found.stopped
     ([1, 2], 'all 2 epochs are done')
     """

@@ -26,7 +26,11 @@ _IMPORTED: dict[str, dict[str, str]] = {}
 def is_own_function(value: str) -> bool:
     """Whether a setting is written as ``module:function``.
 
-    >>> is_own_function("my_module:build"), is_own_function("mlp"), is_own_function("./images:old")
+    >>> (
+    ...     is_own_function("my_module:build"),
+    ...     is_own_function("mlp"),
+    ...     is_own_function("./images:old"),
+    ... )
     (True, False, False)
     """
     module, colon, function = value.partition(":")

@@ -73,7 +73,9 @@ PROGRAMS: dict[str, Builder] = {
     "all-cnn-32": Builder("models.all_cnn:AllCNN32", **_ALL_CNN),
     "all-cnn-96": Builder("models.all_cnn:AllCNN96", **_ALL_CNN),
     "mlp": Builder("models.mlp:MLP", ("dropout", "hidden", "batch_norm", "activation")),
-    "vae": Builder("models.vae:VAE", ("latent", "k"), noise="latent", task="reconstruction"),
+    "vae": Builder(
+        "models.vae:VAE", ("latent", "k", "link", "prior_per_unit"), noise="latent", task="reconstruction"
+    ),
 }
 # Every kind of noise, and what it may be told; builders pass it on to their layers.
 NOISES: dict[str, Noise] = {
@@ -90,6 +92,7 @@ OWN = "a function of your own, as --model module:function"
 _ATOMS = ("exact", "ignore")
 _LATENTS = ("gaussian", "information")
 _ACTIVATIONS = ("relu", "softplus")
+_LINKS = ("softplus", "exponential")
 _VARIANTS = ("ours", "authors")
 
 
@@ -119,6 +122,12 @@ class ProgramSpec:
     )
     latent: str = setting("information", f"latent of --model vae: {', '.join(_LATENTS)}", known=_LATENTS)
     k: int = setting(1, "size of --model vae: 256 k latents, 512 k hidden units")
+    link: str = setting(
+        "softplus",
+        f"from the encoder to the information latents of --model vae: {', '.join(_LINKS)}",
+        known=_LINKS,
+    )
+    prior_per_unit: bool = setting(False, "a learned prior for each information latent of --model vae")
     drop_prob: float = setting(0.5, "drop probability of --dropout binary")
     alpha: float = setting(0.7, "standard deviation of the log noise of --dropout constant")
     alpha_max: float = setting(0.7, "largest standard deviation of the log noise that is learned")
@@ -138,6 +147,7 @@ class ProgramSpec:
             require_known("model", self.model, PROGRAMS, otherwise=f"name {OWN}")
         require_known("dropout", self.dropout, NOISES)
         require_known("latent", self.latent, _LATENTS)
+        require_known("link", self.link, _LINKS)
         require_known("activation", self.activation, _ACTIVATIONS)
         require_known("atom", self.atom, _ATOMS)
         for name in ("hidden", "k"):
@@ -147,6 +157,14 @@ class ProgramSpec:
             require(0 < value < math.inf, name, value, "positive and finite")
         require(0 <= self.drop_prob < 1, "drop_prob", self.drop_prob, "within [0, 1)")
         self._check_effects()
+        if (
+            self.model == "vae"
+            and self.latent != "information"
+            and (self.link != "softplus" or self.prior_per_unit)
+        ):
+            raise ValueError(
+                f"--link and --prior-per-unit are of --latent information; --latent {self.latent} has neither"
+            )
 
     @property
     def own(self) -> OwnFunction | None:

@@ -171,7 +171,9 @@ def _bound_lines(result: Result) -> list[tuple[str, str]]:
 
 def _noise_and_strength(result: Result) -> str:
     if "latent" in result:
-        return f"{result['latent']} latent, k = {result['k']}"
+        link = f", {result['link']} link" if result.get("link", "softplus") != "softplus" else ""
+        prior = ", a prior per unit" if result.get("prior_per_unit") else ""
+        return f"{result['latent']} latent{link}{prior}, k = {result['k']}"
     if "dropout" not in result:
         return "its own"
     option = NOISES[result["dropout"]].strength

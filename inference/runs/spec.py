@@ -200,7 +200,9 @@ def settings_digest(settings: Mapping[str, Any]) -> str:
     Args:
         settings: Settings by their names, as a ``config.json`` holds them, of whichever version.
 
-    >>> settings_digest({"lr": 0.1, "data_root": "/a"}) == settings_digest({"data_root": "/b", "lr": 0.1})
+    >>> settings_digest({"lr": 0.1, "data_root": "/a"}) == settings_digest(
+    ...     {"data_root": "/b", "lr": 0.1}
+    ... )
     True
     """
     places = {"out"} | {entry.name for _, entry in entries() if entry.metadata["place"]}
