@@ -51,6 +51,18 @@ def test_the_continuous_bernoulli_is_exact_at_every_logit(dtype, digits, sign):
             assert value == pytest.approx(expected, rel=digits, abs=digits)
 
 
+@pytest.mark.parametrize("logit", [1e-9, 1e-3, 0.2, 0.599, 0.601, 2.0, 40.0])
+def test_its_moments_are_exact(logit):
+    law, both = LogitContinuousBernoulli(t(logit)), LogitContinuousBernoulli(t(-logit))
+    with mpmath.workdps(60):
+        half = mpmath.mpf(logit) / 2
+        mean = (1 + mpmath.coth(half) - 1 / half) / 2
+        variance = (1 / half**2 - 1 / mpmath.sinh(half) ** 2) / 4
+    assert law.mean.item() == pytest.approx(float(mean), rel=1e-15, abs=1e-15)
+    assert both.mean.item() == pytest.approx(float(1 - mean), rel=1e-14)
+    assert law.variance.item() == both.variance.item() == pytest.approx(float(variance), rel=2e-14)
+
+
 def test_at_one_half_it_is_the_uniform_law():
     logit = t(0.0).requires_grad_()
     density = continuous_bernoulli_log_density(logit, t(0.0, 0.3, 1.0))
