@@ -63,6 +63,16 @@ def test_its_moments_are_exact(logit):
     assert law.variance.item() == both.variance.item() == pytest.approx(float(variance), rel=2e-14)
 
 
+@pytest.mark.parametrize("logit", [-0.0099, 1e-9, 0.005, 0.0099, 0.0101, -2.0])
+def test_its_quantiles_are_exact(logit):
+    for share in (0.0, 0.1, 0.35, 0.5, 0.9, 1.0):
+        with mpmath.workdps(60):
+            expected = mpmath.log(1 + mpmath.mpf(share) * mpmath.expm1(mpmath.mpf(logit))) / mpmath.mpf(logit)
+        assert LogitContinuousBernoulli(t(logit)).icdf(t(share)).item() == pytest.approx(
+            float(expected), abs=3e-14
+        )
+
+
 def test_at_one_half_it_is_the_uniform_law():
     logit = t(0.0).requires_grad_()
     density = continuous_bernoulli_log_density(logit, t(0.0, 0.3, 1.0))
