@@ -7,10 +7,14 @@ Generative process, for each of N binary images x::
 
 Guide, with the hidden layer ``h = relu(V1 x + c1)``; ``latent="information"``::
 
-    z1_j = f_j * eps_j,  f = softplus(V2 h + c2),  log eps_j ~ N(0, alpha_j(h)²),  alpha affine in h, squashed
+    z1_j = f_j * eps_j,  f = softplus(V2 h + c2)
+    log eps_j ~ N(0, alpha_j(h)²),  alpha affine in h, squashed
     q(z1_j) = LogNormal(mu, sigma²), with the scalars mu and sigma learned
 
-and ``latent="gaussian"`` (Kingma & Welling 2014)::
+(``link="exponential"``: ``f = exp(V2 h + c2)``; ``prior_per_unit=True``: mu_j and sigma_j, a pair a unit; with both,
+log z1 is the Gaussian latent of a VAE with a bounded scale and a learned prior),
+
+or ``latent="gaussian"`` (Kingma & Welling 2014)::
 
     z1_j ~ N((V2 h + c2)_j, softplus(V3 h + c3)_j²),  q(z1_j) = N(0, 1)
 
@@ -28,6 +32,7 @@ the information latents (the paper's form for a bounded rate), and stochasticall
 
 import math
 from collections import OrderedDict
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -42,6 +47,7 @@ __all__ = ["VAE", "LocationAndScale", "binarise"]
 
 LATENTS = ("gaussian", "information")
 LIKELIHOODS = ("bernoulli", "continuous-bernoulli", "discretized-logistic")
+LINKS = ("softplus", "exponential")
 
 
 def VAE(  # noqa: N802  (a program's constructor reads as a class)
@@ -54,7 +60,9 @@ def VAE(  # noqa: N802  (a program's constructor reads as a class)
     num_data: int | None = None,
     likelihood: str = "bernoulli",
     prior: Prior | None = None,
-    **options: float | bool,
+    link: str = "softplus",
+    prior_per_unit: bool = False,
+    **options: Any,
 ) -> Bottleneck:
     """Build the autoencoder as a program with the noisy site ``z1``.
 
@@ -68,6 +76,8 @@ def VAE(  # noqa: N802  (a program's constructor reads as a class)
         likelihood: ``"bernoulli"`` of binary images, ``"continuous-bernoulli"`` of grey ones, or
             ``"discretized-logistic"`` of grey ones of 256 levels, with a scale for each pixel.
         prior: Another prior of the latents; see :mod:`ib_pyro.priors`.
+        link: From the encoder to f of information latents: ``"softplus"`` or ``"exponential"``.
+        prior_per_unit: Whether each information latent learns a prior of its own.
         **options: Options of :class:`ib_pyro.nn.InformationDropout`, such as ``alpha_max``.
 
     Returns:
@@ -88,6 +98,14 @@ def VAE(  # noqa: N802  (a program's constructor reads as a class)
     )
     if min(k, width, units) < 1:
         raise ValueError(f"sizes must be positive; got k={k}, num_latent={units}, hidden={width}")
+    require_known("link=", link, LINKS)
+    if latent == "information":
+        options = {"activation": link, "prior_shape": (units,) if prior_per_unit else (), **options}
+    elif link != LINKS[0] or prior_per_unit:
+        raise ValueError(
+            f"latent={latent!r} has neither link={link!r} nor prior_per_unit={prior_per_unit}; they are information "
+            "dropout's"
+        )
     pixels = math.prod(image_shape)
     encoder = OrderedDict(
         input=ImageInput(image_shape, flatten=True),
@@ -147,12 +165,12 @@ def binarise(x: Tensor, generator: torch.Generator | None = None) -> Tensor:
 
 
 def _latent_layer(
-    latent: str, width: int, units: int, prior: Prior | None, options: dict[str, float | bool]
+    latent: str, width: int, units: int, prior: Prior | None, options: dict[str, Any]
 ) -> StochasticLayer:
     require_known("latent=", latent, LATENTS)
     if latent == "information":
         own: str | Prior = "log-normal" if prior is None else prior
-        return InformationDropout.linear(width, units, activation="softplus", prior=own, **options)
+        return InformationDropout.linear(width, units, prior=own, **options)
     if options:
         raise ValueError(
             f"latent='gaussian' has no options {sorted(options)}; they are information dropout's"

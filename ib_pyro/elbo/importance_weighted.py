@@ -60,7 +60,9 @@ class ImportanceWeightedELBO(InformationBottleneckELBO):
     >>> from ib_pyro.nn import AdditiveNormal
     >>> program = Bottleneck(AdditiveNormal.linear(4, 2), torch.nn.Linear(2, 4), "normal")
     >>> x = torch.rand(5, 4)
-    >>> elbo = ImportanceWeightedELBO(8, gradient="dreg", vectorize_particles=True, max_plate_nesting=1)
+    >>> elbo = ImportanceWeightedELBO(
+    ...     8, gradient="dreg", vectorize_particles=True, max_plate_nesting=1
+    ... )
     >>> elbo(program.model, program.guide)(x, x).backward()
     """
 

@@ -95,7 +95,9 @@ class InformationBottleneckELBO(ELBO):
     >>> from ib_pyro.nn import InformationDropout
     >>> program = Bottleneck(InformationDropout.linear(4, 3), torch.nn.Linear(3, 2))
     >>> x, y = torch.rand(5, 4), torch.tensor([0, 1, 1, 0, 1])
-    >>> terms = InformationBottleneckELBO(beta=0.1).terms(program.model, program.guide, x, y)
+    >>> terms = InformationBottleneckELBO(beta=0.1).terms(
+    ...     program.model, program.guide, x, y
+    ... )
     >>> terms.distortion.shape, terms.rate["z1"].shape, terms.estimator
     (torch.Size([5]), torch.Size([5]), {'z1': 'analytic'})
     """

@@ -1,7 +1,7 @@
 """Information dropout: log-normal noise whose scale is learned per sample and per unit."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -37,7 +37,8 @@ class InformationDropout(StochasticLayer):
     Args:
         features: Network whose output, after the activation, is f(x).
         noise: Network of the same input and output shape, whose output is the logit of alpha.
-        activation: ``"relu"``, ``"softplus"``, or a function with non-negative values.
+        activation: ``"relu"``, ``"softplus"``, ``"exponential"``, or a function with non-negative values. With the
+            exponential, z is log-normal with a mean of log z that is linear in what precedes it.
         prior: ``"log-uniform"``, ``"log-normal"``, or another one; see :class:`StochasticLayer`.
         alpha_min: Smallest noise.
         alpha_max: Largest noise, which the log-uniform prior lets through for free.
@@ -47,6 +48,8 @@ class InformationDropout(StochasticLayer):
             scale-free prior does not notice.
         unit_mean: Give eps mean 1 instead of median 1.
         activation_floor: Clamp f from below (the authors' code clamps at 1e-4 under the log-normal prior).
+        prior_shape: Shape of the learned log-normal prior's mean and scale, which are broadcast to the event: ``()``,
+            one pair, as in the paper; ``(units,)`` a pair a unit; ``(channels, 1, 1)`` a pair a channel.
         event_dim: See :class:`StochasticLayer`.
         name: Name of the site.
 
@@ -73,6 +76,7 @@ class InformationDropout(StochasticLayer):
         atom: str = "exact",
         unit_mean: bool = False,
         activation_floor: float = 0.0,
+        prior_shape: Sequence[int] = (),
         event_dim: int | None = None,
         name: str | None = None,
     ) -> None:
@@ -82,8 +86,12 @@ class InformationDropout(StochasticLayer):
         self.alpha_min, self.alpha_max, self.gate = alpha_min, alpha_max, gate
         self.atom, self.unit_mean, self.activation_floor = atom, unit_mean, activation_floor
         if prior == "log-normal":
-            self.prior_loc = nn.Parameter(torch.zeros(()))
-            self.prior_log_scale = nn.Parameter(torch.zeros(()))
+            self.prior_loc = nn.Parameter(torch.zeros(tuple(prior_shape)))
+            self.prior_log_scale = nn.Parameter(torch.zeros(tuple(prior_shape)))
+        elif len(prior_shape):
+            raise ValueError(
+                f"prior_shape={tuple(prior_shape)} is that of a learned log-normal prior; the prior is {prior!r}"
+            )
         self.prior = prior
 
     def check_option(self, name: str, value: Any) -> None:  # noqa: ANN401  (whatever is set)
@@ -119,11 +127,11 @@ class InformationDropout(StochasticLayer):
     def posterior(self, x: Tensor) -> MultiplicativeLogNormal:
         """Return ``p(z|x)``, elementwise: its batch shape is that of f(x)."""
         alpha = self.alpha(x)
-        if self.activation == "softplus" and not self.floor:
-            h = self.features(x)
-            self._check_shapes(h, alpha)
+        if self.activation in LOG_ACTIVATIONS and not self.floor:
+            log_f = LOG_ACTIVATIONS[self.activation](self.features(x))
+            self._check_shapes(log_f, alpha)
             return MultiplicativeLogNormal.from_log_activation(
-                log_softplus(h), alpha, unit_mean=self.unit_mean, validate_args=False
+                log_f, alpha, unit_mean=self.unit_mean, validate_args=False
             )
         f = self.activation_of(x)
         self._check_shapes(f, alpha)
@@ -137,6 +145,7 @@ class InformationDropout(StochasticLayer):
         """Return ``q(z)`` with the given event shape."""
         if self.prior == "log-normal":
             loc, log_scale = self.prior_loc, self.prior_log_scale
+            _check_broadcasts(loc.shape, event_shape)
             return FactorizedLogNormal(loc.expand(event_shape), log_scale.exp().expand(event_shape))
         if isinstance(self.prior, str):
             return self._log_uniform_prior(event_shape)
@@ -149,7 +158,7 @@ class InformationDropout(StochasticLayer):
 
     def _check_not_negative(self, f: Tensor) -> None:
         # The layer looks at z for all other activations; behind a floor z tells nothing.
-        if self.activation not in ("relu", "softplus") and checks_values() and fails(~(f < 0)):
+        if self.activation not in ("relu", *LOG_ACTIVATIONS) and checks_values() and fails(~(f < 0)):
             raise ValueError(
                 f"activation has values out of range (min {f.min():.4g}), which the floor "
                 f"{self.floor:g} would hide: use an activation such as relu or softplus"
@@ -180,6 +189,27 @@ def log_softplus(h: Tensor) -> Tensor:
     """Return ``log(log(1 + exp(h)))``, which is h where exp(h) is negligible."""
     small = h < math.log(torch.finfo(h.dtype).eps)
     return torch.where(small, h, F.softplus(h.masked_fill(small, 0.0)).log())
+
+
+def _log_exponential(h: Tensor) -> Tensor:
+    return h
+
+
+LOG_ACTIVATIONS: dict[object, Callable[[Tensor], Tensor]] = {
+    "exponential": _log_exponential,
+    "softplus": log_softplus,
+}
+"""Logarithms of activations that are never zero, taken without them: they reach further."""
+
+
+def _check_broadcasts(prior_shape: torch.Size, event_shape: torch.Size) -> None:
+    own = tuple(prior_shape)
+    given = tuple(event_shape)[len(event_shape) - len(own) :]
+    if len(own) != len(given) or any(size not in (1, other) for size, other in zip(own, given, strict=True)):
+        raise ValueError(
+            f"prior_shape={own} does not broadcast to the event shape {tuple(event_shape)} of z; use (), or sizes "
+            "that are 1 or those of z"
+        )
 
 
 def _floor(activation_floor: float, atom: str) -> float:

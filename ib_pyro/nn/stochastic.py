@@ -91,7 +91,11 @@ class StochasticLayer(PyroModule):
     ...         return Normal(self.activation_of(x), 0.5)
     ...
     ...     def prior_distribution(self, event_shape):
-    ...         return Normal(0.0, self.log_scale.exp()).expand(event_shape).to_event(len(event_shape))
+    ...         return (
+    ...             Normal(0.0, self.log_scale.exp())
+    ...             .expand(event_shape)
+    ...             .to_event(len(event_shape))
+    ...         )
     >>> LearnedScale.linear(4, 3)(torch.rand(5, 4)).shape
     torch.Size([5, 3])
     """

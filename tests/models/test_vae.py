@@ -251,3 +251,17 @@ def test_another_prior(latent):
 def test_a_likelihood_that_is_no_images_is_refused():
     with pytest.raises(ValueError, match="likelihood='poisson' is unknown; choose 'bernoulli'"):
         program(likelihood="poisson")
+
+
+def test_the_exponential_link_and_a_prior_per_unit():
+    network, x = program("information", link="exponential", prior_per_unit=True), images()
+    layer = network.stochastic_layers["z1"]
+    assert layer.activation == "exponential"
+    assert layer.prior_loc.shape == layer.prior_log_scale.shape == (4,)
+    assert loss_of(InformationBottleneckELBO(), network, x) == loss_of(TraceMeanField_ELBO(), network, x)
+
+
+def test_gaussian_latents_have_neither():
+    for options in ({"link": "exponential"}, {"prior_per_unit": True}):
+        with pytest.raises(ValueError, match="latent='gaussian' has neither link=.* information dropout's"):
+            program("gaussian", **options)
