@@ -303,7 +303,9 @@ class StochasticLayer(PyroModule):
         Raises:
             ValueError: If the activation or the noise is not what the distribution allows; names the site.
         """
-        posterior = self._posterior_of(x)
+        return self._emit(self._posterior_of(x), x)
+
+    def _emit(self, posterior: TorchDistributionMixin, x: Tensor) -> Tensor:
         fn = self._as_charged(self._with_event(posterior))
         if is_validation_enabled():
             self._require_batch_of_plates(fn)
