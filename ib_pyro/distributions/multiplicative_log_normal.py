@@ -134,12 +134,13 @@ class MultiplicativeLogNormal(NoisyActivation):
         log_eps = self.alpha * (noise.sub(self.alpha, alpha=0.5) if self.unit_mean else noise)
         if self._log_activation is not None:
             z = (self._log_f() + log_eps).exp().to(noise.dtype)
-        elif noise.dtype != torch.float16:
-            return self.activation * log_eps.exp()
-        else:
-            z = self.activation * log_eps.exp()
-        # A positive activation must not round down onto the atom, where its density is zero.
-        return self.on_or_off(z.clamp_min(_smallest(z.dtype)))
+            # A positive activation must not round down onto the atom, where its density is zero.
+            return self.on_or_off(z.clamp_min(_smallest(z.dtype)))
+        z = self.activation * log_eps.exp()
+        if z.dtype != torch.float16:
+            return z
+        # Nor here, while the atom itself keeps its slope, eps, as in the other types.
+        return z.masked_fill((z == 0) & (self.activation > 0), _smallest(z.dtype))
 
     def log_prob(self, value: Tensor) -> Tensor:
         """Log density against Lebesgue measure plus a unit mass at zero."""

@@ -183,6 +183,18 @@ def test_float16_draws_of_a_small_activation_do_not_fall_onto_the_atom():
     assert d.log_prob(d.rsample()).isfinite().all()
 
 
+@pytest.mark.parametrize("dtype", TYPES)
+def test_draws_have_the_noise_for_a_slope_on_the_atom_too(dtype):
+    f = torch.tensor([0.0, 2.0, 0.0, 0.5], dtype=dtype, requires_grad=True)
+    torch.manual_seed(0)
+    z = MultiplicativeLogNormal(f, torch.tensor(0.5, dtype=dtype)).rsample()
+    (slope,) = torch.autograd.grad(z.sum(), f)
+    torch.manual_seed(0)
+    eps = MultiplicativeLogNormal(torch.ones(4, dtype=dtype), torch.tensor(0.5, dtype=dtype)).rsample()
+    torch.testing.assert_close(slope, eps)
+    assert (z[::2] == 0).all()
+
+
 def test_float16_draws_from_log_f_are_not_lifted_to_the_normal_numbers():
     d = MultiplicativeLogNormal.from_log_activation(torch.full((4000,), math.log(1e-6), dtype=HALF), 0.1)
     assert d.rsample().float().mean().item() == pytest.approx(1e-6, rel=0.05)
