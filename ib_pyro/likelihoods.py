@@ -103,7 +103,7 @@ def check_target(y: Tensor, likelihood: TorchDistributionMixin, batch_size: int)
 def check_values(y: Tensor, likelihood: TorchDistributionMixin) -> None:
     """Raise a ValueError if a target is not one of the values that the likelihood's law takes.
 
-    Laws other than those of classes and of binary y check their values themselves, under Pyro's validation.
+    Laws other than those that the likelihoods by name make check their values themselves, under Pyro's validation.
 
     Args:
         y: Targets, any number of them: those of a batch, or of a whole set.
@@ -116,6 +116,11 @@ def check_values(y: Tensor, likelihood: TorchDistributionMixin) -> None:
         raise ValueError(
             f"site 'y': binary y is 0 or 1, but {_describe_range(y)}; draw grey values as 0 or 1 (binarise), or give "
             "them another likelihood, such as 'normal'"
+        )
+    elif isinstance(law, Normal) and y.is_floating_point() and fails(y.isfinite()):
+        raise ValueError(
+            f"site 'y': real y is a finite number, but {_describe_range(y)}; leave those samples out, by labelled= "
+            "if their rates are to count"
         )
 
 

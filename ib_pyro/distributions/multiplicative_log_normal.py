@@ -51,7 +51,7 @@ class MultiplicativeLogNormal(NoisyActivation):
         unit_mean: bool = False,
         validate_args: bool | None = None,
     ) -> None:
-        self.activation, self.alpha = broadcast_floats(activation, alpha)
+        self.activation, self.alpha = broadcast_floats(activation, alpha, names=("activation", "alpha"))
         self.unit_mean = unit_mean
         self._log_activation: Tensor | None = None
         super().__init__(self.activation.shape, validate_args=validate_args)
@@ -66,7 +66,8 @@ class MultiplicativeLogNormal(NoisyActivation):
         validate_args: bool | None = None,
     ) -> "MultiplicativeLogNormal":
         """Build the distribution from log f, which keeps activations that underflow off the atom."""
-        log_activation, alpha = broadcast_floats(log_activation, alpha)
+        names = ("log_activation", "alpha")
+        log_activation, alpha = broadcast_floats(log_activation, alpha, names=names)
         new = cls(log_activation.exp(), alpha, unit_mean=unit_mean, validate_args=validate_args)
         new._log_activation = log_activation
         return new

@@ -48,7 +48,7 @@ class MultiplicativeNormal(NoisyActivation):
         validate_args: bool | None = None,
     ) -> None:
         require_known("approximation=", approximation, APPROXIMATIONS)
-        self.activation, self.alpha = broadcast_floats(activation, alpha)
+        self.activation, self.alpha = broadcast_floats(activation, alpha, names=("activation", "alpha"))
         self.approximation = approximation
         super().__init__(self.activation.shape, validate_args=validate_args)
         if self._validate_args and approximation == "kingma" and fails(self.alpha <= 1):

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable
+from numbers import Real
 from typing import Any, cast
 
 import torch
@@ -140,10 +141,19 @@ class InformationDropout(StochasticLayer):
             loc, log_scale = self.prior_loc, self.prior_log_scale
             return FactorizedLogNormal(loc.expand(event_shape), log_scale.exp().expand(event_shape))
         if isinstance(self.prior, TorchDistributionMixin):
-            return self.prior.expand(event_shape).to_event(len(event_shape))
+            return self._expanded(self.prior, event_shape).to_event(len(event_shape))
         if self.prior == "log-uniform":
             return self._log_uniform_prior(event_shape)
         return cast(Callable[[torch.Size], TorchDistributionMixin], self.prior)(event_shape)
+
+    def _expanded(self, prior: TorchDistributionMixin, event_shape: torch.Size) -> TorchDistributionMixin:
+        try:
+            return prior.expand(event_shape)
+        except RuntimeError as error:
+            raise ValueError(
+                f"site {self.site_name!r}: its prior has shape {tuple(prior.batch_shape)}, which does not broadcast "
+                f"to the event of z, {tuple(event_shape)}; pass one for a single unit, or of that shape"
+            ) from error
 
     def _log_uniform_prior(self, event_shape: torch.Size) -> TorchDistributionMixin:
         log_c = log_uniform_log_c(self.alpha_max)
@@ -210,10 +220,19 @@ def _check_prior_fits(
 def _check_options(
     alpha_min: float, alpha_max: float, gate: float, atom: str, activation_floor: float
 ) -> None:
+    numbers = {
+        "alpha_min": alpha_min,
+        "alpha_max": alpha_max,
+        "gate": gate,
+        "activation_floor": activation_floor,
+    }
+    for name, value in numbers.items():
+        if not isinstance(value, Real | Tensor):
+            raise TypeError(f"{name} must be a number; got {value!r}")
     if not 0 < alpha_min < alpha_max:
         raise ValueError(f"need 0 < alpha_min < alpha_max; got alpha_min={alpha_min}, alpha_max={alpha_max}")
     if not 0 <= gate <= 1:
         raise ValueError(f"gate is a probability; got {gate}")
     require_known("atom=", atom, ("exact", "ignore"))
-    if activation_floor < 0:
-        raise ValueError(f"activation_floor must not be negative; got {activation_floor}")
+    if not activation_floor >= 0:
+        raise ValueError(f"activation_floor must be at least 0; got {activation_floor}")

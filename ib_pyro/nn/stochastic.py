@@ -318,14 +318,24 @@ class StochasticLayer(PyroModule):
     def _expanded_prior(self, event_shape: torch.Size, batch_shape: torch.Size) -> TorchDistributionMixin:
         # A prior that was set on the object itself made no promise.
         if not self.has_fixed_prior or "prior_distribution" in self.__dict__ or is_traced():
-            return self._as_charged(self.prior_distribution(event_shape)).expand(batch_shape)
+            return self._as_charged(self._prior_of(event_shape)).expand(batch_shape)
         key = event_shape, batch_shape
         if key not in self._prior_cache:
             # Kept, it must outlive the mode that it is first needed in.
             with torch.inference_mode(False), torch.no_grad():  # noqa: FBT003  (by keyword it breaks dynamo)
-                prior = self._as_charged(self.prior_distribution(event_shape))
+                prior = self._as_charged(self._prior_of(event_shape))
                 self._prior_cache[key] = prior.expand(batch_shape)
         return self._prior_cache[key]
+
+    def _prior_of(self, event_shape: torch.Size) -> TorchDistributionMixin:
+        prior = self.prior_distribution(event_shape)
+        if prior.event_shape != event_shape:
+            raise ValueError(
+                f"site {self.site_name!r}: its prior has event shape {tuple(prior.event_shape)} (and batch shape "
+                f"{tuple(prior.batch_shape)}), but an event of z has {tuple(event_shape)}; make one of that shape, "
+                "with .to_event() where it is elementwise"
+            )
+        return prior
 
     def _as_charged(self, fn: TorchDistributionMixin) -> TorchDistributionMixin:
         is_masked = isinstance(fn, MaskedDistribution)

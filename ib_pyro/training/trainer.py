@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Callable, Generator, Mapping
 from copy import copy, deepcopy
@@ -16,6 +17,7 @@ from torch.optim.lr_scheduler import LRScheduler
 
 from ib_pyro.batch_norm import has_batch_norm
 from ib_pyro.buffers import buffers_kept
+from ib_pyro.checks import require_count
 from ib_pyro.choices import require_known
 from ib_pyro.elbo import InformationBottleneckELBO
 from ib_pyro.elbo.schedules import linear_warm_up
@@ -86,12 +88,10 @@ class FitOptions:
     progress: bool = True
 
     def __post_init__(self) -> None:
-        for name in ("epochs", "checkpoint_every"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} must be at least 1; got {getattr(self, name)}")
+        for name in ("epochs", "checkpoint_every", "batch_size", "patience"):
+            if getattr(self, name) is not None:
+                require_count(name, getattr(self, name))
         require_known("monitor", self.monitor, MONITORS)
-        if self.patience is not None and self.patience < 1:
-            raise ValueError(f"patience must be at least 1 epoch; got {self.patience}")
         if self.patience is not None and self.validation is None:
             raise ValueError(
                 f"patience={self.patience} waits for a gain on held-out data; pass them as validation="
@@ -100,8 +100,8 @@ class FitOptions:
             raise ValueError(
                 f"beta={self.beta!r} and elbo={self.elbo!r} both weigh the rate; pass one of them"
             )
-        if self.warm_up < 0:
-            raise ValueError(f"warm_up must not be negative; got {self.warm_up}")
+        if not 0 <= self.warm_up < math.inf:
+            raise ValueError(f"warm_up must be a finite number of epochs, at least 0; got {self.warm_up}")
         if self.warm_up and "beta" in (self.schedules or {}):
             raise ValueError("warm_up and schedules['beta'] both move beta; pass one of them")
         if self.lr is not None and not isinstance(self.optimizer, str):
@@ -160,6 +160,7 @@ class Trainer:
         self._schedules = dict(own.schedules or {})
         if own.warm_up:
             self._schedules["beta"] = _warm_up(self._elbo.beta, own.warm_up)
+        _require_schedules(self._schedules, self._elbo)
         self._targets = {name: getattr(self._elbo, name) for name in self._schedules}
         self._check(look)
         self._optimizer = self._build_optimizer()
@@ -462,6 +463,21 @@ class Trainer:
             suffix = f"/{site}" if site else ""
             row |= {f"beta{suffix}": float(weight), f"beta_paper{suffix}": float(weight) * size}
         return row | {"lr": float(self._optimizer.param_groups[0]["lr"])}
+
+
+def _require_schedules(schedules: Mapping[str, Schedule], elbo: InformationBottleneckELBO) -> None:
+    """Raise unless each schedule is a function, and of an attribute that the objective has."""
+    for name, schedule in schedules.items():
+        if not hasattr(elbo, name):
+            raise ValueError(
+                f"schedules[{name!r}]: {type(elbo).__name__} has no {name} to move; beta, gamma and a target of its "
+                "penalty can be, and the learning rate by scheduler="
+            )
+        if not callable(schedule):
+            raise TypeError(
+                f"schedules[{name!r}] is {schedule!r}; pass a function from the finished epochs, a fraction, "
+                "to its value"
+            )
 
 
 def _parts(weight: Weight) -> list[float | Tensor]:

@@ -14,6 +14,7 @@ import pyro
 import torch
 from torch import Tensor
 
+from ib_pyro.capture import CaptureError
 from inference.studies.attack.attempts import Kind, Silent
 from inference.studies.attack.mistakes import MISTAKES, Draw, Wrong
 from inference.studies.attack.mistakes.mistake import Answer
@@ -21,7 +22,7 @@ from inference.studies.attack.mistakes.mistake import Answer
 __all__ = ["WRONG_PROGRAMS", "judge"]
 
 # What a user is told by; other errors are tracebacks from somewhere inside.
-REFUSALS = (FloatingPointError, NotImplementedError, OSError, TypeError, ValueError)
+REFUSALS = (CaptureError, FloatingPointError, NotImplementedError, OSError, TypeError, ValueError)
 # Standard errors by which means over draws may differ, and digits where there is no spread.
 ERRORS, DIGITS = 6.0, 1e-4
 
@@ -57,8 +58,8 @@ def judge(name: str, wrong: Wrong) -> str:
         raise Silent(f"{name}: names none of {wrong.names}: {type(error).__name__}: {error}") from error
     except Exception as error:
         raise Silent(f"{name}: {type(error).__name__}, which is a traceback: {error}") from error
-    if answers.isnan().any() and names_one_of(said, wrong.names):
-        return "said to be NaN"
+    if not answers.isfinite().all() and names_one_of(said, wrong.names):
+        return "said to be no number"
     if wrong.truth is None:
         raise Silent(f"{name}: taken, with {answers.flatten()[:3].tolist()}; said: {said or 'nothing'}")
     if wrong.draws > 1:

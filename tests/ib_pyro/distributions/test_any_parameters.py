@@ -1,4 +1,4 @@
-"""Any parameters in range, in every type: densities, rates, draws and slopes are those of float64, to the type's digits."""
+"""Any parameters in range, in every type: densities, rates and slopes are those of float64, to the type's digits."""
 
 import math
 from collections.abc import Callable

@@ -175,7 +175,7 @@ def noisy(shift: float) -> Callable[[], Tensor]:
             Wrong(lambda: ONE + torch.randn(3), ("z1",), truth=lambda: ONE - torch.randn(3), draws=400),
             "right",
         ),
-        (Wrong(nan("the rate of z1 is NaN"), ("z1",)), "said to be NaN"),
+        (Wrong(nan("the rate of z1 is NaN"), ("z1",)), "said to be no number"),
     ],
     ids=[
         "by its site",

@@ -15,6 +15,7 @@ from torch.nn import functional as F
 from ib_pyro import Bottleneck, InformationBottleneckELBO
 from ib_pyro.nn import InformationDropout
 from inference.studies.attack.mistakes.mistake import Draw, Wrong, asked, mistake
+from inference.studies.attack.mistakes.pairs import DRAWS, sampled_loss
 
 __all__ = ["INPUTS", "classifier", "told"]
 
@@ -33,7 +34,7 @@ def told(draw: Draw, program: Bottleneck, x: Any, y: Any, *names: str, **kwargs:
     elbo = InformationBottleneckELBO(draw.choice(1.0, 0.1, 0.0))
     captured = [lambda: elbo.capture(program.model, program.guide)(x, y, **kwargs)]
     ways = [asked(draw, elbo, program.model, program.guide, (x, y), kwargs)] * 5 + captured
-    return Wrong(draw.choice(*ways), names)
+    return Wrong(draw.choice(*ways), (*names, "argument"))
 
 
 def inputs(draw: Draw) -> Tensor:
@@ -98,11 +99,19 @@ def inputs_that_are_no_tensor(draw: Draw) -> Wrong:
 @mistake
 def inputs_that_are_not_finite(draw: Draw) -> Wrong:
     """One value is NaN or infinite."""
-    x = inputs(draw)
-    x[draw.random.randrange(draw.batch), draw.random.randrange(INPUTS)] = draw.choice(
-        float("nan"), float("inf"), float("-inf")
+    x, y, program = inputs(draw), draw.labels(draw.batch, CLASSES), classifier(draw)
+    value = draw.choice(float("nan"), float("inf"), float("-inf"))
+    x[draw.random.randrange(draw.batch), draw.random.randrange(INPUTS)] = value
+    if value != value:
+        return told(draw, program, x, y, "x", "z1", "y")
+    # A ReLU may make a number of it.
+    ask = asked(draw, InformationBottleneckELBO(), program.model, program.guide, (x, y))
+    return Wrong(
+        ask,
+        ("x", "z1", "y"),
+        truth=lambda: sampled_loss(program.model, program.guide, 1.0, (x, y)),
+        draws=DRAWS,
     )
-    return told(draw, classifier(draw), x, draw.labels(draw.batch, CLASSES), "x", "z1", "y")
 
 
 @mistake

@@ -53,7 +53,7 @@ EXPORT: dict[str, tuple[Any, ...]] = {
     "sites": (["z9"], []),
     "groups": (["posteriors"], []),
     "batch_size": (0, -1),
-    "num_data": (1, -1),
+    "num_data": (0, -1, 2.5),
     "coords": ({"z1_unit": [0]}, {"nowhere": [0]}),
     "labels": ({"digit": [0]},),
     "constant_data": ({"age": torch.zeros(3)},),
@@ -109,7 +109,7 @@ def a_set_with_a_fault_in_a_later_batch(draw: Draw) -> Wrong:
     x, y = the_set()
     row = draw.random.randrange(1, SIZE)
     if draw.choice(True, False):
-        x[row, draw.random.randrange(INPUTS)] = draw.choice(NAN, float("inf"))
+        x[row, draw.random.randrange(INPUTS)] = NAN
         return fitted(draw, (x, y), ("x",))
     y[row] = draw.choice(-1, CLASSES, -100)
     return fitted(draw, (x, y), ("y",))
@@ -191,7 +191,7 @@ def an_option_of_an_export(draw: Draw) -> Wrong:
         tree: Any = ib_pyro.to_arviz(program, x, y, **options)
         return torch.as_tensor(np.asarray(tree["posterior"]["z1"]).copy())
 
-    return Wrong(answer, (name,))
+    return Wrong(answer, (name, "age"))
 
 
 @mistake

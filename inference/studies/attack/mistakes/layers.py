@@ -63,7 +63,7 @@ def an_option_of_information_dropout(draw: Draw) -> Wrong:
         setattr(layer, name, value)
         return layer
 
-    return asked_of(make, draw, name)
+    return asked_of(make, draw, name, "z1")
 
 
 @mistake

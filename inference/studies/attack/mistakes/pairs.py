@@ -18,7 +18,7 @@ from ib_pyro import InformationBottleneckELBO
 from ib_pyro.distributions import MultiplicativeLogNormal, ZeroInflatedLogUniform
 from inference.studies.attack.mistakes.mistake import Draw, Wrong, asked
 
-__all__ = ["Latent", "Pair", "Side", "judged", "refused", "right_pair", "sampled_loss"]
+__all__ = ["DRAWS", "Latent", "Pair", "Side", "judged", "refused", "right_pair", "sampled_loss"]
 
 Handler = Callable[[], AbstractContextManager[Any]]
 Law = Callable[[Mapping[str, Tensor]], Any]
@@ -81,7 +81,7 @@ class Side:
                 with ExitStack() as stack:
                     for handler in self.handlers:
                         stack.enter_context(handler())
-                    total = torch.stack([value.sum(-1) for value in values.values()]).sum(0)
+                    total = sum(value.sum(-1) for value in values.values())
                     pyro.sample("y", dist.Normal(total, 1.0), obs=self.y)
 
     def _plate(self) -> AbstractContextManager[Any]:
@@ -175,18 +175,24 @@ def refused(draw: Draw, pair: Pair, *names: str) -> Wrong:
     return Wrong(asked(draw, elbo, pair.model, pair.guide), names or pair.names)
 
 
-def sampled_loss(model: Callable[[], None], guide: Callable[[], None], beta: Any) -> Tensor:  # noqa: ANN401
+def sampled_loss(
+    model: Callable[..., Any],
+    guide: Callable[..., Any],
+    beta: Any,  # noqa: ANN401 - a weight
+    args: tuple[Any, ...] = (),
+) -> Tensor:
     """``-log p(y|z) + sum_l beta_l (log p(z_l|x) - log q(z_l))`` at one draw, by Pyro's own traces.
 
     Args:
         model: The model.
         guide: The guide.
         beta: One weight, or one by site, which is 1 of others.
+        args: What both are called with.
     """
     with poutine.trace() as guide_trace:
-        guide()
+        guide(*args)
     with poutine.trace() as model_trace:
-        poutine.replay(model, guide_trace.trace)()
+        poutine.replay(model, guide_trace.trace)(*args)
     loss = torch.zeros((), dtype=torch.float64)
     for trace, sign in ((guide_trace.trace, 1.0), (model_trace.trace, -1.0)):
         trace.compute_log_prob()

@@ -133,12 +133,18 @@ def a_scale_that_is_no_weight(draw: Draw) -> Wrong:
 
 
 @mistake
-def a_mask_of_another_shape(draw: Draw) -> Wrong:
-    """Both sides have the same mask, of more samples than there are."""
-    pair, mask = right_pair(draw), torch.ones(draw.batch + 1, dtype=torch.bool)
-    for side in (pair.model, pair.guide):
-        side.latents[0].handlers.append(lambda: poutine.mask(mask=mask))
-    return refused(draw, pair, pair.model.latents[0].name, "mask")
+def a_mask_or_scale_of_another_shape(draw: Draw) -> Wrong:
+    """Both sides, or the observation, have the same mask or scale, of more samples than there are."""
+    pair = right_pair(draw)
+    shape = draw.choice((draw.batch + 1,), (draw.batch, 1), (2, draw.batch))
+    mask, scale = torch.ones(shape, dtype=torch.bool), torch.full(shape, 0.5)
+    handler: Handler = draw.choice(lambda: poutine.mask(mask=mask), lambda: poutine.scale(scale=scale))
+    handlers = draw.choice(
+        [pair.model.handlers], [pair.model.latents[0].handlers, pair.guide.latents[0].handlers]
+    )
+    for each in handlers:
+        each.append(handler)
+    return refused(draw, pair, pair.model.latents[0].name, "y", "mask", "scale")
 
 
 @mistake

@@ -85,7 +85,7 @@ def a_latent_that_one_side_observes(draw: Draw) -> Wrong:
 @mistake
 def a_latent_that_the_model_computes(draw: Draw) -> Wrong:
     """The model has a deterministic site where the guide samples."""
-    pair = right_pair(draw)
+    pair = right_pair(draw, latents=draw.choice(2, 3))
     name = draw.choice(*pair.guide.latents).name
     pair.model.latents = [latent for latent in pair.model.latents if latent.name != name]
     pair.model.before = lambda: pyro.deterministic(name, torch.zeros(draw.batch, draw.dims), event_dim=2)
@@ -121,7 +121,8 @@ def a_factor_in_the_model(draw: Draw) -> Wrong:
 @mistake
 def draws_without_a_gradient(draw: Draw) -> Wrong:
     """The guide's law is detached, or has discrete values."""
-    pair = right_pair(draw)
+    # Pyro itself loses the flag of its own laws where a plate expands them.
+    pair = right_pair(draw, family="noise with atoms")
     latent = draw.choice(*pair.guide.latents)
     law = latent.law
     shape = (draw.batch, draw.dims)
