@@ -54,9 +54,9 @@ def require_count(name: str, value: object, least: int = 1) -> int:
     try:
         count = index(value)  # type: ignore[arg-type]
     except TypeError:
-        count = least - 1
+        raise ValueError(f"{name} must be a whole number, at least {least}; got {value!r}") from None
     if count < least:
-        raise ValueError(f"{name} must be a whole number, at least {least}; got {value!r}")
+        raise ValueError(f"{name} must be at least {least}; got {value!r}")
     return count
 
 

@@ -235,4 +235,4 @@ def _check_options(
         raise ValueError(f"gate is a probability; got {gate}")
     require_known("atom=", atom, ("exact", "ignore"))
     if not activation_floor >= 0:
-        raise ValueError(f"activation_floor must be at least 0; got {activation_floor}")
+        raise ValueError(f"activation_floor must not be negative, nor NaN; got {activation_floor}")

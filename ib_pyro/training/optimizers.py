@@ -63,7 +63,7 @@ def require_rate(lr: object) -> None:
     Raises:
         ValueError: If it is negative, not finite or no number.
     """
-    if not isinstance(lr, Real) or not 0 <= lr < math.inf:
+    if not isinstance(lr, Real) or not 0 <= float(lr) < math.inf:
         raise ValueError(f"lr must be a finite number, at least 0; got {lr!r}")
 
 

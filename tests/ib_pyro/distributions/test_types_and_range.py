@@ -305,3 +305,19 @@ def test_near_and_far_bounds_keep_their_digits():
     assert near.log_c.item() == pytest.approx(-math.log(math.log1p(2.0**-20 / 3)), rel=1e-6)
     narrow = ZeroInflatedLogUniform(0.0, 1.0, 1.001)
     assert narrow.stddev.item() == pytest.approx(1e-3 / math.sqrt(12), rel=1e-2)
+
+
+@pytest.mark.parametrize(
+    ("build", "names"),
+    [
+        (lambda a, b: MultiplicativeLogNormal(a, b), r"activation \(2,\), alpha \(3,\)"),
+        (lambda a, b: MultiplicativeNormal(a, b), r"activation \(2,\), alpha \(3,\)"),
+        (lambda a, b: MultiplicativeBernoulli(a, b), r"activation \(2,\), drop_prob \(3,\)"),
+        (lambda a, b: FactorizedLogNormal(a, b), r"loc \(2,\), scale \(3,\)"),
+        (lambda a, b: ZeroInflatedLogUniform(a, 0.1 * b, 9.0), r"gate \(2,\), low \(3,\)"),
+    ],
+    ids=["log-normal", "normal", "bernoulli", "factorized", "log-uniform"],
+)
+def test_parameters_that_do_not_broadcast_are_named(build, names):
+    with pytest.raises(ValueError, match=f"parameters of shapes that do not broadcast: {names}"):
+        build(torch.full((2,), 0.5), torch.full((3,), 0.5))

@@ -125,7 +125,9 @@ def test_a_run_that_another_process_began_in_the_meantime_is_refused_without_res
     assert read_json(job.out / "result.json")["digest"] == other.spec.digest
 
 
-def test_what_a_killed_process_has_left_of_its_hold_goes_away_once_nobody_holds(quick: Quick, tmp_path: Path) -> None:
+def test_what_a_killed_process_has_left_of_its_hold_goes_away_once_nobody_holds(
+    quick: Quick, tmp_path: Path
+) -> None:
     job = quick(out=tmp_path / "run", epochs=1)
     job.run()
     left = job.out / ".holder.json"
