@@ -66,22 +66,25 @@ def attempt(
 ) -> Counter[str]:
     """Kill a target, or its workers, some times, let it end, and compare."""
     name = generator.choice(sorted(n for n, target in TARGETS.items() if target.has_workers == has_workers))
-    whole, out, outcomes = prepared.whole(name), folder / "run", Counter[str]()
-    process = started(name, out)
+    whole, out, kills = prepared.whole(name), folder / "run", Counter[str]()
+    process, seconds = started(name, out), prepared.seconds[name]
     for _ in range(generator.randint(1, TARGETS[name].most_kills)):
-        process.join(generator.uniform(0.0, prepared.seconds[name]))
-        if has_workers and generator.random() < 0.5:
-            outcomes[kill_worker(process, generator)] += 1
-        else:
-            outcomes[kill(process)] += 1
+        of_worker = has_workers and generator.random() < 0.6
+        if of_worker:
+            wait_for_worker(process, seconds)
+        process.join(generator.uniform(0.0, 0.8 * seconds))
+        what = kill_worker(process, generator) if of_worker else kill(process)
+        if what is not None:
+            kills += Counter({what: 1, f"in {name}": 1})
+        if not process.is_alive():
             process = started(name, out)
     end(process)
     require_same(name, whole, out)
-    return outcomes + Counter({f"of {name}": 1})
+    return kills
 
 
-def kill(process: BaseProcess) -> str:
-    """Kill a process by ``SIGKILL``, and say what came of it.
+def kill(process: BaseProcess) -> str | None:
+    """Kill a process by ``SIGKILL``, and say so; None if it had ended before.
 
     Raises:
         Silent: If a worker of it lives on.
@@ -92,16 +95,23 @@ def kill(process: BaseProcess) -> str:
     left = left_behind(workers, _SECONDS_TO_END)
     if left:
         raise Silent(f"{len(left)} workers live on without the process that started them")
-    return "kills" if process.exitcode == -signal.SIGKILL else "ended before"
+    return "kills" if process.exitcode == -signal.SIGKILL else None
 
 
-def kill_worker(process: BaseProcess, generator: random.Random) -> str:
-    """Kill one of the workers of a process, which goes on, and say what came of it."""
+def wait_for_worker(process: BaseProcess, seconds: float) -> None:
+    """Wait until a process has a worker, or has ended, so many seconds at most."""
+    end = time.monotonic() + seconds
+    while process.is_alive() and not workers_of(process) and time.monotonic() < end:
+        time.sleep(0.05)
+
+
+def kill_worker(process: BaseProcess, generator: random.Random) -> str | None:
+    """Kill one of the workers of a process, which goes on, and say so; None if it has none."""
     workers = workers_of(process)
     try:
         os.kill(generator.choice(workers), signal.SIGKILL)
     except (IndexError, ProcessLookupError):
-        return "no worker yet"
+        return None
     return "kills of a worker"
 
 
