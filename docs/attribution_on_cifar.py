@@ -22,14 +22,24 @@ def block(before: int, after: int) -> list[nn.Module]:
 def fitted(x: Tensor, y: Tensor) -> nn.Module:
     """A network of four convolutions."""
     pools = [nn.MaxPool2d(2), nn.MaxPool2d(2), nn.AdaptiveAvgPool2d(1)]
-    layers = [*block(3, 16), pools[0], *block(16, 32), pools[1], *block(32, 64), *block(64, 64), pools[2]]
+    layers = [
+        *block(3, 16),
+        pools[0],
+        *block(16, 32),
+        pools[1],
+        *block(32, 64),
+        *block(64, 64),
+        pools[2],
+    ]
     network = nn.Sequential(*layers, nn.Flatten(), nn.Linear(64, CLASSES))
     optimizer = torch.optim.AdamW(network.parameters(), weight_decay=1e-2)
     steps = EPOCHS * -(-len(x) // 64)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 6e-3, total_steps=steps)
     for _ in range(EPOCHS):
         for rows in torch.randperm(len(x)).split(64):
-            images = torch.where(torch.rand(len(rows), 1, 1, 1) < 0.5, x[rows].flip(3), x[rows])
+            images = torch.where(
+                torch.rand(len(rows), 1, 1, 1) < 0.5, x[rows].flip(3), x[rows]
+            )
             optimizer.zero_grad()
             F.cross_entropy(network(images), y[rows]).backward()
             optimizer.step()
@@ -37,12 +47,25 @@ def fitted(x: Tensor, y: Tensor) -> nn.Module:
     return network.eval()
 
 
-def maps_of(network: nn.Module, x: Tensor, y: Tensor, train: tuple[Tensor, Tensor]) -> dict[str, Tensor]:
+def maps_of(
+    network: nn.Module, x: Tensor, y: Tensor, train: tuple[Tensor, Tensor]
+) -> dict[str, Tensor]:
     """The maps of each method, ``[N, H, W]``."""
-    size, layer, rays = x.shape[2:], network.get_submodule(PLACE), x.clone().requires_grad_()
-    statistics = attribution.feature_statistics(network, PLACE, train[0][:2000].split(200))
-    readout = attribution.ReadoutAttribution(network, PLACE, statistics, read=[PLACE, "10", "13"])
-    readout.fit([(train[0][rows], train[1][rows]) for rows in torch.arange(4000).split(50)], epochs=4)
+    size, layer, rays = (
+        x.shape[2:],
+        network.get_submodule(PLACE),
+        x.clone().requires_grad_(),
+    )
+    statistics = attribution.feature_statistics(
+        network, PLACE, train[0][:2000].split(200)
+    )
+    readout = attribution.ReadoutAttribution(
+        network, PLACE, statistics, read=[PLACE, "10", "13"]
+    )
+    readout.fit(
+        [(train[0][rows], train[1][rows]) for rows in torch.arange(4000).split(50)],
+        epochs=4,
+    )
     integrated = attr.IntegratedGradients(network).attribute(rays, target=y, n_steps=20)
     cam = attr.LayerGradCam(network, layer).attribute(rays, target=y).detach().relu()
     per_sample = attribution.PerSampleAttribution(network, PLACE, statistics, draws=5)
@@ -56,7 +79,9 @@ def maps_of(network: nn.Module, x: Tensor, y: Tensor, train: tuple[Tensor, Tenso
     }
 
 
-def sanity(network: nn.Module, x: Tensor, y: Tensor, train: Tensor) -> dict[str, Tensor]:
+def sanity(
+    network: nn.Module, x: Tensor, y: Tensor, train: Tensor
+) -> dict[str, Tensor]:
     """The rank correlation of the per-sample map with that of other weights."""
     last = str(len(list(network.children())) - 1)
     others = {
@@ -66,16 +91,29 @@ def sanity(network: nn.Module, x: Tensor, y: Tensor, train: Tensor) -> dict[str,
     }
     found = {}
     for name, other in {"": network, **others}.items():
-        statistics = attribution.feature_statistics(other, PLACE, train[:2000].split(200))
-        found[name] = attribution.PerSampleAttribution(other, PLACE, statistics, draws=5)(x, y).rate
-    return {name: attribution.rank_correlation(found[""], found[name]).nan_to_num(0.0) for name in others}
+        statistics = attribution.feature_statistics(
+            other, PLACE, train[:2000].split(200)
+        )
+        found[name] = attribution.PerSampleAttribution(
+            other, PLACE, statistics, draws=5
+        )(x, y).rate
+    return {
+        name: attribution.rank_correlation(found[""], found[name]).nan_to_num(0.0)
+        for name in others
+    }
 
 
 def main() -> None:
     """Print the table."""
     torch.manual_seed(0)
-    train, test = load("cifar10", "train", limit=10_000), load("cifar10", "test", limit=1000)
-    mean, scale = train.x.mean((0, 2, 3), keepdim=True), train.x.std((0, 2, 3), keepdim=True)
+    train, test = (
+        load("cifar10", "train", limit=10_000),
+        load("cifar10", "test", limit=1000),
+    )
+    mean, scale = (
+        train.x.mean((0, 2, 3), keepdim=True),
+        train.x.std((0, 2, 3), keepdim=True),
+    )
     x, test_x = (train.x - mean) / scale, (test.x - mean) / scale
     network = fitted(x, train.y)
     with torch.no_grad():

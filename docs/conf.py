@@ -1,6 +1,7 @@
 """How Sphinx builds these pages: `make docs`, without a network, warnings as errors."""
 
 import os
+import re
 import shutil
 from pathlib import Path
 
@@ -16,6 +17,10 @@ os.environ.setdefault("MPLBACKEND", "Agg")
 from ib_pyro import HOMES, __version__
 
 DOCS = Path(__file__).resolve().parent
+# What Sphinx makes of an alias within a union.
+ALIAS = re.compile(r"TypeAliasForwardRef\('([\w.]+)'\)")
+# Pages of what was measured, from the folder of what measures it.
+RESULTS = ("RESULTS.md", "MNIST.md", "VAE.md", "studies/paper/RULES.md")
 
 project = "ib_pyro"
 author = "The ib_pyro authors"
@@ -46,6 +51,11 @@ autodoc_member_order = "bysource"
 autodoc_typehints_format = "short"
 autodoc_inherit_docstrings = False
 autodoc_preserve_defaults = True
+# Aliases keep their names: written out, NumPy's ArrayLike takes nine lines of private names.
+autodoc_type_aliases = {
+    "ArrayLike": "numpy.typing.ArrayLike",
+    "pd.DataFrame": "pandas.DataFrame",
+}
 python_use_unqualified_type_names = True
 python_maximum_signature_line_length = 88
 toc_object_entries_show_parents = "hide"
@@ -93,11 +103,46 @@ def copy_notebooks(app: Sphinx, config: object) -> None:
         shutil.copy2(source / name, target / name)
 
 
+def copy_results(app: Sphinx, config: object) -> None:
+    """Copy the pages and pictures of what was measured to where Sphinx looks for pages, links and all."""
+    source, target = DOCS.parent / "inference", Path(app.srcdir) / "results"
+    (target / "figures").mkdir(parents=True, exist_ok=True)
+    for picture in (source / "figures").glob("*.png"):
+        shutil.copy2(picture, target / "figures" / picture.name)
+    for page in RESULTS:
+        path = source / page
+        if path.exists():
+            text = path.read_text(encoding="utf-8")
+            for other in RESULTS:
+                text = text.replace(f"]({other})", f"]({Path(other).name})")
+            copied = target / path.name
+            # An unchanged page keeps its age, or Sphinx would read it again.
+            if not copied.exists() or copied.read_text(encoding="utf-8") != text:
+                copied.write_text(text, encoding="utf-8")
+
+
+def readable_signature(
+    app: Sphinx,
+    what: str,
+    name: str,
+    obj: object,
+    options: object,
+    arguments: str | None,
+    returns: str | None,
+) -> tuple[str | None, str | None]:
+    """Write a signature as Sphinx can read it: aliases within unions, and the defaults of dataclasses."""
+    texts = [text and ALIAS.sub(r"~\1", text) for text in (arguments, returns)]
+    return texts[0] and texts[0].replace("<factory>", "..."), texts[1]
+
+
 def find_reexported(
     app: Sphinx, env: BuildEnvironment, node: pending_xref, content: nodes.TextElement
 ) -> nodes.reference | None:
     """Resolve a name of ib_pyro that is documented once, from whatever module the text takes it."""
-    package, name = node["reftarget"].partition(".")[0], node["reftarget"].rpartition(".")[2]
+    package, name = (
+        node["reftarget"].partition(".")[0],
+        node["reftarget"].rpartition(".")[2],
+    )
     if node.get("refdomain") != "py" or package not in ("ib_pyro", name):
         return None
     objects = env.domains.python_domain.objects
@@ -107,7 +152,9 @@ def find_reexported(
         if node["reftarget"] == f"ib_pyro.{name}" and name in HOMES
         else f".{name}"
     )
-    found = {entry.docname: entry for full, entry in objects.items() if full.endswith(ending)}
+    found = {
+        entry.docname: entry for full, entry in objects.items() if full.endswith(ending)
+    }
     found = {doc: entry for doc, entry in found.items() if doc.startswith("api/")}
     if len(found) != 1:
         return None
@@ -118,5 +165,7 @@ def find_reexported(
 def setup(app: Sphinx) -> dict[str, bool]:
     """Register what is above with Sphinx."""
     app.connect("config-inited", copy_notebooks)
+    app.connect("config-inited", copy_results)
+    app.connect("autodoc-process-signature", readable_signature)
     app.connect("missing-reference", find_reexported)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -26,7 +26,12 @@ def on_or_off(level: Tensor, on: Tensor, off: Tensor | float = 0.0, *, is_log: b
 
     >>> on_or_off(torch.tensor([0.0, 2.0]), torch.tensor([torch.inf, 3.0]))
     tensor([0., 3.])
-    >>> on_or_off(torch.tensor([-torch.inf, 2.0]), torch.tensor([1.0, 3.0]), torch.inf, is_log=True)
+    >>> on_or_off(
+    ...     torch.tensor([-torch.inf, 2.0]),
+    ...     torch.tensor([1.0, 3.0]),
+    ...     torch.inf,
+    ...     is_log=True,
+    ... )
     tensor([inf, 3.])
     """
     level, zero = (level.detach(), -math.inf) if is_log else (level.detach().abs(), 0.0)

@@ -24,7 +24,9 @@ def promoted(*values: Tensor | float) -> torch.dtype:
         *values: Tensors, and numbers beside them.
 
     Example:
-        >>> promoted(torch.zeros(2, dtype=torch.float16), torch.zeros(2, dtype=torch.float64), 1.0)
+        >>> promoted(
+        ...     torch.zeros(2, dtype=torch.float16), torch.zeros(2, dtype=torch.float64), 1.0
+        ... )
         torch.float64
         >>> promoted(torch.zeros(2), torch.zeros((), dtype=torch.float64))
         torch.float32

@@ -10,7 +10,8 @@ Guide of the ladder, with a deterministic pass upwards, ``d1 = up1(x)``, ``dl = 
 ``N(m_l(dl), s_l(dl)²)`` about each latent is weighed against the generative law by their precisions::
 
     zL ~ N(m_L, s_L²)
-    zl ~ N((m_l / s_l² + mu_l / sigma_l²) v_l, v_l),  1 / v_l = 1 / s_l² + 1 / sigma_l²,  l = L-1, ..., 1
+    zl ~ N((m_l / s_l² + mu_l / sigma_l²) v_l, v_l),  l = L-1, ..., 1
+    1 / v_l = 1 / s_l² + 1 / sigma_l²
 
 (Sønderby et al. 2016, eqs. 8 to 12.) It samples in the generative order, so that each rate
 ``KL(q(zl | zl+1, x) || p(zl | zl+1))`` is in closed form given the layer above.

@@ -7,10 +7,14 @@ Generative process, for each of N binary images x::
 
 Guide, with the hidden layer ``h = relu(V1 x + c1)``; ``latent="information"``::
 
-    z1_j = f_j * eps_j,  f = softplus(V2 h + c2),  log eps_j ~ N(0, alpha_j(h)²),  alpha affine in h, squashed
+    z1_j = f_j * eps_j,  f = softplus(V2 h + c2)
+    log eps_j ~ N(0, alpha_j(h)²),  alpha affine in h, squashed
     q(z1_j) = LogNormal(mu, sigma²), with the scalars mu and sigma learned
 
-and ``latent="gaussian"`` (Kingma & Welling 2014)::
+(``link="exponential"``: ``f = exp(V2 h + c2)``; ``prior_per_unit=True``: mu_j and sigma_j, a pair a unit; with both,
+log z1 is the Gaussian latent of a VAE with a bounded scale and a learned prior),
+
+or ``latent="gaussian"`` (Kingma & Welling 2014)::
 
     z1_j ~ N((V2 h + c2)_j, softplus(V3 h + c3)_j²),  q(z1_j) = N(0, 1)
 
@@ -25,6 +29,7 @@ the information latents (the paper's form for a bounded rate), and stochasticall
 
 import math
 from collections import OrderedDict
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -37,6 +42,7 @@ from models.blocks import ImageInput
 __all__ = ["VAE", "binarise"]
 
 LATENTS = ("gaussian", "information")
+LINKS = ("softplus", "exponential")
 
 
 def VAE(  # noqa: N802  (a program's constructor reads as a class)
@@ -47,7 +53,9 @@ def VAE(  # noqa: N802  (a program's constructor reads as a class)
     num_latent: int | None = None,
     hidden: int | None = None,
     num_data: int | None = None,
-    **options: float | bool,
+    link: str = "softplus",
+    prior_per_unit: bool = False,
+    **options: Any,
 ) -> Bottleneck:
     """Build the autoencoder as a program with the noisy site ``z1``.
 
@@ -58,6 +66,8 @@ def VAE(  # noqa: N802  (a program's constructor reads as a class)
         num_latent: Number of latents, in place of ``256 * k``.
         hidden: Number of hidden units in the encoder and in the decoder, in place of ``512 * k``.
         num_data: See :class:`ib_pyro.Bottleneck`.
+        link: From the encoder to f of information latents: ``"softplus"`` or ``"exponential"``.
+        prior_per_unit: Whether each information latent learns a prior of its own.
         **options: Options of :class:`ib_pyro.nn.InformationDropout`, such as ``alpha_max``.
 
     Returns:
@@ -77,6 +87,14 @@ def VAE(  # noqa: N802  (a program's constructor reads as a class)
     )
     if min(k, width, units) < 1:
         raise ValueError(f"sizes must be positive; got k={k}, num_latent={units}, hidden={width}")
+    require_known("link=", link, LINKS)
+    if latent == "information":
+        options = {"activation": link, "prior_shape": (units,) if prior_per_unit else (), **options}
+    elif link != LINKS[0] or prior_per_unit:
+        raise ValueError(
+            f"latent={latent!r} has neither link={link!r} nor prior_per_unit={prior_per_unit}; they are information "
+            "dropout's"
+        )
     pixels = math.prod(image_shape)
     encoder = OrderedDict(
         input=ImageInput(image_shape, flatten=True),
@@ -112,10 +130,10 @@ def binarise(x: Tensor, generator: torch.Generator | None = None) -> Tensor:
     return torch.bernoulli(x, generator=generator)
 
 
-def _latent_layer(latent: str, width: int, units: int, options: dict[str, float | bool]) -> StochasticLayer:
+def _latent_layer(latent: str, width: int, units: int, options: dict[str, Any]) -> StochasticLayer:
     require_known("latent=", latent, LATENTS)
     if latent == "information":
-        return InformationDropout.linear(width, units, activation="softplus", prior="log-normal", **options)
+        return InformationDropout.linear(width, units, prior="log-normal", **options)
     if options:
         raise ValueError(
             f"latent='gaussian' has no options {sorted(options)}; they are information dropout's"

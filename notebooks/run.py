@@ -46,7 +46,9 @@ def select(names: Sequence[str]) -> list[Path]:
     wanted = [name.removesuffix(".ipynb").removeprefix("notebooks/") for name in names]
     for name in wanted:
         if not any(path.stem.startswith(name) for path in every):
-            raise ValueError(f"no notebook begins with {name!r}; there are {[path.stem for path in every]}")
+            raise ValueError(
+                f"no notebook begins with {name!r}; there are {[path.stem for path in every]}"
+            )
     return [path for path in every if not wanted or path.stem.startswith(tuple(wanted))]
 
 
@@ -90,7 +92,9 @@ def tidy(notebook: NotebookNode) -> NotebookNode:
         }
     )
     for cell in notebook.cells:
-        cell.metadata = nbformat.from_dict({k: v for k, v in cell.metadata.items() if k == "tags"})
+        cell.metadata = nbformat.from_dict(
+            {k: v for k, v in cell.metadata.items() if k == "tags"}
+        )
         for output in cell.get("outputs", []):
             _tidy_output(output)
     return notebook
@@ -105,7 +109,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "names", nargs="*", metavar="NAME", help="beginnings of notebooks' names; default: all"
     )
     parser.add_argument(
-        "--smoke", action="store_true", help="few epochs, and the committed files stay as they are"
+        "--smoke",
+        action="store_true",
+        help="few epochs, and the committed files stay as they are",
     )
     options = parser.parse_args(arguments)
     try:
@@ -129,7 +135,10 @@ def _run(path: Path, *, smoke: bool) -> bool:
         return False
     with _destination(path, smoke=smoke) as target:
         nbformat.write(notebook, target)
-        print(f"{spent[0]:.1f} s ({spent[1]:.1f} s of CPU), {target.stat().st_size / 1e6:.2f} MB", flush=True)
+        print(
+            f"{spent[0]:.1f} s ({spent[1]:.1f} s of CPU), {target.stat().st_size / 1e6:.2f} MB",
+            flush=True,
+        )
     return True
 
 
@@ -161,7 +170,10 @@ def _describe(error: Exception) -> str:
 
 def _tidy_output(output: NotebookNode) -> None:
     output.pop("execution_count", None) if output.output_type != "execute_result" else None
-    for holder, key in [(output, "text"), *((output.get("data", {}), k) for k in output.get("data", {}))]:
+    for holder, key in [
+        (output, "text"),
+        *((output.get("data", {}), k) for k in output.get("data", {})),
+    ]:
         if isinstance(holder.get(key), str) and not key.startswith("image/"):
             holder[key] = ADDRESS.sub("", holder[key])
 

@@ -2,6 +2,7 @@
 
 import importlib
 import importlib.util
+import json
 import pkgutil
 import re
 import subprocess
@@ -107,6 +108,45 @@ def test_programs_run_as_printed(page, monkeypatch):
     monkeypatch.setitem(sys.modules, module.__name__, module)
     for block in blocks_of(page):
         exec(compile(block, str(page), "exec"), vars(module))
+
+
+# What is shown without a scroll bar between the two columns of a window of 1,400 pixels.
+WIDTH_OF_CODE, WIDTH_OF_CELLS = 88, 96
+
+
+def lines_of_code():
+    """Each line of code on a page, and of a program that a page shows, with the file that it is from."""
+    blocks = re.compile(r"^```(?:python|console|text)\n(.*?)^```", flags=re.DOTALL | re.MULTILINE)
+    for page in [*PAGES, ROOT / "CONTRIBUTING.md"]:
+        for block in blocks.findall(page.read_text()):
+            yield from ((page, line) for line in block.splitlines())
+    shown = re.findall(r"literalinclude} (\S+\.py)", "".join(page.read_text() for page in PAGES))
+    for path in {path for name in shown for path in (DOCS / name, DOCS / "design" / name) if path.exists()}:
+        yield from ((path, line) for line in path.read_text().splitlines())
+
+
+def lines_of_cells():
+    """Each line of code of a notebook, with its file."""
+    for path in sorted((ROOT / "notebooks").glob("*.ipynb")):
+        for cell in json.loads(path.read_text())["cells"]:
+            if cell["cell_type"] == "code":
+                yield from ((path, line) for line in "".join(cell["source"]).splitlines())
+
+
+def test_code_is_read_without_scrolling():
+    long = [(path.name, line) for path, line in lines_of_code() if len(line) > WIDTH_OF_CODE]
+    long += [(path.name, line) for path, line in lines_of_cells() if len(line) > WIDTH_OF_CELLS]
+    assert not long
+
+
+def test_the_gallery_has_a_picture_of_every_plot_and_draws_each():
+    page, program = (DOCS / "gallery.md").read_text(), (DOCS / "gallery.py").read_text()
+    shown = re.findall(r"\(_static/gallery/(\w+)\.png\)", page)
+    assert shown == re.findall(r":pyobject: (\w+)$", page, flags=re.MULTILINE)
+    assert all((DOCS / "_static" / "gallery" / f"{name}.png").stat().st_size > 5_000 for name in shown)
+    assert {path.stem for path in (DOCS / "_static" / "gallery").glob("*.png")} == set(shown)
+    assert set(ib_pyro.plots.__all__) == set(re.findall(r"^    (plot_\w+)\(", program, flags=re.MULTILINE))
+    assert set(ib_pyro.plots.__all__) <= set(re.findall(r"~ib_pyro\.plots\.(\w+)`", page))
 
 
 def test_a_noise_of_ones_own_is_short():

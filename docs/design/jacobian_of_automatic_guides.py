@@ -1,7 +1,8 @@
-"""What three ELBOs make of an automatic guide over a positive site, with a known answer.
+"""What three ELBOs make of an automatic guide over a positive site, where it is known.
 
-The model is ``s ~ LogNormal(1, 1)`` without data, whose posterior is the prior. AutoNormal's
-guide holds it exactly, with location 1 and scale 1 of log s, where the negative ELBO is 0,
+The model is ``s ~ LogNormal(1, 1)`` without data, whose posterior is the prior.
+AutoNormal's guide holds it exactly, with location 1 and scale 1 of log s, where the
+negative ELBO is 0,
 its minimum. Run it with
 
     python docs/design/jacobian_of_automatic_guides.py
@@ -16,7 +17,11 @@ from pyro.optim import Adam
 
 from ib_pyro import InformationBottleneckELBO
 
-ELBOS: tuple[type[ELBO], ...] = (Trace_ELBO, TraceMeanField_ELBO, InformationBottleneckELBO)
+ELBOS: tuple[type[ELBO], ...] = (
+    Trace_ELBO,
+    TraceMeanField_ELBO,
+    InformationBottleneckELBO,
+)
 
 
 def model() -> torch.Tensor:

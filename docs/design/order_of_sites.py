@@ -1,4 +1,4 @@
-"""The exact posterior of a chain a -> b -> y, sampled forwards and backwards, under three ELBOs."""
+"""The posterior of a chain a -> b -> y, sampled forwards and backwards, under three ELBOs."""
 
 import math
 import warnings
@@ -10,7 +10,11 @@ from pyro.infer import ELBO, Trace_ELBO, TraceMeanField_ELBO
 
 from ib_pyro import InformationBottleneckELBO
 
-PARTICLES = {"num_particles": 200_000, "vectorize_particles": True, "max_plate_nesting": 0}
+PARTICLES = {
+    "num_particles": 200_000,
+    "vectorize_particles": True,
+    "max_plate_nesting": 0,
+}
 
 
 def model() -> None:
@@ -35,7 +39,10 @@ def backwards() -> None:
 def main() -> None:
     """Print each ELBO's loss beside the evidence that it must be here."""
     evidence = -dist.Normal(0.0, math.sqrt(3.0)).log_prob(torch.tensor(1.0))
-    print(f"-log p(y) = {evidence:.3f} nats\n{'loss, nats':<44}{'forwards':>9}{'backwards':>11}")
+    print(
+        f"-log p(y) = {evidence:.3f} nats\n"
+        f"{'loss, nats':<44}{'forwards':>9}{'backwards':>11}"
+    )
     elbos: dict[str, ELBO] = {
         "Trace_ELBO": Trace_ELBO(**PARTICLES),
         "TraceMeanField_ELBO": TraceMeanField_ELBO(**PARTICLES),

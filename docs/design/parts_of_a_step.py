@@ -1,4 +1,4 @@
-"""Where the processor time of a training step goes: the paper's network beside the same by hand.
+"""Where the time of a training step goes: the paper's network beside the same by hand.
 
 Run it with one thread, on a machine that does little else:
 
@@ -37,7 +37,9 @@ def programs(hidden: int) -> dict[str, Callable[[], object]]:
         "by hand: loss": by_hand,
         "by hand: loss and gradient": lambda: by_hand().backward(),
         "guide": lambda: program.guide(x, y),
-        "guide and model, traced": lambda: trace_pair(program.model, program.guide, (x, y), {}),
+        "guide and model, traced": lambda: trace_pair(
+            program.model, program.guide, (x, y), {}
+        ),
         "loss": ours,
         "loss and gradient": lambda: ours().backward(),
     }
@@ -59,8 +61,13 @@ def main() -> None:
     columns = []
     for hidden in (64, 512):
         parts = programs(hidden)
-        blocks = [{name: milliseconds(step) for name, step in parts.items()} for _ in range(BLOCKS)]
-        columns.append({name: statistics.median(block[name] for block in blocks) for name in parts})
+        blocks = [
+            {name: milliseconds(step) for name, step in parts.items()}
+            for _ in range(BLOCKS)
+        ]
+        columns.append(
+            {name: statistics.median(block[name] for block in blocks) for name in parts}
+        )
     for name, narrow in columns[0].items():
         print(f"{name:<30}{narrow:>10.2f}{columns[1][name]:>10.2f}")
 

@@ -81,7 +81,10 @@ def choose_beta(
         ValueError: If no beta meets the rule, several that are no neighbours do, or a column is missing or of the
             training set; says the way out.
 
-    >>> sweep = {"beta": [1e-4, 1e-3, 1e-2, 1e-1], "validation_error": [0.20, 0.11, 0.12, 0.31]}
+    >>> sweep = {
+    ...     "beta": [1e-4, 1e-3, 1e-2, 1e-1],
+    ...     "validation_error": [0.20, 0.11, 0.12, 0.31],
+    ... }
     >>> choice = choose_beta(sweep, target_error=0.15)
     >>> choice.beta, choice.at_edge
     (0.01, False)

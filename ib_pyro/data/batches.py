@@ -110,7 +110,9 @@ def batches(
         TypeError: If the data do not lie in memory as tensors; says how to bring them there.
 
     Example:
-        >>> data = LabelledImages(torch.rand(5, 1, 8, 8), torch.tensor([0, 1, 0, 1, 0]), ("even", "odd"))
+        >>> data = LabelledImages(
+        ...     torch.rand(5, 1, 8, 8), torch.tensor([0, 1, 0, 1, 0]), ("even", "odd")
+        ... )
         >>> [list(x.shape) for x, y in batches(data, 2)]
         [[2, 1, 8, 8], [2, 1, 8, 8], [1, 1, 8, 8]]
     """

@@ -30,7 +30,9 @@ class LabelledImages:
         ValueError: If there is no image, shapes or dtypes do not match, or a label is outside of the classes.
 
     Example:
-        >>> data = LabelledImages(torch.rand(6, 1, 8, 8), torch.tensor([0, 1, 0, 1, 0, 1]), ("even", "odd"))
+        >>> data = LabelledImages(
+        ...     torch.rand(6, 1, 8, 8), torch.tensor([0, 1, 0, 1, 0, 1]), ("even", "odd")
+        ... )
         >>> len(data), data.image_shape, data.num_classes
         (6, (1, 8, 8), 2)
         >>> data.subset(data.y == 1).y

@@ -97,7 +97,10 @@ def load(
         >>> train = load("digits", "train")
         >>> train
         LabelledImages(1200 images of shape (1, 8, 8), 10 classes, cpu)
-        >>> len(load("digits", "train", holdout=0)), len(load("digits", "validation", limit=100))
+        >>> (
+        ...     len(load("digits", "train", holdout=0)),
+        ...     len(load("digits", "validation", limit=100)),
+        ... )
         (1437, 100)
     """
     dataset = _DATASETS[require_known("name:", name, DATASETS)]

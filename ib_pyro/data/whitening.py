@@ -52,9 +52,13 @@ class ZCA(nn.Module):
         colouring: The inverse of W, shape ``[D, D]``.
 
     Example:
-        >>> x = torch.randn(500, 1, 2, 2, dtype=torch.float64) @ torch.rand(2, 2, dtype=torch.float64)
+        >>> x = torch.randn(500, 1, 2, 2, dtype=torch.float64) @ torch.rand(
+        ...     2, 2, dtype=torch.float64
+        ... )
         >>> zca = ZCA.fit(x)
-        >>> torch.allclose(zca(x).flatten(1).T.cov(), torch.eye(4, dtype=torch.float64), atol=1e-3)
+        >>> torch.allclose(
+        ...     zca(x).flatten(1).T.cov(), torch.eye(4, dtype=torch.float64), atol=1e-3
+        ... )
         True
         >>> torch.allclose(zca.inverse(zca(x)), x)
         True

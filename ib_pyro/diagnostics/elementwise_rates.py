@@ -48,8 +48,12 @@ def elementwise_rates(program: Bottleneck, x: Tensor) -> dict[str, Tensor]:
 
     Example:
         >>> from ib_pyro.nn import InformationDropout
-        >>> encoder = torch.nn.Sequential(InformationDropout.linear(4, 3), InformationDropout.linear(3, 2))
-        >>> rates = elementwise_rates(Bottleneck(encoder, torch.nn.Linear(2, 10)), torch.rand(5, 4))
+        >>> encoder = torch.nn.Sequential(
+        ...     InformationDropout.linear(4, 3), InformationDropout.linear(3, 2)
+        ... )
+        >>> rates = elementwise_rates(
+        ...     Bottleneck(encoder, torch.nn.Linear(2, 10)), torch.rand(5, 4)
+        ... )
         >>> {site: list(rate.shape) for site, rate in rates.items()}
         {'z1': [5, 3], 'z2': [5, 2]}
     """

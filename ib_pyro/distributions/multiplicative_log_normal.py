@@ -28,8 +28,8 @@ class MultiplicativeLogNormal(NoisyActivation):
     (``unit_mean``). Where f = 0 the noise has nothing to multiply: z *is* zero, an atom of mass one. Densities
     are taken against Lebesgue measure on (0, inf) plus a unit mass at zero (Achille & Soatto 2016, section 5).
 
-    Densities, rates and their slopes are right to the digits of the type, wherever that holds them, for f = 0 and ``1e-30
-    <= f <= 1e30`` (in float16 1e-4 to 1e4) and ``1e-3 <= alpha <= 0.7``.
+    Densities, rates and their slopes are right to the digits of the type, wherever that holds them, for f = 0 and
+    ``1e-30 <= f <= 1e30`` (in float16 1e-4 to 1e4) and ``1e-3 <= alpha <= 0.7``.
 
     Args:
         activation: f >= 0, any shape.

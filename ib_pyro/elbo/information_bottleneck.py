@@ -1,7 +1,7 @@
 """The information-bottleneck Lagrangian as an ELBO with a weighted KL."""
 
 import warnings
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Container, Iterable, Mapping
 from dataclasses import replace
 from typing import Any, Self
 
@@ -94,7 +94,9 @@ class InformationBottleneckELBO(ELBO):
     >>> from ib_pyro.nn import InformationDropout
     >>> program = Bottleneck(InformationDropout.linear(4, 3), torch.nn.Linear(3, 2))
     >>> x, y = torch.rand(5, 4), torch.tensor([0, 1, 1, 0, 1])
-    >>> terms = InformationBottleneckELBO(beta=0.1).terms(program.model, program.guide, x, y)
+    >>> terms = InformationBottleneckELBO(beta=0.1).terms(
+    ...     program.model, program.guide, x, y
+    ... )
     >>> terms.distortion.shape, terms.rate["z1"].shape, terms.estimator
     (torch.Size([5]), torch.Size([5]), {'z1': 'analytic'})
     """
@@ -247,7 +249,7 @@ class InformationBottleneckELBO(ELBO):
         self, model: Program, guide: Program, args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> tuple[Sites, Sites, Later]:
         """Run the guide, and the model against it; return the sites of both, and what rules out closed forms."""
-        pair = trace_pair(model, guide, args, kwargs, in_any_order=self.sampled_rates)
+        pair = trace_pair(model, guide, args, kwargs, in_any_order=self._sites_at_draw)
         model_sites = sample_sites(pair.model.nodes)
         guide_sites = {
             name: site
@@ -258,6 +260,11 @@ class InformationBottleneckELBO(ELBO):
         if is_validation_enabled() and not have_same_shapes(model_sites, guide_sites):
             check_model_guide_match(pair.model, pair.guide, self.max_plate_nesting)
         return model_sites, guide_sites, pair.later
+
+    @property
+    def _sites_at_draw(self) -> Container[str]:
+        """The sites whose rate is taken at the draw, so that their order does not matter."""
+        return self.sampled_rates
 
     def _evaluate(
         self, model_sites: Sites, guide_sites: Sites, later: Later, *, with_unweighted: bool

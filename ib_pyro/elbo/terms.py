@@ -106,7 +106,13 @@ def average_terms(particles: list[Terms]) -> Terms:
 def what_is_nan(terms: Terms) -> str:
     """Say which terms of a loss that is NaN are, too, and for how many samples.
 
-    >>> what_is_nan(Terms(torch.tensor([1.0, torch.nan]), {"z": torch.zeros(2)}, torch.tensor(torch.nan)))
+    >>> what_is_nan(
+    ...     Terms(
+    ...         torch.tensor([1.0, torch.nan]),
+    ...         {"z": torch.zeros(2)},
+    ...         torch.tensor(torch.nan),
+    ...     )
+    ... )
     'the loss is NaN: distortion (1 of 2 values)'
     """
     rates = {f"rate of {name!r}": value for name, value in terms.rate.items()}

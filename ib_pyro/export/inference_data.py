@@ -151,14 +151,18 @@ def to_arviz(
     >>> from ib_pyro import Bottleneck
     >>> from ib_pyro.nn import InformationDropout
     >>> program = Bottleneck(InformationDropout.linear(4, 3), torch.nn.Linear(3, 2))
-    >>> result = to_arviz(program, torch.rand(5, 4), torch.tensor([0, 1, 1, 0, 1]), num_samples=7)
+    >>> result = to_arviz(
+    ...     program, torch.rand(5, 4), torch.tensor([0, 1, 1, 0, 1]), num_samples=7
+    ... )
     >>> dict(result["posterior"]["z1_alpha"].sizes)
     {'chain': 1, 'draw': 7, 'obs_id': 5, 'z1_unit': 3}
 
     By class, for a plot; and 10,000 images by 100 draws of 64 units to a file (1.1 GB of memory at its peak)::
 
         alpha = (
-            result["posterior"]["z1_alpha"].groupby(result["observed_data"]["y"]).mean(["obs_id", "z1_unit"])
+            result["posterior"]["z1_alpha"]
+            .groupby(result["observed_data"]["y"])
+            .mean(["obs_id", "z1_unit"])
         )
         to_arviz(program, test.x, test.y, num_samples=100, sites=["z1"], path="z1.zarr")
     """

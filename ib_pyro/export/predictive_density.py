@@ -68,7 +68,9 @@ def elpd(
         >>> from ib_pyro import Bottleneck, to_arviz
         >>> from ib_pyro.nn import InformationDropout
         >>> program = Bottleneck(InformationDropout.linear(4, 3), torch.nn.Linear(3, 2))
-        >>> result = to_arviz(program, torch.rand(5, 4), torch.tensor([0, 1, 1, 0, 1]), num_samples=50)
+        >>> result = to_arviz(
+        ...     program, torch.rand(5, 4), torch.tensor([0, 1, 1, 0, 1]), num_samples=50
+        ... )
         >>> int(elpd(result).n_data_points)
         5
     """

@@ -40,7 +40,9 @@ def gaussian_total_correlation(z: Tensor, *, shrinkage: float = 0.0) -> Tensor:
             ``[0, 1]``.
 
     Example:
-        >>> z = torch.tensor([[2.0, 1.0], [-2.0, -1.0], [1.0, 2.0], [-1.0, -2.0]])  # correlation 0.8
+        >>> z = torch.tensor(
+        ...     [[2.0, 1.0], [-2.0, -1.0], [1.0, 2.0], [-1.0, -2.0]]
+        ... )  # correlation 0.8
         >>> round(gaussian_total_correlation(z).item(), 4)  # -log(1 - 0.8 ** 2) / 2
         0.5108
     """

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 
+import torch
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -15,6 +16,7 @@ def _identity(h: Tensor) -> Tensor:
 
 
 ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
+    "exponential": torch.exp,
     "identity": _identity,
     "relu": F.relu,
     "softplus": F.softplus,

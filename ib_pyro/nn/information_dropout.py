@@ -1,9 +1,9 @@
 """Information dropout: log-normal noise whose scale is learned per sample and per unit."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from numbers import Real
-from typing import Any, cast
+from typing import Any
 
 import torch
 from pyro.distributions.torch_distribution import TorchDistributionMixin
@@ -14,11 +14,11 @@ from ib_pyro.checks import checks_values, fails
 from ib_pyro.choices import require_known
 from ib_pyro.distributions import FactorizedLogNormal, MultiplicativeLogNormal, ZeroInflatedLogUniform
 from ib_pyro.nn.stochastic import StochasticLayer
+from ib_pyro.priors.given import Prior, prior_over
 from ib_pyro.rates import log_uniform_log_c, noise_scale
 
 __all__ = ["InformationDropout"]
 
-Prior = str | TorchDistributionMixin | Callable[[torch.Size], TorchDistributionMixin]
 SMALLEST_ACTIVATION = 1e-20
 OPTIONS = ("alpha_min", "alpha_max", "gate", "atom", "activation_floor")
 
@@ -38,9 +38,9 @@ class InformationDropout(StochasticLayer):
     Args:
         features: Network whose output, after the activation, is f(x).
         noise: Network of the same input and output shape, whose output is the logit of alpha.
-        activation: ``"relu"``, ``"softplus"``, or a function with non-negative values.
-        prior: ``"log-uniform"``, ``"log-normal"``, an elementwise distribution (broadcast to the event), or a
-            function from the event shape to a distribution over it.
+        activation: ``"relu"``, ``"softplus"``, ``"exponential"``, or a function with non-negative values. With the
+            exponential, z is log-normal with a mean of log z that is linear in what precedes it.
+        prior: ``"log-uniform"``, ``"log-normal"``, or another one; see :class:`StochasticLayer`.
         alpha_min: Smallest noise.
         alpha_max: Largest noise, which the log-uniform prior lets through for free.
         gate: Mass of the log-uniform prior at zero; 1 makes a unit that is off free.
@@ -49,6 +49,8 @@ class InformationDropout(StochasticLayer):
             scale-free prior does not notice.
         unit_mean: Give eps mean 1 instead of median 1.
         activation_floor: Clamp f from below (the authors' code clamps at 1e-4 under the log-normal prior).
+        prior_shape: Shape of the learned log-normal prior's mean and scale, which are broadcast to the event: ``()``,
+            one pair, as in the paper; ``(units,)`` a pair a unit; ``(channels, 1, 1)`` a pair a channel.
         event_dim: See :class:`StochasticLayer`.
         name: Name of the site.
 
@@ -67,7 +69,7 @@ class InformationDropout(StochasticLayer):
         features: nn.Module,
         noise: nn.Module,
         activation: str | Callable[[Tensor], Tensor] = "relu",
-        prior: Prior = "log-uniform",
+        prior: str | Prior = "log-uniform",
         *,
         alpha_min: float = 1e-3,
         alpha_max: float = 0.7,
@@ -75,6 +77,7 @@ class InformationDropout(StochasticLayer):
         atom: str = "exact",
         unit_mean: bool = False,
         activation_floor: float = 0.0,
+        prior_shape: Sequence[int] = (),
         event_dim: int | None = None,
         name: str | None = None,
     ) -> None:
@@ -84,8 +87,12 @@ class InformationDropout(StochasticLayer):
         self.alpha_min, self.alpha_max, self.gate = alpha_min, alpha_max, gate
         self.atom, self.unit_mean, self.activation_floor = atom, unit_mean, activation_floor
         if prior == "log-normal":
-            self.prior_loc = nn.Parameter(torch.zeros(()))
-            self.prior_log_scale = nn.Parameter(torch.zeros(()))
+            self.prior_loc = nn.Parameter(torch.zeros(tuple(prior_shape)))
+            self.prior_log_scale = nn.Parameter(torch.zeros(tuple(prior_shape)))
+        elif len(prior_shape):
+            raise ValueError(
+                f"prior_shape={tuple(prior_shape)} is that of a learned log-normal prior; the prior is {prior!r}"
+            )
         self.prior = prior
 
     def check_option(self, name: str, value: Any) -> None:  # noqa: ANN401  (whatever is set)
@@ -121,11 +128,11 @@ class InformationDropout(StochasticLayer):
     def posterior(self, x: Tensor) -> MultiplicativeLogNormal:
         """Return ``p(z|x)``, elementwise: its batch shape is that of f(x)."""
         alpha = self.alpha(x)
-        if self.activation == "softplus" and not self.floor:
-            h = self.features(x)
-            self._check_shapes(h, alpha)
+        if self.activation in LOG_ACTIVATIONS and not self.floor:
+            log_f = LOG_ACTIVATIONS[self.activation](self.features(x))
+            self._check_shapes(log_f, alpha)
             return MultiplicativeLogNormal.from_log_activation(
-                log_softplus(h), alpha, unit_mean=self.unit_mean, validate_args=False
+                log_f, alpha, unit_mean=self.unit_mean, validate_args=False
             )
         f = self.activation_of(x)
         self._check_shapes(f, alpha)
@@ -139,21 +146,11 @@ class InformationDropout(StochasticLayer):
         """Return ``q(z)`` with the given event shape."""
         if self.prior == "log-normal":
             loc, log_scale = self.prior_loc, self.prior_log_scale
+            _check_broadcasts(loc.shape, event_shape)
             return FactorizedLogNormal(loc.expand(event_shape), log_scale.exp().expand(event_shape))
-        if isinstance(self.prior, TorchDistributionMixin):
-            return self._expanded(self.prior, event_shape).to_event(len(event_shape))
-        if self.prior == "log-uniform":
+        if isinstance(self.prior, str):
             return self._log_uniform_prior(event_shape)
-        return cast(Callable[[torch.Size], TorchDistributionMixin], self.prior)(event_shape)
-
-    def _expanded(self, prior: TorchDistributionMixin, event_shape: torch.Size) -> TorchDistributionMixin:
-        try:
-            return prior.expand(event_shape)
-        except RuntimeError as error:
-            raise ValueError(
-                f"site {self.site_name!r}: its prior has shape {tuple(prior.batch_shape)}, which does not broadcast "
-                f"to the event of z, {tuple(event_shape)}; pass one for a single unit, or of that shape"
-            ) from error
+        return prior_over(self.prior, event_shape)
 
     def _log_uniform_prior(self, event_shape: torch.Size) -> TorchDistributionMixin:
         log_c = log_uniform_log_c(self.alpha_max)
@@ -162,7 +159,7 @@ class InformationDropout(StochasticLayer):
 
     def _check_not_negative(self, f: Tensor) -> None:
         # The layer looks at z for all other activations; behind a floor z tells nothing.
-        if self.activation not in ("relu", "softplus") and checks_values() and fails(~(f < 0)):
+        if self.activation not in ("relu", *LOG_ACTIVATIONS) and checks_values() and fails(~(f < 0)):
             raise ValueError(
                 f"activation has values out of range (min {f.min():.4g}), which the floor "
                 f"{self.floor:g} would hide: use an activation such as relu or softplus"
@@ -175,19 +172,14 @@ class InformationDropout(StochasticLayer):
                 "both must map the layer's input to the shape of z"
             )
 
-    def _check_prior(self, prior: Prior) -> None:
+    def _check_prior(self, prior: object) -> None:
+        if prior is None:
+            raise TypeError(
+                "prior is a NoneType; pass a name, a distribution of pyro.distributions, or a function from the event "
+                "shape to a distribution over it"
+            )
         if isinstance(prior, str):
             require_known("prior=", prior, ("log-uniform", "log-normal"), otherwise="pass a distribution")
-        if isinstance(prior, TorchDistributionMixin) and prior.event_dim:
-            raise ValueError(
-                f"prior has event shape {tuple(prior.event_shape)}; pass an elementwise distribution, or a function "
-                "from the event shape to a distribution over it"
-            )
-        if not callable(prior) and not isinstance(prior, str):
-            raise TypeError(
-                f"prior is a {type(prior).__name__}; pass a name, a distribution of pyro.distributions, or a function "
-                "from the event shape to a distribution over it"
-            )
         if prior == "log-normal" and "prior_loc" not in self._parameters:
             raise ValueError(
                 "a learned log-normal prior needs parameters: pass prior='log-normal' when building"
@@ -198,6 +190,27 @@ def log_softplus(h: Tensor) -> Tensor:
     """Return ``log(log(1 + exp(h)))``, which is h where exp(h) is negligible."""
     small = h < math.log(torch.finfo(h.dtype).eps)
     return torch.where(small, h, F.softplus(h.masked_fill(small, 0.0)).log())
+
+
+def _log_exponential(h: Tensor) -> Tensor:
+    return h
+
+
+LOG_ACTIVATIONS: dict[object, Callable[[Tensor], Tensor]] = {
+    "exponential": _log_exponential,
+    "softplus": log_softplus,
+}
+"""Logarithms of activations that are never zero, taken without them: they reach further."""
+
+
+def _check_broadcasts(prior_shape: torch.Size, event_shape: torch.Size) -> None:
+    own = tuple(prior_shape)
+    given = tuple(event_shape)[len(event_shape) - len(own) :]
+    if len(own) != len(given) or any(size not in (1, other) for size, other in zip(own, given, strict=True)):
+        raise ValueError(
+            f"prior_shape={own} does not broadcast to the event shape {tuple(event_shape)} of z; use (), or sizes "
+            "that are 1 or those of z"
+        )
 
 
 def _floor(activation_floor: float, atom: str) -> float:

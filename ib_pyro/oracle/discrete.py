@@ -1,5 +1,7 @@
 """The information bottleneck of discrete x and y, by Tishby's alternating iterations."""
 
+from __future__ import annotations
+
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass

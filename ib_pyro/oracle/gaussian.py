@@ -1,5 +1,7 @@
 """The information bottleneck of jointly Gaussian x and y, in closed form."""
 
+from __future__ import annotations
+
 from dataclasses import dataclass
 
 import torch

@@ -7,6 +7,7 @@ from ib_pyro.plots.post_noise import plot_post_noise
 from ib_pyro.plots.rate_distortion import plot_rate_distortion
 from ib_pyro.plots.reliability import plot_reliability
 from ib_pyro.plots.sample_images import plot_samples
+from ib_pyro.plots.training_history import plot_training
 
 __all__ = [
     "plot_alpha_by_class",
@@ -17,4 +18,5 @@ __all__ = [
     "plot_rate_distortion",
     "plot_reliability",
     "plot_samples",
+    "plot_training",
 ]

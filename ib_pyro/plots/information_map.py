@@ -1,5 +1,7 @@
 """Information map: the rate at each position of a layer, over or beside its image."""
 
+from __future__ import annotations
+
 from typing import Literal
 
 import numpy as np

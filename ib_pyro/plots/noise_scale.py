@@ -1,5 +1,7 @@
 """The learned noise: a heat map by sample and unit, and its distribution by class."""
 
+from __future__ import annotations
+
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator

@@ -42,7 +42,9 @@ def plot_samples(
         >>> import torch
         >>> from matplotlib.figure import Figure
         >>> from ib_pyro.data import LabelledImages
-        >>> data = LabelledImages(torch.rand(3, 1, 8, 8), torch.tensor([0, 1, 1]), ("cat", "dog"))
+        >>> data = LabelledImages(
+        ...     torch.rand(3, 1, 8, 8), torch.tensor([0, 1, 1]), ("cat", "dog")
+        ... )
         >>> ax = plot_samples(data, 3, ax=Figure().subplots())
         >>> [text.get_text() for text in ax.texts]
         ['cat', 'dog', 'dog']

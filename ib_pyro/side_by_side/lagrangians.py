@@ -9,7 +9,9 @@ import pyro
 import torch
 from torch import Tensor
 from torch.func import vmap
+from torch.fx import GraphModule, Node
 
+from ib_pyro.capture.compilation import compiled
 from ib_pyro.capture.loss_and_gradient import laid_out_as
 from ib_pyro.capture.recording import CaptureError, record
 from ib_pyro.capture.simplification import simplify
@@ -20,7 +22,7 @@ from ib_pyro.side_by_side.refusal import VectorizationError, refusal_of
 from ib_pyro.side_by_side.run_objectives import Objectives
 from ib_pyro.side_by_side.sample_sums import scores_of, sums_of
 from ib_pyro.side_by_side.stack import Stack
-from ib_pyro.side_by_side.streams import PerRunDraws, Streams, drawing_nodes, with_streams
+from ib_pyro.side_by_side.streams import PerRunDraws, Streams, drawing_nodes, drawn_before, with_streams
 
 __all__ = ["Evaluation", "Lagrangians"]
 
@@ -51,6 +53,12 @@ class _Parts(NamedTuple):
     y: Tensor
 
 
+class _Recording(NamedTuple):
+    run: Callable[..., Any]
+    labels: list[str]
+    has_gradient: list[bool]
+
+
 class Lagrangians:
     """The mean Lagrangian of each of several runs on a batch of its own, and its gradient.
 
@@ -65,17 +73,18 @@ class Lagrangians:
 
     def __init__(self, stack: Stack, objectives: Objectives, streams: Streams) -> None:
         self._stack, self._objectives, self._streams = stack, objectives, streams
-        self._recordings: dict[object, tuple[Callable[..., Any], list[str], list[bool]]] = {}
+        self._recordings: dict[object, _Recording] = {}
         self._labels: list[str] = []
         self._has_gradient: list[bool] = []
 
-    def __call__(self, x: Tensor, y: Tensor, *, replay: bool = False) -> Evaluation:
+    def __call__(self, x: Tensor, y: Tensor, *, replay: bool = False, compile: bool = False) -> Evaluation:
         """Evaluate a batch of each run.
 
         Args:
             x: Inputs, ``[runs, batch, ...]``.
             y: What is observed of them, ``[runs, batch, ...]``.
             replay: Whether to replay the tensor operations from a recording, which is made if there is none.
+            compile: Whether a recording that is made is compiled, see :func:`ib_pyro.capture.compilation.compiled`.
 
         Raises:
             VectorizationError: If the program cannot be run for all at once; says why.
@@ -87,7 +96,7 @@ class Lagrangians:
             return self._evaluation(results, self._labels, self._has_gradient)
         key = self._key(x, y)
         if key not in self._recordings:
-            self._recordings[key] = self._record(inputs)
+            self._recordings[key] = self._record(inputs, compile)
         run, labels, has_gradient = self._recordings[key]
         with torch._C._AutoDispatchBelowAutograd():
             results = run(*inputs)
@@ -182,7 +191,7 @@ class Lagrangians:
         sums_found = [value.detach() for value in sums.values()]
         return [loss.detach(), *sums_found, *(g for g in gradients if g is not None)]
 
-    def _record(self, inputs: Sequence[Tensor]) -> tuple[Callable[..., Any], list[str], list[bool]]:
+    def _record(self, inputs: Sequence[Tensor], compile: bool) -> _Recording:
         learned = len(self._stack.parameters)
         written = learned + len(self._stack.others)
         # What is written to while it is recorded are copies; random numbers come from anywhere then.
@@ -196,8 +205,25 @@ class Lagrangians:
         draws = drawing_nodes(graph)
         simplify(graph)
         turn_products(graph)
-        with_streams(graph, draws, self._streams)
-        return graph.forward, self._labels, self._has_gradient
+        if compile:
+            run = self._compiled(graph, draws, given)
+        else:
+            with_streams(graph, draws, self._streams)
+            run = graph.forward
+        return _Recording(run, self._labels, self._has_gradient)
+
+    def _compiled(
+        self, graph: GraphModule, draws: Sequence[tuple[Node, Any]], given: Sequence[Tensor]
+    ) -> Callable[..., list[Tensor]]:
+        draw = drawn_before(graph, draws, self._streams)
+        states = self._streams.states
+        try:
+            run = compiled(graph, [*given, *draw()])
+        except CaptureError as error:
+            raise VectorizationError(str(error)) from error
+        finally:
+            self._streams.states = states
+        return lambda *inputs: run(*inputs, *draw())
 
     def _evaluation(
         self, results: Sequence[Tensor], labels: list[str], has_gradient: list[bool]

@@ -49,6 +49,8 @@ class SideBySideTraining:
             epochs, fractions included.
         replay: Whether to replay steps from a recording of their tensor operations, with the same numbers: ``"on"``,
             ``"off"``, or ``"auto"`` where many steps are to come.
+        compile: Whether to compile the recording of whole batches, which takes seconds to a minute and a compiler
+            for C++; the numbers then are the same to rounding.
 
     Attributes:
         steps: Number of steps in an epoch.
@@ -74,8 +76,14 @@ class SideBySideTraining:
         transform: Transform | None = None,
         schedules: Sequence[Schedules] | None = None,
         replay: str = "auto",
+        compile: bool = False,
     ) -> None:
         require_known("replay=", replay, REPLAY)
+        if compile and replay == "off":
+            raise ValueError(
+                "compile=True compiles a recording, and replay='off' makes none; leave one of them out"
+            )
+        replay, self._compile = "on" if compile else replay, compile
         self._names, self._elbos, self._streams, self._replay = tuple(names), tuple(elbos), streams, replay
         self._schedules = schedules or [{}] * len(programs)
         self._are_scheduled = any(self._schedules)
@@ -211,7 +219,7 @@ class SideBySideTraining:
         pays = self._replay == "on" or self.lagrangians.has_recording(x, y) or steps >= LEAST_STEPS
         if self.not_replayed is None and pays:
             try:
-                return self.lagrangians(x, y, replay=True)
+                return self.lagrangians(x, y, replay=True, compile=self._compile and whole)
             except VectorizationError as error:
                 if self._replay == "on":
                     raise

@@ -11,7 +11,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from ib_pyro.side_by_side.refusal import VectorizationError
 
-__all__ = ["PerRunDraws", "Streams", "drawing_nodes", "with_streams"]
+__all__ = ["PerRunDraws", "Streams", "drawing_nodes", "drawn_before", "with_streams"]
 
 aten = torch.ops.aten
 
@@ -196,6 +196,40 @@ def with_streams(graph: GraphModule, nodes: Sequence[tuple[Node, Any]], streams:
     for number, (node, operation) in enumerate(nodes):
         node.target = _drawing(streams, operation, number)
     graph.recompile()
+
+
+def drawn_before(
+    graph: GraphModule, nodes: Sequence[tuple[Node, Any]], streams: Streams
+) -> Callable[[], list[Tensor]]:
+    """Make what a graph draws its last inputs, so that it draws nothing itself.
+
+    Args:
+        graph: The graph.
+        nodes: What :func:`drawing_nodes` found in it, before it was simplified.
+        streams: The streams.
+
+    Returns:
+        What draws these inputs from the streams, in the order in which the graph would.
+
+    Raises:
+        VectorizationError: If a draw depends on what the graph computes.
+    """
+    draws: list[tuple[Any, tuple[Any, ...], dict[str, Any]]] = []
+    last = [node for node in graph.graph.nodes if node.op == "placeholder"][-1]
+    for number, (node, operation) in enumerate(nodes):
+        if node.all_input_nodes:
+            raise VectorizationError(
+                f"compile=True: the program draws by {_name(operation)} from what it has computed, and what is "
+                "compiled is given its random numbers beforehand; draw by torch.randn, rand or randint, or do without "
+                "compile"
+            )
+        with graph.graph.inserting_after(last):
+            last = graph.graph.placeholder(f"drawn_{number}")
+        draws.append((operation, node.args, dict(node.kwargs)))
+        node.replace_all_uses_with(last)
+        graph.graph.erase_node(node)
+    graph.recompile()
+    return lambda: [streams.draw(operation, args, kwargs) for operation, args, kwargs in draws]
 
 
 def _drawing(streams: Streams, operation: Any, number: int) -> Callable[..., Any]:  # noqa: ANN401  (an op)

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 __all__ = ["sweep"]
 
 # What only goes with runs side by side, and changes none of their numbers.
-TOGETHER = {"replay", "checkpoint", "checkpoint_seconds", "on_epoch"}
+TOGETHER = {"replay", "compile", "checkpoint", "checkpoint_seconds", "on_epoch"}
 
 
 def sweep(
@@ -76,7 +76,9 @@ def sweep(
     >>> def make_program():
     ...     return Bottleneck(InformationDropout.linear(4, 3), nn.Linear(3, 2))
     >>> data = torch.rand(20, 4), torch.arange(20) % 2
-    >>> frame = sweep(make_program, data, betas=(0.01, 0.1), seeds=(0, 1), epochs=2, batch_size=10)
+    >>> frame = sweep(
+    ...     make_program, data, betas=(0.01, 0.1), seeds=(0, 1), epochs=2, batch_size=10
+    ... )
     >>> frame[["beta", "seed"]].values.tolist()
     [[0.01, 0.0], [0.01, 1.0], [0.1, 0.0], [0.1, 1.0]]
     """

@@ -47,6 +47,7 @@ def train_side_by_side(
     num_samples: int = 16,
     device: torch.device | str | None = None,
     replay: str = "auto",
+    compile: bool = False,
     on_epoch: Callable[[list[Row]], None] | None = None,
     checkpoint: str | Path | None = None,
     checkpoint_seconds: float = 0.0,
@@ -56,11 +57,16 @@ def train_side_by_side(
     Each run has the numbers that it has alone, to rounding, which is to say those of::
 
         torch.manual_seed(run.seed)
-        program, order = make_program(**run.options), torch.Generator().manual_seed(run.seed)
+        program, order = (
+            make_program(**run.options),
+            torch.Generator().manual_seed(run.seed),
+        )
         for _ in range(epochs):
             for x, y in batches(data, batch_size, generator=order):
                 optimizer.zero_grad()
-                (elbo.differentiable_loss(program.model, program.guide, x, y) / len(x)).backward()
+                (
+                    elbo.differentiable_loss(program.model, program.guide, x, y) / len(x)
+                ).backward()
                 optimizer.step()
 
     with ``elbo`` at the run's beta and gamma. A run whose loss is no number any more harms none of the others.
@@ -94,6 +100,8 @@ def train_side_by_side(
         device: Where to train; by default where ``make_program`` puts the programs.
         replay: Whether to replay steps from a recording of their tensor operations: ``"on"``, ``"off"``, or
             ``"auto"`` where many steps are to come.
+        compile: Whether to compile the recording, which takes a few seconds to a minute, and a compiler for C++; pays
+            for some thousands of steps. The numbers are the same to rounding.
         on_epoch: Called with the rows of the history after every epoch.
         checkpoint: File to keep the state of all runs in, from which a process that was stopped goes on, with the
             numbers that it would have had. It stays at the end, so that a longer fit can go on from there.
@@ -143,6 +151,7 @@ def train_side_by_side(
         transform=transform,
         schedules=[schedule_of(run, beta_schedule) for run in runs],
         replay=replay,
+        compile=compile,
     )
     common = {"batch_size": batch_size, "order": order, "optimizer": str(settings), "samples": len(pair[0])}
     kept = RunsCheckpoint(Path(checkpoint) if checkpoint else None, common, every=checkpoint_seconds)

@@ -4,7 +4,9 @@ A contract is a function that returns, or raises an ``AssertionError`` with a se
 
     @pytest.mark.parametrize("activation", ["relu", "softplus"])
     def test_my_noise_keeps_the_contract(activation):
-        check_layer(lambda: MyNoise.linear(4, 3, activation=activation), torch.randn(8, 4))
+        check_layer(
+            lambda: MyNoise.linear(4, 3, activation=activation), torch.randn(8, 4)
+        )
 
 Nothing of pytest is imported here. Seeds, Pyro's validation and its parameter store are left as they were.
 """

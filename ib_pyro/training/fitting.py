@@ -15,10 +15,11 @@ from ib_pyro.elbo import InformationBottleneckELBO
 from ib_pyro.elbo.weights import Weight
 from ib_pyro.training.checkpoint import Stateful
 from ib_pyro.training.data_checks import Transform
+from ib_pyro.training.fit_options import MakeOptimizer, MakeScheduler
 from ib_pyro.training.fit_result import FitResult, Row
 from ib_pyro.training.lagrangian import Schedule
 from ib_pyro.training.one_device import OneDevice
-from ib_pyro.training.trainer import MakeOptimizer, MakeScheduler, Trainer
+from ib_pyro.training.trainer import Trainer
 
 if TYPE_CHECKING:
     from lightning.fabric import Fabric
@@ -32,6 +33,7 @@ def fit(
     *,
     epochs: int,
     batch_size: int | None = None,
+    drop_last: bool = False,
     beta: Weight | None = None,
     elbo: InformationBottleneckELBO | None = None,
     warm_up: float = 0.0,
@@ -68,8 +70,9 @@ def fit(
             fractions are brought into the type of the program's parameters.
         epochs: Length of the whole fit, including epochs before a resumption. Larger than that of a finished fit, it
             extends it.
-        batch_size: Samples in a step, by default 100; the last, partial batch is kept. Over several processes it is
-            that of each. Not for what makes batches itself.
+        batch_size: Samples in a step, by default 100; the last, partial batch is kept unless ``drop_last``. Over
+            several processes it is that of each. Not for what makes batches itself.
+        drop_last: Whether to leave out the partial batch; other samples are left out in each epoch.
         beta: Weight of the rate, per sample and in nats, one or one for each site; by default 1 / N, which is the
             paper's beta of 1.
         elbo: The objective, if it is more than a beta.
@@ -118,7 +121,13 @@ def fit(
     >>> from ib_pyro import Bottleneck
     >>> from ib_pyro.nn import InformationDropout
     >>> program = Bottleneck(InformationDropout.linear(4, 3), nn.Linear(3, 2))
-    >>> found = fit(program, (torch.rand(20, 4), torch.randint(2, (20,))), beta=0.1, epochs=2, progress=False)
+    >>> found = fit(
+    ...     program,
+    ...     (torch.rand(20, 4), torch.randint(2, (20,))),
+    ...     beta=0.1,
+    ...     epochs=2,
+    ...     progress=False,
+    ... )
     >>> list(found.history["epoch"]), found.stopped
     ([1, 2], 'all 2 epochs are done')
     """
@@ -127,6 +136,7 @@ def fit(
         data,
         epochs=epochs,
         batch_size=batch_size,
+        drop_last=drop_last,
         beta=beta,
         elbo=elbo,
         warm_up=warm_up,

@@ -12,9 +12,11 @@ from ib_pyro.training.batch_arguments import Placement
 from ib_pyro.training.data_checks import FirstLook
 from ib_pyro.training.objective import Objective
 from ib_pyro.training.randomness import seeded
-from ib_pyro.training.sources import Source
+from ib_pyro.training.sources import Source, source_of
 
-__all__ = ["HeldOut"]
+__all__ = ["HeldOut", "held_out_for", "require_monitored"]
+
+BATCH_SIZE = 1000
 
 
 class HeldOut:
@@ -57,3 +59,45 @@ class HeldOut:
         means = self._objective.means.compute()
         names = ("loss", "distortion", "rate", "error") if self._has_loss else ("distortion", "rate", "error")
         return {f"validation_{name}": means[name] for name in names if name in means}
+
+
+def held_out_for(
+    program: nn.Module,
+    data: object | None,
+    elbo: InformationBottleneckELBO,
+    look: FirstLook,
+    *,
+    device: torch.device,
+) -> HeldOut | None:
+    """Return what looks at a held-out set of any kind; None where there is none.
+
+    Args:
+        program: The program.
+        data: The set, as for :func:`ib_pyro.fit`.
+        elbo: The objective at its target weights.
+        look: What the first batch of the training set shows.
+        device: Where to compute.
+    """
+    if data is None:
+        return None
+    return HeldOut(program, source_of(data, device=device, default=BATCH_SIZE, name="validation"), elbo, look)
+
+
+def require_monitored(monitor: str, elbo: InformationBottleneckELBO, look: FirstLook) -> None:
+    """Make sure that a held-out set has a mean that is to be waited for.
+
+    Args:
+        monitor: Its name, without ``validation_``.
+        elbo: The objective at its target weights.
+        look: What the first batch of the training set shows.
+
+    Raises:
+        ValueError: If it has not; says which it has.
+    """
+    if monitor == "loss" and elbo.gamma:
+        raise ValueError(
+            "patience: with gamma the loss has a total correlation, which held-out batches of another size do not "
+            "share; monitor='distortion' or 'error'"
+        )
+    if monitor == "error" and look.labels is None:
+        raise ValueError("monitor='error': what the program observes is no class label; monitor 'loss'")

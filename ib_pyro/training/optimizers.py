@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from numbers import Real
 from typing import Any
 
@@ -13,7 +13,39 @@ from torch.optim import SGD, Adam, Optimizer
 
 from ib_pyro.choices import require_known
 
-__all__ = ["build_optimizer", "require_rate"]
+__all__ = ["LEARNING_RATES", "build_optimizer", "optimizer_for", "require_rate"]
+
+LEARNING_RATES = {"adam": 3e-3, "sgd": 0.07}
+"""What a fit takes where none is given."""
+
+
+def optimizer_for(
+    program: nn.Module, optimizer: str | Optimizer | Callable[[Any], Optimizer], *, lr: float | None = None
+) -> Optimizer:
+    """Return the optimiser of what a program learns.
+
+    Args:
+        program: The program.
+        optimizer: One by name, one that is made already, or a function from parameters to one.
+        lr: Learning rate of one by name; by default that of :data:`LEARNING_RATES`.
+
+    Raises:
+        ValueError: If the program has nothing to learn, the optimiser is of other parameters, or the name is unknown.
+    """
+    parameters = [p for p in program.parameters() if p.requires_grad]
+    if isinstance(optimizer, Optimizer):
+        held = {id(p) for group in optimizer.param_groups for p in group["params"]}
+        if not held & {id(p) for p in parameters}:
+            raise ValueError(
+                "optimizer: none of its parameters is the program's; make it of program.parameters()"
+            )
+        return optimizer
+    if not parameters:
+        raise ValueError(f"program: a {type(program).__name__} has no parameter to fit")
+    if callable(optimizer):
+        return optimizer(parameters)
+    require_known("optimizer", optimizer, LEARNING_RATES)
+    return build_optimizer(optimizer, parameters, lr=LEARNING_RATES[optimizer] if lr is None else lr)
 
 
 def build_optimizer(
@@ -41,7 +73,7 @@ def build_optimizer(
         The optimiser.
 
     Raises:
-        ValueError: If the name is unknown, or the rate is none.
+        ValueError: If the name is unknown.
     """
     require_rate(lr)
     given: list[Any] = list(parameters)

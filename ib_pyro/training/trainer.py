@@ -2,45 +2,39 @@
 
 from __future__ import annotations
 
-import math
 import warnings
-from collections.abc import Callable, Generator, Mapping
-from copy import copy, deepcopy
-from dataclasses import dataclass
+from collections.abc import Generator
+from copy import copy
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
-from torch.optim.lr_scheduler import LRScheduler
 
 from ib_pyro.batch_norm import has_batch_norm
 from ib_pyro.buffers import buffers_kept
-from ib_pyro.checks import require_count
-from ib_pyro.choices import require_known
 from ib_pyro.elbo import InformationBottleneckELBO
-from ib_pyro.elbo.schedules import linear_warm_up
 from ib_pyro.elbo.weights import Weight
 from ib_pyro.training.batch_arguments import Batch, Placement, leaves_of
-from ib_pyro.training.checkpoint import Checkpoint, State, Stateful, load_checkpoint
+from ib_pyro.training.checkpoint import Checkpoint, State, load_checkpoint
 from ib_pyro.training.data_checks import (
     FirstLook,
-    Transform,
     check_columns,
     check_steps,
     look_at,
     transformed,
 )
 from ib_pyro.training.divergence import explained, require_finite_parameters
-from ib_pyro.training.early_stopping import MONITORS, best_epoch, epochs_without_gain, outlasted, settled
+from ib_pyro.training.early_stopping import best_epoch, epochs_without_gain, outlasted, settled
 from ib_pyro.training.finite_data import require_finite_loss
+from ib_pyro.training.fit_options import FitOptions, require_schedules
 from ib_pyro.training.fit_result import FitResult, Row
-from ib_pyro.training.held_out import HeldOut
-from ib_pyro.training.lagrangian import Schedule, lagrangian
+from ib_pyro.training.held_out import held_out_for, require_monitored
+from ib_pyro.training.lagrangian import is_one_number, lagrangian, warming_up, weights_by_site
 from ib_pyro.training.loop import TrainingLoop
 from ib_pyro.training.one_device import OneDevice
-from ib_pyro.training.optimizers import build_optimizer
+from ib_pyro.training.optimizers import optimizer_for
 from ib_pyro.training.processes import Processes
 from ib_pyro.training.programs import as_program, model_and_guide
 from ib_pyro.training.progress import FitProgress
@@ -48,68 +42,9 @@ from ib_pyro.training.randomness import seeded
 from ib_pyro.training.sources import BATCH_SIZE, source_of
 from ib_pyro.training.stateful_parts import stateful_parts
 
-if TYPE_CHECKING:
-    from lightning.fabric import Fabric
+__all__ = ["Trainer"]
 
-__all__ = ["FitOptions", "Trainer"]
-
-HELD_OUT_BATCH_SIZE = 1000
 CHECKPOINT = "checkpoint.pt"
-
-MakeOptimizer = Callable[[Any], Optimizer]
-MakeScheduler = Callable[[Optimizer], LRScheduler]
-
-
-@dataclass(frozen=True, kw_only=True)
-class FitOptions:
-    """The options of a fit, as :func:`ib_pyro.fit` explains them."""
-
-    epochs: int
-    batch_size: int | None = None
-    beta: Weight | None = None
-    elbo: InformationBottleneckELBO | None = None
-    warm_up: float = 0.0
-    schedules: Mapping[str, Schedule] | None = None
-    optimizer: str | Optimizer | MakeOptimizer = "adam"
-    lr: float | None = None
-    scheduler: LRScheduler | MakeScheduler | None = None
-    validation: object | None = None
-    patience: int | None = None
-    monitor: str = "loss"
-    transform: Transform | None = None
-    order: torch.Generator | None = None
-    out: Path | str | None = None
-    checkpoint_every: int = 1
-    also: Mapping[str, Stateful] | None = None
-    stamp: Mapping[str, str] | None = None
-    resume: bool = False
-    fabric: Fabric | OneDevice | None = None
-    capture: str = "auto"
-    progress: bool = True
-
-    def __post_init__(self) -> None:
-        for name in ("epochs", "checkpoint_every", "batch_size", "patience"):
-            if getattr(self, name) is not None:
-                require_count(name, getattr(self, name))
-        require_known("monitor", self.monitor, MONITORS)
-        if self.patience is not None and self.validation is None:
-            raise ValueError(
-                f"patience={self.patience} waits for a gain on held-out data; pass them as validation="
-            )
-        if self.beta is not None and self.elbo is not None:
-            raise ValueError(
-                f"beta={self.beta!r} and elbo={self.elbo!r} both weigh the rate; pass one of them"
-            )
-        if not 0 <= self.warm_up < math.inf:
-            raise ValueError(f"warm_up must be a finite number of epochs, at least 0; got {self.warm_up}")
-        if self.warm_up and "beta" in (self.schedules or {}):
-            raise ValueError("warm_up and schedules['beta'] both move beta; pass one of them")
-        if self.lr is not None and not isinstance(self.optimizer, str):
-            raise ValueError(
-                f"lr={self.lr} goes with an optimizer by name; give it to the {type(self.optimizer).__name__} itself"
-            )
-        if self.resume and self.out is None:
-            raise ValueError("resume=True goes on from a checkpoint; pass out=, where it is")
 
 
 class Trainer:
@@ -148,6 +83,7 @@ class Trainer:
         self._source = source_of(
             data,
             batch_size=own.batch_size,
+            drop_last=own.drop_last,
             order=lambda: self._processes.same_order(own.order),
             device=self._fabric.device,
             processes=self._processes.place,
@@ -159,13 +95,17 @@ class Trainer:
         look = self._look()
         self._schedules = dict(own.schedules or {})
         if own.warm_up:
-            self._schedules["beta"] = _warm_up(self._elbo.beta, own.warm_up)
-        _require_schedules(self._schedules, self._elbo)
+            self._schedules["beta"] = warming_up(self._elbo.beta, own.warm_up)
+        require_schedules(self._schedules, self._elbo)
         self._targets = {name: getattr(self._elbo, name) for name in self._schedules}
         self._check(look)
-        self._optimizer = self._build_optimizer()
+        self._optimizer = optimizer_for(self.program, own.optimizer, lr=own.lr)
         self._scheduler = own.scheduler(self._optimizer) if callable(own.scheduler) else own.scheduler
-        self._held_out = self._build_held_out(look)
+        self._held_out = held_out_for(
+            self.program, own.validation, self._elbo, look, device=self._fabric.device
+        )
+        if own.patience is not None:
+            require_monitored(own.monitor, self._elbo, look)
         self._loop = TrainingLoop(
             self.program,
             self._source,
@@ -252,8 +192,8 @@ class Trainer:
             require_finite_parameters(self.program)
         except FloatingPointError as error:
             raise explained(error, finished + 1, self._data()) from error
-        row = {"epoch": finished + 1, **means, **self._weights()}
-        if self._schedules and not any(map(_differs_by_sample, _parts(self._target("beta")))):
+        row = {"epoch": finished + 1, **means, **self._settings()}
+        if self._schedules and is_one_number(self._target("beta")):
             row["lagrangian"] = lagrangian(row, self._target("beta"), self._target("gamma"))
         if self._scheduler is not None:
             self._scheduler.step()
@@ -320,7 +260,11 @@ class Trainer:
         whole = self._source.whole
         if whole is not None and not whole.kwargs and all(isinstance(part, Tensor) for part in whole.args):
             check_columns(
-                self.program, whole.args, batch_size=self._batch_size, processes=self._processes.place[0]
+                self.program,
+                whole.args,
+                batch_size=self._batch_size,
+                processes=self._processes.place[0],
+                drop_last=self._options.drop_last,
             )
 
     def _loss(self, batch: Batch) -> Tensor:
@@ -388,43 +332,6 @@ class Trainer:
         if message is not None:
             warnings.warn(message, stacklevel=4)
 
-    def _build_optimizer(self) -> Optimizer:
-        own = self._options
-        parameters = [p for p in self.program.parameters() if p.requires_grad]
-        if isinstance(own.optimizer, Optimizer):
-            held = {id(p) for group in own.optimizer.param_groups for p in group["params"]}
-            if not held & {id(p) for p in parameters}:
-                raise ValueError(
-                    "optimizer: none of its parameters is the program's; make it of program.parameters()"
-                )
-            return own.optimizer
-        if not parameters:
-            raise ValueError(f"program: a {type(self.program).__name__} has no parameter to fit")
-        if callable(own.optimizer):
-            return own.optimizer(parameters)
-        lr = {"adam": 3e-3, "sgd": 0.07}.get(own.optimizer, 0.0) if own.lr is None else own.lr
-        return build_optimizer(own.optimizer, parameters, lr=lr)
-
-    def _build_held_out(self, look: FirstLook) -> HeldOut | None:
-        own = self._options
-        if own.validation is None:
-            return None
-        if own.patience is not None and own.monitor == "loss" and self._elbo.gamma:
-            raise ValueError(
-                "patience: with gamma the loss has a total correlation, which held-out batches of another size do not "
-                "share; monitor='distortion' or 'error'"
-            )
-        source = source_of(
-            own.validation,
-            device=self._fabric.device,
-            default=HELD_OUT_BATCH_SIZE,
-            name="validation",
-        )
-        held_out = HeldOut(self.program, source, self._elbo, look)
-        if own.patience is not None and own.monitor == "error" and look.labels is None:
-            raise ValueError("monitor='error': what the program observes is no class label; monitor 'loss'")
-        return held_out
-
     def _build_checkpoint(self) -> Checkpoint | None:
         own = self._options
         if own.out is None:
@@ -454,47 +361,6 @@ class Trainer:
         weight: Weight = self._targets.get(name, getattr(self._elbo, name))
         return weight
 
-    def _weights(self) -> Row:
-        weights = self._elbo.beta if isinstance(self._elbo.beta, Mapping) else {"": self._elbo.beta}
-        size, row = self._source.size or self._loop.size, Row()
-        for site, weight in weights.items():
-            if _differs_by_sample(weight):
-                continue  # it has no place in a row an epoch
-            suffix = f"/{site}" if site else ""
-            row |= {f"beta{suffix}": float(weight), f"beta_paper{suffix}": float(weight) * size}
-        return row | {"lr": float(self._optimizer.param_groups[0]["lr"])}
-
-
-def _require_schedules(schedules: Mapping[str, Schedule], elbo: InformationBottleneckELBO) -> None:
-    """Raise unless each schedule is a function, and of an attribute that the objective has."""
-    for name, schedule in schedules.items():
-        if not hasattr(elbo, name):
-            raise ValueError(
-                f"schedules[{name!r}]: {type(elbo).__name__} has no {name} to move; beta, gamma and a target of its "
-                "penalty can be, and the learning rate by scheduler="
-            )
-        if not callable(schedule):
-            raise TypeError(
-                f"schedules[{name!r}] is {schedule!r}; pass a function from the finished epochs, a fraction, "
-                "to its value"
-            )
-
-
-def _parts(weight: Weight) -> list[float | Tensor]:
-    return list(weight.values()) if isinstance(weight, Mapping) else [weight]
-
-
-def _differs_by_sample(weight: float | Tensor) -> bool:
-    return isinstance(weight, Tensor) and weight.numel() > 1
-
-
-def _warm_up(target: Weight, length: float) -> Schedule:
-    """Return beta's way from 0 to its target, in a straight line."""
-    target = deepcopy(target)
-
-    def share(epoch: float) -> float:
-        return linear_warm_up(epoch, target=1.0, warm_up=length)
-
-    if isinstance(target, Mapping):
-        return lambda epoch: {site: share(epoch) * part for site, part in target.items()}
-    return lambda epoch: share(epoch) * target
+    def _settings(self) -> Row:
+        size = self._source.size or self._loop.size
+        return weights_by_site(self._elbo.beta, size) | {"lr": float(self._optimizer.param_groups[0]["lr"])}

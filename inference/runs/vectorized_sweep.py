@@ -133,6 +133,6 @@ def _require_alike(specs: Sequence[RunSpec]) -> None:
         raise VectorizationError(
             "--devices, --num-nodes and --strategy go with single runs; leave --vectorize out"
         )
-    for name in ("steady_priors", "tensorboard"):
+    for name in ("drop_last", "steady_priors", "tensorboard"):
         if getattr(training, name):
             raise VectorizationError(f"{flag(name)} goes with single runs; leave it or --vectorize out")

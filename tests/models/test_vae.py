@@ -208,3 +208,17 @@ def test_binarised_pixels_have_the_grey_value_as_their_mean():
 def test_bad_input_is_named(call, message):
     with pytest.raises(ValueError, match=message):
         call()
+
+
+def test_the_exponential_link_and_a_prior_per_unit():
+    network, x = program("information", link="exponential", prior_per_unit=True), images()
+    layer = network.stochastic_layers["z1"]
+    assert layer.activation == "exponential"
+    assert layer.prior_loc.shape == layer.prior_log_scale.shape == (4,)
+    assert loss_of(InformationBottleneckELBO(), network, x) == loss_of(TraceMeanField_ELBO(), network, x)
+
+
+def test_gaussian_latents_have_neither():
+    for options in ({"link": "exponential"}, {"prior_per_unit": True}):
+        with pytest.raises(ValueError, match="latent='gaussian' has neither link=.* information dropout's"):
+            program("gaussian", **options)

@@ -91,7 +91,7 @@ def _compare(effort: Effort, device: Device, results: Results, console: Console)
 def _sweep(effort: Effort, device: Device, results: Results, console: Console) -> None:
     for runs in effort.runs:
         sizes = {"steps": effort.steps[0], "blocks": max(effort.blocks // 4, 1)}
-        measure = partial(side_by_side, runs, device, **sizes)
+        measure = partial(side_by_side, runs, device, **sizes, compile=effort.compiled)
         _add(results, console, f"{runs} betas side by side", measure)
 
 

@@ -26,6 +26,7 @@ class Effort:
         growth: Values on each axis along which a step grows.
         growth_blocks: Blocks for each of these values.
         runs: Numbers of betas that are trained side by side and one by one.
+        compiled: Whether they are compiled too.
         imports: Fresh processes that import each package.
     """
 
@@ -43,6 +44,7 @@ class Effort:
     growth: dict[str, tuple[int, ...]]
     growth_blocks: int
     runs: tuple[int, ...]
+    compiled: bool
     imports: int
 
 
@@ -53,7 +55,7 @@ WHOLE = Effort(
     threads=(1, 2),
     fraction=0.25,
     cnn_steps=4,
-    cnn_blocks=11,
+    cnn_blocks=31,
     images=60_000,
     epochs=5,
     beside_numpyro=True,
@@ -68,6 +70,7 @@ WHOLE = Effort(
     },
     growth_blocks=5,
     runs=(8, 24),
+    compiled=True,
     imports=7,
 )
 
@@ -86,5 +89,6 @@ QUICK = Effort(
     growth={"width": (8, 16), "batch": (10, 20), "sites": (1, 2), "betas, vectorised": (1, 2)},
     growth_blocks=1,
     runs=(2,),
+    compiled=False,
     imports=1,
 )

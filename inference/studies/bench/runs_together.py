@@ -9,30 +9,42 @@ import torch
 from torch import Tensor
 
 from ib_pyro.elbo import InformationBottleneckELBO
-from ib_pyro.side_by_side import OptimizerSettings, Run, SideBySideTraining, build_programs
+from ib_pyro.side_by_side import (
+    OptimizerSettings,
+    Run,
+    SideBySideTraining,
+    VectorizationError,
+    build_programs,
+)
 from inference.studies.bench.device import Device
 from inference.studies.bench.loops import LEARNING_RATES, fit_block
+from inference.studies.bench.not_measured import NotMeasured
 from inference.studies.bench.synthetic import labelled_images
 from inference.studies.bench.taking_turns import Block, Comparison, take_turns
 from models.mlp import MLP
 
-__all__ = ["ONE_BY_ONE", "TOGETHER", "betas_of", "side_by_side", "side_by_side_block"]
+__all__ = ["COMPILED", "ONE_BY_ONE", "TOGETHER", "betas_of", "side_by_side", "side_by_side_block"]
 
 BATCH, HIDDEN = 100, 64
 TOGETHER = ("side by side", "side by side, a seed each")
+COMPILED = "side by side, compiled"
 ONE_BY_ONE = {"one by one, captured": "on", "one by one, uncaptured": "off"}
 
 
-def side_by_side(runs: int, device: Device, *, steps: int, blocks: int) -> Comparison:
+def side_by_side(runs: int, device: Device, *, steps: int, blocks: int, compile: bool = False) -> Comparison:
     """Time an epoch of so many betas of the MLP together, and of each on its own, captured and not.
 
-    Together they are timed twice: with one seed, whose order of the samples is one for all, and with a seed each.
+    Together they are timed with one seed, whose order of the samples is one for all, and with a seed each.
 
     Args:
         runs: Number of betas.
         device: Where to compute.
         steps: Steps in an epoch.
         blocks: Blocks of each way.
+        compile: Whether to time them compiled too, with one seed; compiling is not part of the time.
+
+    Raises:
+        NotMeasured: If that is to be, and there is no compiler.
     """
     x, y = labelled_images(steps * BATCH, (1, 28, 28), device.name)
     betas = betas_of(runs)
@@ -41,6 +53,12 @@ def side_by_side(runs: int, device: Device, *, steps: int, blocks: int) -> Compa
         way: side_by_side_block(betas, x, y, BATCH, seeds=own)
         for way, own in zip(TOGETHER, seeds, strict=True)
     }
+    if compile:
+        ways[COMPILED] = side_by_side_block(betas, x, y, BATCH, compile=True)
+        try:
+            ways[COMPILED]()
+        except VectorizationError as error:
+            raise NotMeasured(str(error)) from error
     torch.manual_seed(0)
     ways |= {way: partial(_each, _singles(betas, x, y, capture)) for way, capture in ONE_BY_ONE.items()}
     times = take_turns(ways, blocks=blocks, parts=steps, wait=device.wait)
@@ -48,7 +66,13 @@ def side_by_side(runs: int, device: Device, *, steps: int, blocks: int) -> Compa
 
 
 def side_by_side_block(
-    betas: Sequence[float], x: Tensor, y: Tensor, batch_size: int, *, seeds: Sequence[int] | None = None
+    betas: Sequence[float],
+    x: Tensor,
+    y: Tensor,
+    batch_size: int,
+    *,
+    seeds: Sequence[int] | None = None,
+    compile: bool = False,
 ) -> Block:
     """Return an epoch in which a run of the MLP for each beta is trained, all of them together, from a recording.
 
@@ -58,6 +82,7 @@ def side_by_side_block(
         y: Labels, ``[N]``.
         batch_size: Samples of a run in a step.
         seeds: Each run's seed; by default 0.
+        compile: Whether to compile the recording, which is made in the first epoch.
     """
     runs = [Run(beta=beta, seed=seed) for beta, seed in zip(betas, seeds or [0] * len(betas), strict=True)]
     programs, streams = build_programs(lambda: MLP(hidden=HIDDEN), runs, device=x.device)
@@ -71,6 +96,7 @@ def side_by_side_block(
         optimizer=[OptimizerSettings(lr=LEARNING_RATES["sgd"])] * len(runs),
         batch_size=batch_size,
         replay="on",
+        compile=compile,
     )
     return partial(training.epoch, 0)
 

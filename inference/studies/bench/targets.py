@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from inference.studies.bench.numpyro_vae import NUMPYRO
 from inference.studies.bench.results import Results
-from inference.studies.bench.runs_together import ONE_BY_ONE, TOGETHER
+from inference.studies.bench.runs_together import COMPILED, ONE_BY_ONE, TOGETHER
 from inference.studies.bench.taking_turns import Quartiles
 
 __all__ = ["TARGETS", "Target", "verdict"]
@@ -98,9 +98,9 @@ def _epochs() -> Iterator[Target]:
 def _sweeps() -> Iterator[Target]:
     for runs, limit in ((8, 0.45), (24, 0.40)):
         name = f"{runs} betas, H = 64"
-        for way in ONE_BY_ONE:
-            found = _ratio(name, TOGETHER[0], way, 1)
-            yield Target(f"{name}, side by side over {way}", limit, found)
+        for together in (TOGETHER[0], COMPILED):
+            for way in ONE_BY_ONE:
+                yield Target(f"{name}, {together} over {way}", limit, _ratio(name, together, way, 1))
 
 
 def _memories() -> Iterator[Target]:

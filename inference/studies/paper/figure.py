@@ -50,7 +50,9 @@ class Figure:
     def heading(self) -> str:
         """Its name in words.
 
-        >>> Figure(name="fig3a", title="", sizes={}, runs=list, measure=list, draw=list, claims=()).heading
+        >>> Figure(
+        ...     name="fig3a", title="", sizes={}, runs=list, measure=list, draw=list, claims=()
+        ... ).heading
         'Figure 3a'
         """
         for start, word in (("fig", "Figure"), ("panel", "Panel"), ("table", "Table")):

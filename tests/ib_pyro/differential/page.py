@@ -38,7 +38,8 @@ What {class}`~ib_pyro.elbo.InformationBottleneckELBO` makes of programs from out
 program that the tests run: its name is the id of a test,
 
 ```console
-make test TESTS="'tests/ib_pyro/differential/test_differential.py::test_right_or_refused_by_name[NAME]'"
+T=tests/ib_pyro/differential/test_differential.py
+make test TESTS="'$T::test_right_or_refused_by_name[NAME]'"
 ```
 
 and its verdicts are what the test asserts; this page is written from the same table. A verdict is one of two:

@@ -279,6 +279,30 @@ class TestAdditiveNormal(LayerContract):
     non_negative = False
 
 
+class TestAdditiveNormalUnderAMixture(LayerContract):
+    layer = AdditiveNormal
+    options = {
+        "prior": dist.MixtureSameFamily(
+            dist.Categorical(torch.ones(2)), dist.Normal(torch.tensor([-1.0, 1.0]), torch.tensor([0.5, 1.0]))
+        )
+    }
+    proper_prior = True
+    non_negative = False
+
+
+class TestGaussianDropoutUnderALaw(LayerContract):
+    layer = GaussianDropout
+    options = {"prior": dist.StudentT(3.0), "activation": "softplus"}
+    proper_prior = True
+    non_negative = False
+
+
+class TestConstantDropoutUnderALaw(LayerContract):
+    layer = ConstantDropout
+    options = {"prior": dist.Gamma(2.0, 1.0), "activation": "softplus"}
+    proper_prior = True
+
+
 PARAMETER_FREE = {
     "information": lambda: InformationDropout(nn.Identity(), nn.Identity(), gate=0.3),
     "constant": lambda: ConstantDropout(nn.Identity(), 0.3),

@@ -85,6 +85,58 @@ def test_rate_under_the_log_normal_prior_by_hand(x):
     torch.testing.assert_close(rate_of(layer, x), by_hand.sum(-1))
 
 
+def test_the_exponential_link_and_a_prior_per_unit_by_hand(x):
+    layer = make(activation="exponential", prior="log-normal", prior_shape=(WIDTH,))
+    loc = torch.linspace(-1, 1, WIDTH, dtype=torch.float64)
+    log_sigma = torch.linspace(0.5, -0.5, WIDTH, dtype=torch.float64)
+    with torch.no_grad():
+        layer.prior_loc.copy_(loc)
+        layer.prior_log_scale.copy_(log_sigma)
+    alpha, log_f = layer.alpha(x), layer.features(x)
+    by_hand = (alpha**2 + (log_f - loc) ** 2) / (2 * (2 * log_sigma).exp()) - alpha.log() + log_sigma - 0.5
+    torch.testing.assert_close(rate_of(layer, x), by_hand.sum(-1))
+    torch.testing.assert_close(layer.posterior(x).loc, log_f)
+
+
+def test_the_exponential_link_reaches_where_its_value_does_not(x):
+    """The logarithm of f is what the features give: 200 nats down it is no atom, in single precision either."""
+    layer = make(activation="exponential", prior="log-normal").float()
+    nn.init.zeros_(layer.features.weight)
+    nn.init.constant_(layer.features.bias, -200.0)
+    posterior = layer.posterior(x.float())
+    assert not posterior.is_atom.any()
+    rate = rate_of(layer, x.float())
+    assert rate.isfinite().all()
+    assert (rate > 0.5 * WIDTH * 200.0**2).all()
+
+
+def test_one_prior_is_the_prior_per_unit_with_equal_parts(x):
+    one = make(activation="softplus", prior="log-normal")
+    each = make(activation="softplus", prior="log-normal", prior_shape=(WIDTH,))
+    state = one.state_dict()
+    each.load_state_dict(state | {n: state[n].expand(WIDTH) for n in ("prior_loc", "prior_log_scale")})
+    torch.testing.assert_close(rate_of(each, x), rate_of(one, x))
+
+
+@pytest.mark.parametrize("shape", [(WIDTH + 1,), (2, WIDTH)])
+def test_a_prior_of_another_shape_is_refused(x, shape):
+    layer = make(activation="softplus", prior="log-normal", prior_shape=shape)
+    with pytest.raises(ValueError, match=r"prior_shape=.* does not broadcast to the event shape \(5,\) of z"):
+        rate_of(layer, x)
+
+
+def test_a_prior_without_parameters_has_no_shape():
+    with pytest.raises(ValueError, match=r"prior_shape=\(5,\) is that of a learned log-normal prior"):
+        make(prior_shape=(WIDTH,))
+
+
+def test_a_prior_per_channel():
+    layer = InformationDropout.conv2d(
+        2, 3, 3, activation="softplus", prior="log-normal", prior_shape=(3, 1, 1)
+    )
+    assert layer.prior_distribution(torch.Size([3, 4, 4])).event_shape == (3, 4, 4)
+
+
 def test_unit_mean_shifts_the_rate_of_the_log_normal_prior_only(x):
     for options in ({"activation": "softplus", "prior": "log-normal"}, {}):
         layer, shifted = make(**options), make(unit_mean=True, **options)
@@ -223,7 +275,10 @@ def test_any_networks_may_be_its_branches(x):
         ({"activation_floor": math.nan}, "activation_floor must not be negative, nor NaN"),
         ({"prior": "uniform"}, "prior='uniform' is unknown; did you mean 'log-uniform'"),
         ({"prior": "log-normal"}, "log-normal prior has no mass at zero.*softplus.*activation_floor"),
-        ({"prior": dist.LogNormal(torch.zeros(2), 1.0).to_event(1)}, r"prior has event shape \(2,\)"),
+        (
+            {"prior": dist.LogNormal(torch.zeros(2, 3), 1.0).to_event(1)},
+            r"prior has batch shape \(2,\) beside event shape \(3,\)",
+        ),
     ],
 )
 def test_options_out_of_range(options, message):
@@ -233,7 +288,9 @@ def test_options_out_of_range(options, message):
 
 @pytest.mark.parametrize("prior", [3, None, torch.distributions.LogNormal(0.0, 1.0)])
 def test_priors_of_a_wrong_kind(prior):
-    with pytest.raises(TypeError, match=r"prior is a .*; pass a name, a distribution of pyro.distributions"):
+    with pytest.raises(
+        TypeError, match=r"prior is a .*; pass (a name, )?a distribution of pyro.distributions"
+    ):
         make(prior=prior)
 
 
@@ -265,19 +322,26 @@ def test_options_that_are_no_numbers(option):
 @pytest.mark.parametrize(
     ("prior", "message"),
     [
-        (
-            dist.LogNormal(torch.zeros(7), 1.0),
-            r"site 'z': its prior has shape \(7,\), which does not broadcast",
-        ),
-        (lambda shape: dist.LogNormal(0.0, 1.0).expand(shape), r"site 'z': its prior has event shape \(\)"),
+        (dist.LogNormal(torch.zeros(7), 1.0), r"site 'z': prior has batch shape \(7,\)"),
         (
             lambda _: dist.LogNormal(torch.zeros(7), 1.0).to_event(1),
-            r"event shape \(7,\).*event of z has \(5,\)",
+            r"site 'z': prior has .* event shape \(7,\)",
         ),
     ],
-    ids=["too wide", "no event", "another event"],
+    ids=["too wide", "another event"],
 )
-def test_a_prior_of_another_shape_is_refused(prior, message):
+def test_a_given_prior_of_another_shape_is_refused(prior, message):
     layer = InformationDropout.linear(WIDTH_IN, WIDTH, activation="softplus", prior=prior)
     with pytest.raises(ValueError, match=message):
         layer.sample_prior(torch.Size([WIDTH]))
+
+
+def test_a_prior_of_ones_own_without_its_event_is_refused():
+    class Own(InformationDropout):
+        def prior_distribution(self, event_shape):
+            return dist.LogNormal(torch.zeros(event_shape), 1.0)
+
+    with pytest.raises(
+        ValueError, match=r"site 'z': its prior has event shape \(\) \(and batch shape \(5,\)\)"
+    ):
+        Own.linear(WIDTH_IN, WIDTH).sample_prior(torch.Size([WIDTH]))

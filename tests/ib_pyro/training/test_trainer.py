@@ -16,7 +16,7 @@ import torch
 from ib_pyro import fit
 from ib_pyro.training import Trainer
 from ib_pyro.training.checkpoint import restore_program
-from ib_pyro.training.trainer import FitOptions
+from ib_pyro.training.fit_options import FitOptions
 
 ROOT = Path(__file__).parents[3]
 OPTIONS = {"batch_size": 32, "beta": 0.01, "progress": False}
