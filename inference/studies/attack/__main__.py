@@ -7,9 +7,9 @@ import time
 from pathlib import Path
 
 from ib_pyro.choices import require_known
+from inference.studies.attack.attack_rows import keep_row
 from inference.studies.attack.attempts import attack
 from inference.studies.attack.kinds import KINDS
-from inference.studies.attack.report import keep_row
 
 
 def main() -> int:

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 
+from inference.studies.attack.attacked_processes import begun, left_behind, workers_of
 from inference.studies.attack.attempts import Kind, Silent
-from inference.studies.attack.processes import begun, left_behind, workers_of
-from inference.studies.attack.targets import TARGETS, first_difference
+from inference.studies.attack.kill_targets import TARGETS, first_difference
 
 __all__ = ["KILLED_WORKERS", "KILLS", "require_same"]
 

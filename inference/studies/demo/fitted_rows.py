@@ -48,8 +48,10 @@ class FittedRows:
     def add(self, rows: Sequence[Mapping[str, Any]], *, order: Sequence[str]) -> None:
         """Add rows and write the file whole, its rows sorted by the columns ``order``, whoever finished first.
 
-        A row takes the place of one that has the same values in those columns, as who was stopped between two files
-        has it already.
+        Args:
+            rows: The rows. One takes the place of a row that has the same values in the columns ``order``, as who was
+                stopped between two files has it already.
+            order: Names of columns, by which a row is known.
         """
         new = [{**self._settings, **row} for row in rows]
         by_place = {tuple(row[name] for name in order): row for row in [*self._rows, *new]}

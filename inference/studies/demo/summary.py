@@ -25,7 +25,8 @@ class Mean:
     def of(cls, values: Sequence[float | None]) -> Mean:
         """Average over independent runs: the standard error is ``s / sqrt(n)`` with s of ``n - 1``.
 
-        Where a run has no number, None as a file says it or NaN, there is no mean either.
+        Args:
+            values: A number a run. Where one has none, None as a file says it or NaN, there is no mean either.
 
         >>> Mean.of([1.0, 2.0, 3.0])
         Mean(value=2.0, error=0.5773502691896258, runs=3)

@@ -21,12 +21,12 @@ from ib_pyro.training import checkpoint
 from inference.json_and_csv import read_json, write_json
 from inference.studies.attack import KINDS, Kind, Silent, attack
 from inference.studies.attack import broken_files as broken
+from inference.studies.attack.attack_rows import keep_row
+from inference.studies.attack.attacked_processes import left_behind
 from inference.studies.attack.attempts import Found
 from inference.studies.attack.damage import DAMAGE
 from inference.studies.attack.kills import require_same
 from inference.studies.attack.mistakes import MISTAKES, Draw, Wrong
-from inference.studies.attack.processes import left_behind
-from inference.studies.attack.report import keep_row
 from inference.studies.attack.wrong_programs import judge
 
 

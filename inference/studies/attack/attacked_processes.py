@@ -13,7 +13,7 @@ __all__ = ["begun", "left_behind", "lives", "workers_of"]
 
 # What the command line of a worker says: one of this machine, and one of Ray, named after what it works on.
 _WORKERS = (b"spawn_main", b"_on_a_node")
-_PRELOADED = ["inference.studies.attack.targets", "inference.runs.run", "models.mlp"]
+_PRELOADED = ["inference.studies.attack.kill_targets", "inference.runs.run", "models.mlp"]
 
 
 def begun(call: Callable[..., None], *arguments: Any) -> BaseProcess:

@@ -11,8 +11,8 @@ from torch import Tensor, nn
 import ib_pyro
 from ib_pyro import Bottleneck, InformationBottleneckELBO
 from ib_pyro.nn import InformationDropout
-from inference.studies.attack.mistakes.bottlenecks import CLASSES, INPUTS, classifier
 from inference.studies.attack.mistakes.mistake import NUMBERS, Draw, Wrong, mistake
+from inference.studies.attack.mistakes.wrong_networks import CLASSES, INPUTS, classifier
 
 __all__: list[str] = []
 

@@ -12,8 +12,8 @@ from torch import Tensor, nn
 from ib_pyro import Bottleneck, InformationBottleneckELBO
 from ib_pyro.distributions import ZeroInflatedLogUniform
 from ib_pyro.nn import AdditiveNormal, BinaryDropout, ConstantDropout, GaussianDropout, InformationDropout
-from inference.studies.attack.mistakes.bottlenecks import INPUTS
 from inference.studies.attack.mistakes.mistake import Draw, Wrong, mistake
+from inference.studies.attack.mistakes.wrong_networks import INPUTS
 
 __all__: list[str] = []
 

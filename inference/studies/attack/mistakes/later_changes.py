@@ -12,8 +12,8 @@ from torch import Tensor, nn
 
 from ib_pyro import Bottleneck, InformationBottleneckELBO
 from ib_pyro.nn import InformationDropout
-from inference.studies.attack.mistakes.bottlenecks import CLASSES, INPUTS
 from inference.studies.attack.mistakes.mistake import Draw, Wrong, mistake
+from inference.studies.attack.mistakes.wrong_networks import CLASSES, INPUTS
 
 __all__: list[str] = []
 
