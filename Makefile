@@ -16,6 +16,17 @@ PIP := $(VENV)/bin/pip
 DEV := $(VENV)/.installed-dev
 DOCS := $(VENV)/.installed-docs
 BENCH := $(VENV)/.installed-bench
+AUDIT := $(VENV)/.installed-audit
+# Versions that pip keeps to, such as tests/oldest.txt.
+CONSTRAINTS :=
+# Interpreters of the oldest and of the newest Python that are supported.
+OLDEST = $(call first_python,3.11)
+NEWEST = $(call first_python,3.13)
+first_python = $(or $(firstword $(foreach python,python$(1) $(wildcard $(or $(PYENV_ROOT),$(HOME)/.pyenv)/versions/$(1).*/bin/python),\
+	$(shell $(python) -c 'import ensurepip, venv' 2> /dev/null && echo $(python)))),python$(1))
+# What `make audit` installs into its empty environment before the wheel: a PyTorch for the CPU spares 5 GB.
+TORCH :=
+ONLINE :=
 QUICK :=
 MINUTES := 10
 ATTACK :=
@@ -30,7 +41,8 @@ COVERED := $(if $(COVERAGE),--cov --cov-report=term:skip-covered)
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help setup attack demo test slow test-pyro lint lint-check lint-format lint-types bench notebooks docs clean
+.PHONY: help setup attack audit demo test test-oldest test-newest slow test-pyro lint lint-check lint-format lint-types bench \
+	notebooks docs clean
 
 help: ## list the targets
 	@echo "usage: make TARGET [PYTHON=/path/to/python3.11] [VENV=.venv] [TESTS=tests/models] [COVERAGE=1] [NOTEBOOKS=02]"
@@ -43,6 +55,13 @@ demo: $(DEV) ## wrong labels, unseen digits, right ones: tables and figures into
 
 test: $(DEV) ## the tests and doctests, without the slow ones; COVERAGE=1 also reports what they ran
 	$(if $(COVERAGE),$(COVER)) $(PYTEST) -m "not slow" $(COVERED) $(TESTS)
+
+# Each in an environment of its own, .venv-oldest and .venv-newest.
+test-oldest: ## the same with Python 3.11 and the oldest versions that pyproject.toml allows
+	@$(MAKE) --no-print-directory test PYTHON="$(OLDEST)" VENV=.venv-oldest CONSTRAINTS=tests/oldest.txt
+
+test-newest: ## the same with Python 3.13 and the newest versions that there are
+	@$(MAKE) --no-print-directory test PYTHON="$(NEWEST)" VENV=.venv-newest
 
 # pytest exits with 5 when it finds no test, which is no failure here.
 slow: $(DEV) ## the slow tests alone
@@ -63,6 +82,9 @@ lint-format: $(DEV)
 
 lint-types: $(DEV)
 	$(VENV)/bin/mypy
+
+audit: $(AUDIT) ## build, check and install what is handed out, run it from the wheel alone, and list licences
+	$(PY) tests/audit.py $(if $(TORCH),--torch "$(TORCH)") $(if $(ONLINE),--online)
 
 # Each attempt that finds something prints the command that makes it again. ATTACK="kills --seed 3" chooses.
 attack: $(DEV) ## kill runs, break their files and try numbers at the ends of their ranges, for MINUTES
@@ -96,12 +118,16 @@ $(PIP):
 	exit 1; }
 
 # The stamps make an installation happen once, and again when what is to be installed has changed.
-$(DEV): pyproject.toml | $(PIP)
-	$(PIP) install --disable-pip-version-check --editable '.[dev]'
+$(DEV): pyproject.toml $(CONSTRAINTS) | $(PIP)
+	$(PIP) install --disable-pip-version-check $(if $(CONSTRAINTS),--constraint $(CONSTRAINTS)) --editable '.[dev]'
 	@touch $@
 
 $(DOCS): $(DEV)
 	$(PIP) install --disable-pip-version-check --editable '.[docs]'
+	@touch $@
+
+$(AUDIT): $(DEV)
+	$(PIP) install --disable-pip-version-check --editable '.[audit]'
 	@touch $@
 
 $(BENCH): $(DEV)

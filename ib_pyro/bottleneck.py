@@ -40,6 +40,7 @@ from ib_pyro.nn.stochastic import StochasticLayer
 from ib_pyro.observing import Target, laws_of, observe, part_of, resolve_likelihoods
 from ib_pyro.parameters import announce
 from ib_pyro.particles import Evaluation, random_state_kept, require_particles_fit
+from ib_pyro.pseudo_inputs import posterior_of_pseudo_inputs, vamp_priors
 
 __all__ = ["Bottleneck"]
 
@@ -84,7 +85,9 @@ class Bottleneck(nn.Module):
         decoder: Network of the encoder's output (of a tuple, one argument each); None if the encoder's output is the
             likelihood's parameter already.
         likelihood: ``"categorical"`` (decoder gives logits), ``"bernoulli"`` (logits), ``"normal"`` (mean, unit
-            variance; or a pair mean, standard deviation), or a function from the decoder's output to a
+            variance; or a pair mean, standard deviation); for grey values in [0, 1] ``"continuous-bernoulli"``
+            (logits) and ``"discretized-logistic"`` (a pair location, scale); for counts ``"poisson"`` (log mean) and
+            ``"negative-binomial"`` (a pair log mean, dispersion); or a function from the decoder's output to a
             distribution with batch shape ``[batch]``. For several heads, a mapping of these: the observed sites have
             its names, the decoder returns a mapping (or a tuple in this order), and y is a mapping.
         num_data: Size of the data set. If given, a batch is taken as a subsample of it, and log densities are
@@ -283,7 +286,8 @@ class Bottleneck(nn.Module):
             require_no_layers(self.decoder)
             layers = name_layers(self.encoder)
             own_names = tuple(layer.name for layer in layers.values())
-            self._known = Sites(tree, own_names, layers, {layer: name for name, layer in layers.items()})
+            names: dict[nn.Module, str] = {layer: name for name, layer in layers.items()}
+            self._known = Sites(tree, own_names, layers, names, vamp_priors(layers))
             for layer in layers.values():
                 hold(layer, self)
         return self._known
@@ -303,6 +307,9 @@ class Bottleneck(nn.Module):
                 encoded = call_with(self.encoder, x)
             except ValueError as error:
                 raise _naming_nan(error, x) from error
+            except RuntimeError as error:
+                _require_type(error, x, self.encoder)
+                raise
         require_called(sites, calls)
         return tuple(encoded) if isinstance(encoded, list) else encoded, calls
 
@@ -356,9 +363,15 @@ class Bottleneck(nn.Module):
                 # The model has no other way to what follows from the values than to run the encoder again.
                 calls.kept = _Pass(x, encoded, _state_of(sites, x))
 
-    def _sample_priors(self, x: Input) -> Encoded:
+    def _posteriors_of_pseudo_inputs(self, sites: Sites) -> dict[str, TorchDistributionMixin]:
+        """Return what the priors of pseudo-inputs are made of, by site; outside of the plate of the data."""
+        return {
+            name: posterior_of_pseudo_inputs(self.encoder, sites, name, prior)
+            for name, prior in sites.vamp_priors.items()
+        }
+
+    def _sample_priors(self, x: Input, sites: Sites, pseudo: Mapping[str, TorchDistributionMixin]) -> Encoded:
         """Sample every site as a model does, and return the encoder's output for the values."""
-        sites = self._sites()
         if not sites.layers:
             encoded: Encoded = self._encode(x, sites)[0]
             return encoded
@@ -366,7 +379,9 @@ class Bottleneck(nn.Module):
         with LayerCalls(sites.names) as calls:
             batch_shape = torch.Size((batch_size_of(x),))
             values = {
-                name: sites.layers[name].sample_prior(shape, batch_shape)
+                name: sites.layers[name].sample_prior(
+                    shape, batch_shape, law=_mixture_of(name, sites, pseudo, shape) if pseudo else None
+                )
                 for name, shape in structure.event_shapes.items()
             }
         if structure.output_sites is None:
@@ -452,8 +467,10 @@ class _Model(_View):
     def forward(self, x: Input, y: Target | None = None, *, labelled: Tensor | None = None) -> Target:
         """Sample each z from its prior and y given z; y is observed if given, where it is labelled."""
         program = self.program
+        sites = program._sites()
+        pseudo = program._posteriors_of_pseudo_inputs(sites) if sites.vamp_priors else {}
         with program._entered(x):
-            laws = program._laws(program._sample_priors(x), x)
+            laws = program._laws(program._sample_priors(x, sites, pseudo), x)
             size, weights = batch_size_of(x), program.class_weights
             observed = {
                 name: observe(
@@ -474,6 +491,18 @@ class _Guide(_View):
             program._sample_posteriors(x)
 
 
+def _mixture_of(
+    name: str, sites: Sites, pseudo: Mapping[str, TorchDistributionMixin], event_shape: torch.Size
+) -> TorchDistributionMixin | None:
+    """Return the prior of a site over one sample, if it is made of the posteriors of pseudo-inputs."""
+    if name not in pseudo:
+        return None
+    try:
+        return sites.vamp_priors[name].mixture_of(pseudo[name], event_shape)
+    except ValueError as error:
+        raise ValueError(f"site {name!r}: {error}") from error
+
+
 def _make_plate(num_data: int | None, batch_size: int) -> pyro.plate:
     if batch_size == 0:
         raise ValueError("the batch is empty; pass at least one sample")
@@ -492,6 +521,18 @@ def _naming_nan(error: ValueError, x: Input) -> ValueError:
     return (
         ValueError(f"{error}; x itself has {count} NaN of {total} values: mend the data") if count else error
     )
+
+
+def _require_type(error: RuntimeError, x: Input, encoder: nn.Module) -> None:
+    """Raise an error that names x if it has another type than the encoder's parameters, which is why that failed."""
+    dtype = next((p.dtype for p in encoder.parameters() if p.is_floating_point()), None)
+    for name, value in tensors_of(x):
+        found = value.data.dtype if isinstance(value, PackedSequence) else value.dtype
+        if "dtype" in str(error) and dtype is not None and found != dtype:
+            raise TypeError(
+                f"{name} is {found}, and the encoder's parameters are {dtype} ({error}); pass {name}.to({dtype}), or "
+                "move the program, as program.double() does"
+            ) from error
 
 
 def _state_of(sites: Sites, x: Input) -> tuple[object, ...]:

@@ -1,9 +1,9 @@
 """Choices by name, and the one sentence that refuses a name that is none of them."""
 
-from collections.abc import Collection, Set
+from collections.abc import Collection, Sequence, Set
 from difflib import SequenceMatcher
 
-__all__ = ["require_known"]
+__all__ = ["nearest", "require_known"]
 
 
 def require_known(kind: str, name: str, known: Collection[str], *, otherwise: str = "") -> str:
@@ -36,15 +36,19 @@ def require_known(kind: str, name: str, known: Collection[str], *, otherwise: st
     if isinstance(name, str) and name in known:
         return name
     names = sorted(known) if isinstance(known, Set) else list(known)
-    near = _nearest(str(name), names)
+    near = nearest(str(name), names)
     hint = f"did you mean {_any_of(near)}? Choose" if near else "choose"
     given = f"{kind}{'' if kind.endswith('=') else ' '}{name!r}"
     way_out = f"{hint} {_any_of(names)}" if names else "there is none to choose"
     raise ValueError(f"{given} is unknown; {way_out}{f', or {otherwise}' if otherwise else ''}")
 
 
-def _nearest(name: str, known: list[str]) -> list[str]:
-    """At most three names that are most like one, whatever the case of their letters; none where all are alike."""
+def nearest(name: str, known: Sequence[str]) -> list[str]:
+    """Return at most three names that are most like one, whatever the case of their letters; none where all are alike.
+
+    >>> nearest("--batchsize", ["--epochs", "--batch-size", "--lr"])
+    ['--batch-size']
+    """
     alike = {other: SequenceMatcher(None, other.lower(), name.lower()).ratio() for other in known}
     near = sorted((other for other in known if alike[other] >= 0.5), key=lambda other: -alike[other])[:3]
     return near if len(near) < len(known) else []

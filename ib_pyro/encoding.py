@@ -16,6 +16,7 @@ from ib_pyro.inputs import Input, call_with
 from ib_pyro.nn.naming import names_given
 from ib_pyro.nn.stochastic import StochasticLayer
 from ib_pyro.particles import evaluation_mode, random_state_kept
+from ib_pyro.priors.vamp import VampPrior
 
 __all__ = [
     "Sites",
@@ -52,6 +53,7 @@ class Sites:
         own_names: The names that the layers themselves have.
         layers: The layers by the name of their site.
         names: The names by layer.
+        vamp_priors: The priors that are made of the encoder's own posteriors, by the name of the site.
         structures: What passes have said, by the shape of x.
         fit_particles: Shapes of x for which vectorised particles are known to be right.
         ways_looked_for: Not empty once it is known that x has no way around the sites.
@@ -61,6 +63,7 @@ class Sites:
     own_names: tuple[str | None, ...]
     layers: dict[str, StochasticLayer]
     names: dict[nn.Module, str]
+    vamp_priors: dict[str, VampPrior] = field(default_factory=dict)
     structures: dict[Hashable, Structure] = field(default_factory=dict)
     fit_particles: set[Hashable] = field(default_factory=set)
     ways_looked_for: set[str] = field(default_factory=set)

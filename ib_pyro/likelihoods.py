@@ -10,13 +10,17 @@ from pyro.distributions import Normal, ProjectedNormal
 from pyro.distributions.torch_distribution import TorchDistributionMixin
 from torch import Tensor
 from torch.distributions import Categorical, ContinuousBernoulli, OneHotCategorical
+from torch.distributions.constraints import Constraint, nonnegative_integer
 from torch.nn import functional as F
 from torch.types import _size
 
 from ib_pyro.checks import checks_values, fails
 from ib_pyro.choices import require_known
+from ib_pyro.distributions.continuous_bernoulli import LogitContinuousBernoulli
+from ib_pyro.distributions.counts import LogMeanNegativeBinomial, LogMeanPoisson
+from ib_pyro.distributions.discretized_logistic import DiscretizedLogistic
 from ib_pyro.distributions.logit_bernoulli import LogitBernoulli
-from ib_pyro.handlers import unwrap
+from ib_pyro.handlers import plate_sizes, unwrap
 
 __all__ = [
     "LIKELIHOODS",
@@ -44,7 +48,7 @@ def bernoulli(logits: Tensor) -> TorchDistributionMixin:
     if checks_values():
         _require(~logits.isnan(), logits, "the decoder's output, the logits of y,", "NaN")
     # The program checks y once, in check_target, as it does labels.
-    return LogitBernoulli(logits=logits, validate_args=False).to_event(logits.dim() - 1)
+    return LogitBernoulli(logits=logits, validate_args=False).to_event(_event_dim(logits))
 
 
 def normal(output: Tensor | tuple[Tensor, Tensor]) -> TorchDistributionMixin:
@@ -55,11 +59,60 @@ def normal(output: Tensor | tuple[Tensor, Tensor]) -> TorchDistributionMixin:
         if isinstance(output, tuple | list):
             what = "the decoder's second output, the standard deviation of y,"
             _require(scale > 0, scale, what, "values that are not positive", POSITIVE)
-    return Normal(loc, scale, validate_args=False).to_event(loc.dim() - 1)
+    return Normal(loc, scale, validate_args=False).to_event(_event_dim(loc))
+
+
+def continuous_bernoulli(logits: Tensor) -> TorchDistributionMixin:
+    """Grey y in [0, 1] given logits ``[batch, ...]``: a density, so that its nats may be negative."""
+    if checks_values():
+        _require(~logits.isnan(), logits, "the decoder's output, the logits of y,", "NaN")
+    return LogitContinuousBernoulli(logits, validate_args=False).to_event(_event_dim(logits))
+
+
+def discretized_logistic(output: tuple[Tensor, Tensor]) -> TorchDistributionMixin:
+    """Grey y of 256 levels in [0, 1], given a pair of location and scale ``[batch, ...]`` in the units of y."""
+    loc, scale = _pair("discretized-logistic", output, "location and scale")
+    if checks_values():
+        _require(~loc.isnan(), loc, "the decoder's output, the location of y,", "NaN")
+        what = "the decoder's second output, the scale of y,"
+        _require(scale > 0, scale, what, "values that are not positive", POSITIVE)
+    law = DiscretizedLogistic(loc, scale, validate_args=False)
+    return law.to_event(_event_dim(law.loc))
+
+
+def poisson(log_mean: Tensor) -> TorchDistributionMixin:
+    """Counts y given the logarithm of their mean ``[batch, ...]``."""
+    if checks_values():
+        _require(~log_mean.isnan(), log_mean, "the decoder's output, the log mean of y,", "NaN")
+    return LogMeanPoisson(log_mean, validate_args=False).to_event(_event_dim(log_mean))
+
+
+def negative_binomial(output: tuple[Tensor, Tensor]) -> TorchDistributionMixin:
+    """Counts y given a pair: the logarithm of their mean m, and r > 0 of their variance ``m + m² / r``."""
+    log_mean, dispersion = _pair("negative-binomial", output, "log mean and dispersion r")
+    if checks_values():
+        _require(~log_mean.isnan(), log_mean, "the decoder's output, the log mean of y,", "NaN")
+        what = "the decoder's second output, the dispersion r of y,"
+        _require(dispersion > 0, dispersion, what, "values that are not positive", POSITIVE)
+    law = LogMeanNegativeBinomial(log_mean, dispersion, validate_args=False)
+    return law.to_event(_event_dim(law.log_mean))
 
 
 POSITIVE = "make it positive in the decoder, with softplus or exp"
-LIKELIHOODS: dict[str, Likelihood] = {"bernoulli": bernoulli, "categorical": categorical, "normal": normal}
+LIKELIHOODS: dict[str, Likelihood] = {
+    "bernoulli": bernoulli,
+    "categorical": categorical,
+    "continuous-bernoulli": continuous_bernoulli,
+    "discretized-logistic": discretized_logistic,
+    "negative-binomial": negative_binomial,
+    "normal": normal,
+    "poisson": poisson,
+}
+
+
+COUNTS = LogMeanPoisson, LogMeanNegativeBinomial
+GREY = LogitContinuousBernoulli, DiscretizedLogistic
+TAKES_NUMBERS = torch.distributions.Bernoulli, ContinuousBernoulli, *GREY, *COUNTS
 
 
 def resolve_likelihood(likelihood: str | Likelihood) -> Likelihood:
@@ -103,7 +156,7 @@ def check_target(y: Tensor, likelihood: TorchDistributionMixin, batch_size: int)
 def check_values(y: Tensor, likelihood: TorchDistributionMixin) -> None:
     """Raise a ValueError if a target is not one of the values that the likelihood's law takes.
 
-    Laws other than those of classes and of binary y check their values themselves, under Pyro's validation.
+    Laws that have no name here check their values themselves, under Pyro's validation.
 
     Args:
         y: Targets, any number of them: those of a batch, or of a whole set.
@@ -115,18 +168,39 @@ def check_values(y: Tensor, likelihood: TorchDistributionMixin) -> None:
     elif isinstance(law, torch.distributions.Bernoulli) and fails((y == 0) | (y == 1)):
         raise ValueError(
             f"site 'y': binary y is 0 or 1, but {_describe_range(y)}; draw grey values as 0 or 1 (binarise), or give "
-            "them another likelihood, such as 'normal'"
+            "them another likelihood, such as 'continuous-bernoulli'"
+        )
+    elif isinstance(law, LogitContinuousBernoulli) and fails((y >= 0) & (y <= 1)):
+        raise ValueError(
+            f"site 'y': grey y is within [0, 1], but {_describe_range(y)}; rescale (whole numbers of 256 levels: "
+            "y / 255), or give them another likelihood, such as 'normal'"
+        )
+    elif isinstance(law, DiscretizedLogistic) and fails(_check_of(law.support, y)):
+        raise ValueError(
+            f"site 'y': grey y is one of the {law.levels} levels 0, 1/{law.levels - 1}, ..., 1, but "
+            f"{_describe_range(y)}{_example(y, law.support)}; rescale and round (whole numbers k: y = k / "
+            f"{law.levels - 1}), or give them another likelihood, such as 'continuous-bernoulli'"
+        )
+    elif isinstance(law, COUNTS) and fails(_check_of(nonnegative_integer, y)):
+        raise ValueError(
+            f"site 'y': counts are whole numbers from 0, but {_describe_range(y)}{_example(y, nonnegative_integer)}; "
+            "round them, or give them another likelihood, such as 'normal'"
+        )
+    elif isinstance(law, Normal) and y.is_floating_point() and fails(y.isfinite()):
+        raise ValueError(
+            f"site 'y': real y is a finite number, but {_describe_range(y)}; leave those samples out, by labelled= "
+            "if their rates are to count"
         )
 
 
 def as_target(y: Tensor, likelihood: TorchDistributionMixin) -> Tensor:
-    """Return y as the likelihood's law takes it: class labels as they are, truth values and binary y as numbers."""
+    """Return y as the likelihood's law takes it: class labels as they are, all else as numbers."""
     if y.is_floating_point():
         return y
     law = unwrap(likelihood)
     if isinstance(law, Categorical):
         return y
-    if y.dtype == torch.bool or isinstance(law, torch.distributions.Bernoulli | ContinuousBernoulli):
+    if y.dtype == torch.bool or isinstance(law, TAKES_NUMBERS):
         return y.to(_dtype_of(law))
     return y
 
@@ -179,6 +253,26 @@ def _require(condition: Tensor, values: Tensor, what: str, wrong: str, way_out: 
     )
 
 
+def _event_dim(output: Tensor) -> int:
+    """Return how many dimensions of a decoder's output are one sample's: those that no plate around has."""
+    sizes = plate_sizes()
+    batch_dim = max(-min(sizes, default=-1), 1)
+    plates = tuple(sizes.get(dim, 1) for dim in range(-batch_dim, 0))
+    return output.dim() - (batch_dim if output.shape[:batch_dim] == plates else 1)
+
+
+def _pair(name: str, output: object, what: str) -> tuple[Tensor, Tensor]:
+    if isinstance(output, tuple | list) and len(output) == 2:
+        first, second = output
+        return first, second
+    found = f"{len(output)} values" if isinstance(output, tuple | list) else f"one {type(output).__name__}"
+    raise ValueError(f"site 'y': the decoder returns {found}, but {name!r} takes a pair of tensors: {what}")
+
+
+def _check_of(support: Constraint, y: Tensor) -> Tensor:
+    return support.check(y.to(torch.get_default_dtype()) if y.dtype == torch.bool else y)
+
+
 def _dtype_of(law: torch.distributions.Distribution) -> torch.dtype:
     """Return the floating type of a law's parameters."""
     for name in law.arg_constraints:
@@ -193,6 +287,14 @@ def _describe_range(y: Tensor) -> str:
         return f"y has {int(y.isnan().sum())} NaN of {y.numel()} values"
     low, high = torch.aminmax(y)
     return f"y has values from {low.item():.4g} to {high.item():.4g}"
+
+
+def _example(y: Tensor, support: Constraint) -> str:
+    """Name a value within the range of y that is not in the support."""
+    if not y.is_floating_point():
+        return ""
+    other = y[~support.check(y) & y.isfinite()]
+    return f", such as {other[0].item():.6g}" if len(other) else ""
 
 
 class _SoftmaxCategorical(PyroCategorical):

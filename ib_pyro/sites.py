@@ -1,8 +1,10 @@
 """What an ELBO reads off the sites of a model and a guide trace."""
 
+import math
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+import torch
 from pyro.distributions import Delta
 from pyro.distributions.util import scale_and_mask
 from pyro.poutine.util import site_is_subsample
@@ -23,6 +25,7 @@ __all__ = [
     "per_plate",
     "plates_of",
     "require_matching_sites",
+    "require_no_other_scale",
     "require_plate_shape",
     "sample_sites",
     "scaled_sum",
@@ -133,22 +136,51 @@ def log_prob_of(name: str, site: Site) -> Tensor:
     """Return a site's log density at its value, of its batch shape, before scale and mask.
 
     Raises:
-        ValueError: If the value is outside of the support; names the site.
+        ValueError: If the value is outside of the support, or the law cannot invert it; names the site.
     """
     try:
         return site["fn"].log_prob(site["value"], *site["args"], **site["kwargs"])
     except ValueError as error:
         raise ValueError(f"site {name!r}: {error}") from error
+    except KeyError as error:  # what Pyro's flows raise that invert by what they remember alone
+        raise ValueError(
+            f"site {name!r}: its law has a transform that inverts only what it has drawn itself ({error}), so that it "
+            "has no density at another value; give a flow that inverts, such as a coupling, or its inverse, "
+            "transform.inv"
+        ) from error
 
 
 def masked(values: Tensor, site: Site) -> Tensor:
     """Return a site's values with those that its mask excludes set to zero."""
+    if isinstance(site["mask"], Tensor):
+        _require_within(values, site, "mask")
     return scale_and_mask(values, mask=site["mask"])
 
 
 def scaled_sum(values: Tensor, site: Site) -> Tensor:
-    """Return what a site adds to the loss: its values scaled, masked and summed, in single precision at least."""
+    """Return what a site adds to the loss: its values scaled, masked and summed, in single precision at least.
+
+    Raises:
+        ValueError: If scale or mask are of more samples than the values; names the site.
+    """
+    for kind in ("scale", "mask"):
+        if isinstance(site[kind], Tensor):
+            _require_within(values, site, kind)
     return scale_and_mask(single_or_wider(values), site["scale"], site["mask"]).sum()
+
+
+def _require_within(values: Tensor, site: Site, kind: str) -> None:
+    """Raise if a scale or mask would broadcast a site's values to more than they are, and count them so often."""
+    shape = site[kind].shape
+    try:
+        fits = torch.broadcast_shapes(shape, values.shape) == values.shape
+    except RuntimeError:
+        fits = False
+    if not fits:
+        raise ValueError(
+            f"site {site['name']!r}: its {kind} has shape {tuple(shape)}, and its values have {tuple(values.shape)}; "
+            f"pass one to poutine.{kind} that broadcasts to the batch shape of the site"
+        )
 
 
 def plates_of(site: Site) -> set[str]:
@@ -186,3 +218,31 @@ def num_samples(site: Site) -> float | Tensor:
     if site["mask"] is None and not isinstance(site["scale"], Tensor):
         return site["scale"] * max(shape.numel(), 1)
     return scaled_sum(site["value"].new_ones(shape), site)
+
+
+def require_no_other_scale(name: str, site: Site, plates: set[str]) -> float:
+    """Return what plates scale a site by, and raise if it is scaled by something else.
+
+    The importance weight of a single sample leaves the scale of its plates out, and has no room for another.
+
+    Args:
+        name: The site's name.
+        site: Its message.
+        plates: The plates whose scale is accounted for.
+
+    Raises:
+        ValueError: Names the site and both scales.
+    """
+    frames = [frame for frame in site["cond_indep_stack"] if frame.name in plates]
+    expected = math.prod((frame.full_size or frame.size) / frame.size for frame in frames)
+    scale = site["scale"]
+    if isinstance(scale, Tensor):
+        is_that = torch.allclose(scale, torch.full_like(scale, expected), rtol=1e-6)
+    else:
+        is_that = math.isclose(scale, expected, rel_tol=1e-6)
+    if not is_that:
+        raise ValueError(
+            f"site {name!r}: its scale is {site['scale']}, where its plates account for {expected:g}; a likelihood "
+            "takes densities as they are: pass all the data at once, and leave poutine.scale out"
+        )
+    return expected

@@ -37,6 +37,7 @@ SHARED_PAGES = {
     "parameters": "program",
     "particles": "program",
     "provenance": "files",
+    "pseudo_inputs": "program",
     "sites": "traces",
     "tensor_files": "files",
 }

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-ROOMS = ("ib_pyro", "models", "inference")
+ROOMS = ("ib_pyro", "models", "inference", "ib_pyro_cli")
 # The floors of `inference`, each importing itself and those before it; what lies beside them is below them all.
 FLOORS = ("ground", "runs", "studies", "cli")
 # What the estimators of information may know: types and refusals, and neither Pyro nor a program.

@@ -3,42 +3,23 @@
 from __future__ import annotations
 
 import os
-import struct
-import zlib
 from functools import partial
 from pathlib import Path
 
-import numpy as np
 import torch
-from PIL import Image
 from torch import Tensor
 
 from ib_pyro.data.cache import cached, fingerprint
 from ib_pyro.data.content import require_grey_levels, require_number
 from ib_pyro.data.download import fetch, missing
+from ib_pyro.data.image_files import SUFFIXES, read_image
 from ib_pyro.data.image_pool import Pool
 from ib_pyro.data.request import Request
 
 __all__ = ["cifar10_pool"]
 
 _CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
-_SUFFIXES = (".jpg", ".jpeg", ".png")
 _NUMBER_IN_A_CLASS = {"train": 5_000, "test": 1_000}
-# What PIL makes three channels of eight bits of without a loss.
-_MODES = ("RGB", "L", "P", "RGBA")
-_FORMATS = ("JPEG", "PNG")
-# What PIL raises of a file that is damaged, or would fill the memory.
-_UNREADABLE = (
-    Image.DecompressionBombError,
-    Image.DecompressionBombWarning,
-    EOFError,
-    IndexError,
-    OSError,
-    SyntaxError,
-    ValueError,
-    struct.error,
-    zlib.error,
-)
 # Images decoded to tell whether a kept file holds this folder.
 _PROBES = 5
 # Part of the cache's key: raise it when the same files give other tensors.
@@ -130,9 +111,9 @@ def _list_images(folder: Path, request: Request) -> tuple[list[os.DirEntry[str]]
     labels: list[int] = []
     for label, name in enumerate(_CLASSES):
         with os.scandir(folder / name) as entries:
-            images = [entry for entry in entries if entry.name.lower().endswith(_SUFFIXES)]
+            images = [entry for entry in entries if entry.name.lower().endswith(SUFFIXES)]
         if not images:
-            raise ValueError(f"{folder / name}: no image ({', '.join(_SUFFIXES)}) in it")
+            raise ValueError(f"{folder / name}: no image ({', '.join(SUFFIXES)}) in it")
         require_number(folder / name, len(images), request.name, _NUMBER_IN_A_CLASS[request.part])
         files += sorted(images, key=lambda entry: entry.name)
         labels += [label] * len(images)
@@ -144,7 +125,7 @@ def _decode(files: list[str], labels: list[int]) -> dict[str, Tensor]:
     order = _order(len(files))
     x = torch.empty(len(files), 3, 32, 32, dtype=torch.uint8)
     for row, position in enumerate(order.tolist()):
-        x[row] = _decode_file(files[position])
+        x[row] = _read(files[position])
     return {"x": x, "y": torch.tensor(labels)[order]}
 
 
@@ -156,34 +137,11 @@ def _is_folder(kept: dict[str, Tensor], files: list[str], labels: list[int]) -> 
     """Whether kept tensors are those of a folder, by all labels and a sample of its images."""
     order = _order(len(files))
     rows = torch.linspace(0, len(files) - 1, _PROBES).to(torch.int64).tolist()
-    images = torch.stack([_decode_file(files[order[row]]) for row in rows])
+    images = torch.stack([_read(files[order[row]]) for row in rows])
     x, y = kept["x"], kept["y"]
     whole = x.shape == (len(files), *images.shape[1:]) and x.dtype == images.dtype and y.dtype == torch.int64
     return whole and torch.equal(y, torch.tensor(labels)[order]) and torch.equal(x[rows], images)
 
 
-def _decode_file(path: str) -> Tensor:
-    problem, pixels = None, None
-    try:
-        # What is called .png and is another format is not handed to that one's decoder, which may be a program.
-        with Image.open(path, formats=_FORMATS) as image:
-            problem = _problem(image)
-            if problem is None:
-                pixels = torch.from_numpy(np.array(image.convert("RGB"))).permute(2, 0, 1)
-    except _UNREADABLE as error:
-        problem = f"not a readable image, PNG or JPEG ({type(error).__name__}: {error})"
-    if pixels is None:
-        raise ValueError(f"{path}: {problem}; fetch the folder again")
-    return pixels
-
-
-def _problem(image: Image.Image) -> str | None:
-    """Say what is wrong by the head of a file, before anything is decoded; None if nothing is."""
-    kind = image.mode
-    if kind in _MODES:
-        # PIL keeps the upper half of colours of 16 bits, and does not say so in the mode.
-        tiles = (str(tile[-1]) for tile in getattr(image, "tile", []))
-        kind = next((arguments for arguments in tiles if "16" in arguments), kind)
-    if kind not in _MODES:
-        return f"pixels of PIL's mode {kind!r}, but they must be bytes of colour or grey, from 0 to 255"
-    return None if image.size == (32, 32) else f"expected 32x32 pixels, got {image.width}x{image.height}"
+def _read(path: str) -> Tensor:
+    return read_image(path, size=(32, 32), way_out="fetch the folder again")

@@ -1,6 +1,5 @@
 """Marginal likelihood of a program by importance weighting, sample by sample."""
 
-import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -9,7 +8,15 @@ from torch import Tensor
 
 from ib_pyro.buffers import buffers_kept, modules_behind
 from ib_pyro.information import importance_weighted_bound
-from ib_pyro.sites import Site, log_prob_of, masked, per_plate, plates_of, sample_sites
+from ib_pyro.sites import (
+    Site,
+    log_prob_of,
+    masked,
+    per_plate,
+    plates_of,
+    require_no_other_scale,
+    sample_sites,
+)
 from ib_pyro.traces import EVERY_SITE, trace_pair
 
 __all__ = ["importance_log_weights", "importance_weighted_log_likelihood"]
@@ -85,7 +92,7 @@ def _log_weight(model: Program, guide: Program, args: tuple[Any, ...], kwargs: d
     weight: Tensor | float = 0.0
     for sign, side in ((1.0, model_sites), (-1.0, guide_sites)):
         for name, site in side.items():
-            _require_no_other_scale(name, site, shared)
+            require_no_other_scale(name, site, shared)
             log_prob = masked(log_prob_of(name, site), site)
             # Half precision would round a sum over plates, and the difference of two large ones, to nothing.
             log_prob = log_prob.to(torch.promote_types(log_prob.dtype, torch.float32))
@@ -100,16 +107,4 @@ def _require_latents_of(model_sites: Mapping[str, Site], guide_sites: Mapping[st
         raise ValueError(
             f"the sites of model and guide differ: {sorted(latent - guide_sites.keys()) or 'none'} only in the model, "
             f"{sorted(own - latent) or 'none'} only in the guide; sample them in both"
-        )
-
-
-def _require_no_other_scale(name: str, site: Site, shared: set[str]) -> None:
-    """Raise unless the site's scale is that of the shared plates, which the weights of single samples leave out."""
-    frames = [frame for frame in site["cond_indep_stack"] if frame.name in shared]
-    expected = math.prod((frame.full_size or frame.size) / frame.size for frame in frames)
-    scale = torch.as_tensor(site["scale"])
-    if not torch.allclose(scale, torch.full_like(scale, expected), rtol=1e-6):
-        raise ValueError(
-            f"site {name!r}: its scale is {site['scale']}, where its plates account for {expected:g}; a likelihood "
-            "takes densities as they are: pass all the data at once, and leave poutine.scale out"
         )

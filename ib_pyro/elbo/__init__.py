@@ -2,6 +2,7 @@
 
 from ib_pyro.elbo.capacity import CapacityELBO, FreeBitsELBO
 from ib_pyro.elbo.captured_loss import CapturedLoss, captured
+from ib_pyro.elbo.importance_weighted import ImportanceWeightedELBO
 from ib_pyro.elbo.information_bottleneck import InformationBottleneckELBO
 from ib_pyro.elbo.penalties import Capacity, FreeBits
 from ib_pyro.elbo.site_rate import MissingKLError
@@ -20,6 +21,7 @@ __all__ = [
     "FreeBits",
     "FreeBitsELBO",
     "GaussianTotalCorrelation",
+    "ImportanceWeightedELBO",
     "InformationBottleneckELBO",
     "MinibatchTotalCorrelation",
     "MissingKLError",

@@ -47,8 +47,13 @@ class BinaryDropout(StochasticLayer):
         self.drop_prob = drop_prob
 
     def check_option(self, name: str, value: Any) -> None:  # noqa: ANN401  (whatever is set)
-        """Keep the drop probability in [0, 1)."""
+        """Keep the drop probability in [0, 1), and refuse a prior."""
         super().check_option(name, value)
+        if name == "prior" and value is not None:
+            raise ValueError(
+                "the two atoms of dropout have an infinite rate under every prior with a density, so that none is "
+                "charged; give a prior to GaussianDropout, or to another layer whose noise has a density"
+            )
         if name == "drop_prob" and not 0 <= value < 1:
             raise ValueError(f"drop_prob must be in [0, 1); got {value}")
 

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from ib_pyro.distributions import MultiplicativeLogNormal, ZeroInflatedLogUniform
 from ib_pyro.nn.stochastic import StochasticLayer
+from ib_pyro.priors.given import Prior
 from ib_pyro.rates import log_uniform_log_c
 
 __all__ = ["ConstantDropout"]
@@ -25,14 +26,13 @@ class ConstantDropout(StochasticLayer):
         alpha: Standard deviation of log eps.
         activation: ``"relu"``, ``"softplus"``, or a function with non-negative values.
         unit_mean: Give eps mean 1 instead of median 1.
+        prior: Another prior; see :class:`StochasticLayer`.
         event_dim: See :class:`StochasticLayer`.
         name: Name of the site.
 
     Raises:
         ValueError: If alpha is not positive.
     """
-
-    has_fixed_prior = True
 
     def __init__(
         self,
@@ -41,11 +41,17 @@ class ConstantDropout(StochasticLayer):
         *,
         activation: str | Callable[[Tensor], Tensor] = "relu",
         unit_mean: bool = False,
+        prior: Prior | None = None,
         event_dim: int | None = None,
         name: str | None = None,
     ) -> None:
         super().__init__(features, activation=activation, event_dim=event_dim, name=name)
-        self.alpha, self.unit_mean = alpha, unit_mean
+        self.alpha, self.unit_mean, self.prior = alpha, unit_mean, prior
+
+    @property
+    def has_fixed_prior(self) -> bool:  # type: ignore[override]
+        """Whether the prior is the log-uniform one under which this noise is free."""
+        return self.prior is None
 
     def check_option(self, name: str, value: Any) -> None:  # noqa: ANN401  (whatever is set)
         """Keep alpha a positive number."""
@@ -63,7 +69,10 @@ class ConstantDropout(StochasticLayer):
         return MultiplicativeLogNormal(f, self.alpha, unit_mean=self.unit_mean, validate_args=False)
 
     def prior_distribution(self, event_shape: torch.Size) -> TorchDistributionMixin:
-        """Return the log-uniform prior under which this noise is free."""
+        """Return the log-uniform prior under which this noise is free, or the one that was given."""
+        given = self.given_prior(event_shape)
+        if given is not None:
+            return given
         log_c = log_uniform_log_c(self.alpha)
         prior = ZeroInflatedLogUniform(1.0, log_c=log_c, like=self._reference())
         return prior.expand(event_shape).to_event(len(event_shape))

@@ -12,6 +12,7 @@ from ib_pyro.choices import require_known
 from ib_pyro.distributions import MultiplicativeNormal, ZeroInflatedLogUniform
 from ib_pyro.distributions.multiplicative_normal import APPROXIMATIONS
 from ib_pyro.nn.stochastic import StochasticLayer
+from ib_pyro.priors.given import Prior
 
 __all__ = ["GaussianDropout"]
 
@@ -30,15 +31,14 @@ class GaussianDropout(StochasticLayer):
         learn_alpha: Learn alpha, or keep it fixed (Gaussian dropout, Srivastava et al. 2014).
         units: Learn one alpha for each of so many units (channels); by default one for the layer.
         approximation: ``"molchanov"`` or ``"kingma"``; see :func:`ib_pyro.rates.gaussian_log_uniform_rate`.
-        gate: Mass of the prior at zero; 1 makes a unit that is off free.
+        gate: Mass of the log-uniform prior at zero; 1 makes a unit that is off free.
+        prior: Another prior; see :class:`StochasticLayer`.
         event_dim: See :class:`StochasticLayer`.
         name: Name of the site.
 
     Raises:
         ValueError: If alpha or gate is out of its range, or the approximation is unknown.
     """
-
-    has_fixed_prior = True
 
     def __init__(
         self,
@@ -50,10 +50,12 @@ class GaussianDropout(StochasticLayer):
         units: int | None = None,
         approximation: str = "molchanov",
         gate: float = 1.0,
+        prior: Prior | None = None,
         event_dim: int | None = None,
         name: str | None = None,
     ) -> None:
         super().__init__(features, activation=activation, event_dim=event_dim, name=name)
+        self.prior = prior
         self.approximation, self.gate, self.learn_alpha = approximation, gate, learn_alpha
         if not alpha > 0 or (self.bounded and alpha >= 1):
             raise ValueError(
@@ -78,6 +80,11 @@ class GaussianDropout(StochasticLayer):
         if name in ("approximation", "learn_alpha") and value != self.__dict__.get(name, value):
             instead = "raw_alpha.requires_grad" if name == "learn_alpha" else "another layer"
             raise ValueError(f"{name} says what raw_alpha is, and is kept as built; use {instead}")
+
+    @property
+    def has_fixed_prior(self) -> bool:  # type: ignore[override]
+        """Whether the prior is the log-uniform one."""
+        return self.prior is None
 
     @property
     def bounded(self) -> bool:
@@ -105,6 +112,9 @@ class GaussianDropout(StochasticLayer):
         return MultiplicativeNormal(f, alpha, approximation=self.approximation, validate_args=False)
 
     def prior_distribution(self, event_shape: torch.Size) -> TorchDistributionMixin:
-        """Return the prior that is log-uniform in ``|z|``."""
+        """Return the prior that is log-uniform in ``|z|``, or the one that was given."""
+        given = self.given_prior(event_shape)
+        if given is not None:
+            return given
         prior = ZeroInflatedLogUniform(self.gate, two_sided=True, like=self._reference())
         return prior.expand(event_shape).to_event(len(event_shape))

@@ -2,7 +2,8 @@
 
 import math
 from collections.abc import Callable, Sequence
-from typing import Any, cast
+from numbers import Real
+from typing import Any
 
 import torch
 from pyro.distributions.torch_distribution import TorchDistributionMixin
@@ -13,11 +14,11 @@ from ib_pyro.checks import checks_values, fails
 from ib_pyro.choices import require_known
 from ib_pyro.distributions import FactorizedLogNormal, MultiplicativeLogNormal, ZeroInflatedLogUniform
 from ib_pyro.nn.stochastic import StochasticLayer
+from ib_pyro.priors.given import Prior, prior_over
 from ib_pyro.rates import log_uniform_log_c, noise_scale
 
 __all__ = ["InformationDropout"]
 
-Prior = str | TorchDistributionMixin | Callable[[torch.Size], TorchDistributionMixin]
 SMALLEST_ACTIVATION = 1e-20
 OPTIONS = ("alpha_min", "alpha_max", "gate", "atom", "activation_floor")
 
@@ -39,8 +40,7 @@ class InformationDropout(StochasticLayer):
         noise: Network of the same input and output shape, whose output is the logit of alpha.
         activation: ``"relu"``, ``"softplus"``, ``"exponential"``, or a function with non-negative values. With the
             exponential, z is log-normal with a mean of log z that is linear in what precedes it.
-        prior: ``"log-uniform"``, ``"log-normal"``, an elementwise distribution (broadcast to the event), or a
-            function from the event shape to a distribution over it.
+        prior: ``"log-uniform"``, ``"log-normal"``, or another one; see :class:`StochasticLayer`.
         alpha_min: Smallest noise.
         alpha_max: Largest noise, which the log-uniform prior lets through for free.
         gate: Mass of the log-uniform prior at zero; 1 makes a unit that is off free.
@@ -69,7 +69,7 @@ class InformationDropout(StochasticLayer):
         features: nn.Module,
         noise: nn.Module,
         activation: str | Callable[[Tensor], Tensor] = "relu",
-        prior: Prior = "log-uniform",
+        prior: str | Prior = "log-uniform",
         *,
         alpha_min: float = 1e-3,
         alpha_max: float = 0.7,
@@ -148,11 +148,9 @@ class InformationDropout(StochasticLayer):
             loc, log_scale = self.prior_loc, self.prior_log_scale
             _check_broadcasts(loc.shape, event_shape)
             return FactorizedLogNormal(loc.expand(event_shape), log_scale.exp().expand(event_shape))
-        if isinstance(self.prior, TorchDistributionMixin):
-            return self.prior.expand(event_shape).to_event(len(event_shape))
-        if self.prior == "log-uniform":
+        if isinstance(self.prior, str):
             return self._log_uniform_prior(event_shape)
-        return cast(Callable[[torch.Size], TorchDistributionMixin], self.prior)(event_shape)
+        return prior_over(self.prior, event_shape)
 
     def _log_uniform_prior(self, event_shape: torch.Size) -> TorchDistributionMixin:
         log_c = log_uniform_log_c(self.alpha_max)
@@ -174,19 +172,14 @@ class InformationDropout(StochasticLayer):
                 "both must map the layer's input to the shape of z"
             )
 
-    def _check_prior(self, prior: Prior) -> None:
+    def _check_prior(self, prior: object) -> None:
+        if prior is None:
+            raise TypeError(
+                "prior is a NoneType; pass a name, a distribution of pyro.distributions, or a function from the event "
+                "shape to a distribution over it"
+            )
         if isinstance(prior, str):
             require_known("prior=", prior, ("log-uniform", "log-normal"), otherwise="pass a distribution")
-        if isinstance(prior, TorchDistributionMixin) and prior.event_dim:
-            raise ValueError(
-                f"prior has event shape {tuple(prior.event_shape)}; pass an elementwise distribution, or a function "
-                "from the event shape to a distribution over it"
-            )
-        if not callable(prior) and not isinstance(prior, str):
-            raise TypeError(
-                f"prior is a {type(prior).__name__}; pass a name, a distribution of pyro.distributions, or a function "
-                "from the event shape to a distribution over it"
-            )
         if prior == "log-normal" and "prior_loc" not in self._parameters:
             raise ValueError(
                 "a learned log-normal prior needs parameters: pass prior='log-normal' when building"
@@ -240,10 +233,19 @@ def _check_prior_fits(
 def _check_options(
     alpha_min: float, alpha_max: float, gate: float, atom: str, activation_floor: float
 ) -> None:
+    numbers = {
+        "alpha_min": alpha_min,
+        "alpha_max": alpha_max,
+        "gate": gate,
+        "activation_floor": activation_floor,
+    }
+    for name, value in numbers.items():
+        if not isinstance(value, Real | Tensor):
+            raise TypeError(f"{name} must be a number; got {value!r}")
     if not 0 < alpha_min < alpha_max:
         raise ValueError(f"need 0 < alpha_min < alpha_max; got alpha_min={alpha_min}, alpha_max={alpha_max}")
     if not 0 <= gate <= 1:
         raise ValueError(f"gate is a probability; got {gate}")
     require_known("atom=", atom, ("exact", "ignore"))
-    if activation_floor < 0:
-        raise ValueError(f"activation_floor must not be negative; got {activation_floor}")
+    if not activation_floor >= 0:
+        raise ValueError(f"activation_floor must not be negative, nor NaN; got {activation_floor}")

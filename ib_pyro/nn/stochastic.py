@@ -15,12 +15,13 @@ from torch import Tensor, nn
 from torch.distributions import Distribution
 
 from ib_pyro.checks import checks_values, is_traced
-from ib_pyro.distributions.placement import moved
+from ib_pyro.distributions.placement import forget_values, modules_in, moved
 from ib_pyro.handlers import any_value_will_do, name_in_running_program, plate_sizes, sample, unwrap
 from ib_pyro.nn.activations import resolve_activation
-from ib_pyro.nn.maps import LAYOUTS, conv2d_map, linear_map, positionwise_map
+from ib_pyro.nn.maps import LAYOUTS, conv2d_map, conv3d_map, linear_map, positionwise_map
 from ib_pyro.nn.naming import name_by_holder
 from ib_pyro.nn.validity import describe_invalid, is_valid
+from ib_pyro.priors.given import Prior, check_prior, prior_over
 
 __all__ = ["StochasticLayer"]
 
@@ -60,7 +61,11 @@ class StochasticLayer(PyroModule):
     * :meth:`check_option`: what an attribute may be set to.
 
     A distribution that is an attribute of the layer goes where the layer goes, ``.to(device)`` or ``.double()``: the
-    layer takes a copy, and leaves the given one as it is.
+    layer takes a copy, and leaves the given one as it is. What a flow in it learns is part of the layer.
+
+    A prior of one's own, ``prior=`` of this package's layers and their attribute that may be set, is a distribution of
+    one unit or of one sample, or a function (a module, if it learns) from one sample's shape to a distribution over
+    it: see :mod:`ib_pyro.priors`.
 
     A posterior's value is checked against its support, if that is a set of reals: a value outside, infinite or NaN is
     an error that names the site.
@@ -135,6 +140,10 @@ class StochasticLayer(PyroModule):
         super().__setattr__(name, value)
         if name == "event_dim":
             object.__setattr__(self, "_has_own_event_dim", value is not None)
+        if isinstance(value, Distribution):
+            self._hold_modules_of(name, value)
+        elif f"{name}_modules" in self._modules:
+            del self._modules[f"{name}_modules"]
         if name in ("features", "event_dim") and not self.__dict__.get("_has_own_event_dim"):
             object.__setattr__(self, "event_dim", _last_event_dim(self.features))
 
@@ -160,10 +169,22 @@ class StochasticLayer(PyroModule):
         return nn.Module.__getattr__(self, name)
 
     def __getstate__(self) -> dict[str, Any]:
+        self._forget_values()
         return {**super().__getstate__(), "_prior_cache": {}}
+
+    def _forget_values(self) -> None:
+        forget_values([value for value in self.__dict__.values() if isinstance(value, Distribution)])
+
+    def _hold_modules_of(self, name: str, distribution: Distribution) -> None:
+        """Make what is learned inside of a distribution part of the layer, for optimisers and ``state_dict``."""
+        self._modules.pop(f"{name}_modules", None)
+        modules = modules_in(distribution)
+        if modules:
+            self._modules[f"{name}_modules"] = nn.ModuleList(modules)
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
         self._prior_cache.clear()
+        self._forget_values()
         before = self._own_tensors()
         # Asked first: nothing is moved if something cannot be.
         self._moved_distributions(fn, {id(tensor): tensor for tensor in before.values()})
@@ -217,6 +238,8 @@ class StochasticLayer(PyroModule):
         """
         if name == "activation":
             resolve_activation(value)
+        if name == "prior" and value is not None and not isinstance(value, str):
+            check_prior(value)
         if name == "event_dim" and value is not None and value < 1:
             raise ValueError(f"event_dim must be at least 1, one sample's own dimensions; got {value}")
 
@@ -238,6 +261,18 @@ class StochasticLayer(PyroModule):
             f"{type(self).__name__} must define prior_distribution(event_shape), the law q(z) of one sample; a layer "
             "without a rate says is_charged = False instead"
         )
+
+    def given_prior(self, event_shape: torch.Size) -> TorchDistributionMixin | None:
+        """Return the prior that was given to the layer over one sample; None if it was given none.
+
+        Args:
+            event_shape: Shape of one sample of z.
+
+        Raises:
+            ValueError: If it does not fit that shape.
+        """
+        prior: Prior | None = getattr(self, "prior", None)
+        return None if prior is None else prior_over(prior, event_shape)
 
     def activation_of(self, x: Tensor) -> Tensor:
         """Return f(x), the activation of the features."""
@@ -268,7 +303,9 @@ class StochasticLayer(PyroModule):
         Raises:
             ValueError: If the activation or the noise is not what the distribution allows; names the site.
         """
-        posterior = self._posterior_of(x)
+        return self._emit(self._posterior_of(x), x)
+
+    def _emit(self, posterior: TorchDistributionMixin, x: Tensor) -> Tensor:
         fn = self._as_charged(self._with_event(posterior))
         if is_validation_enabled():
             self._require_batch_of_plates(fn)
@@ -279,12 +316,19 @@ class StochasticLayer(PyroModule):
                 raise ValueError(f"site {self.site_name!r}: {describe_invalid(law, z, x)}")
         return z
 
-    def sample_prior(self, event_shape: torch.Size, batch_shape: torch.Size = torch.Size()) -> Tensor:  # noqa: B008
+    def sample_prior(
+        self,
+        event_shape: torch.Size,
+        batch_shape: torch.Size = torch.Size(),  # noqa: B008
+        *,
+        law: TorchDistributionMixin | None = None,
+    ) -> Tensor:
         """Sample z from the prior at the layer's site.
 
         Args:
             event_shape: Shape of one sample of z.
             batch_shape: Batch dimensions, if the enclosing plates are not to add them.
+            law: The prior over one sample, where the program knows more of it than the layer.
 
         Returns:
             z, ``[..., *event_shape]``, with the batch dimensions of the enclosing plates.
@@ -294,7 +338,7 @@ class StochasticLayer(PyroModule):
         """
         # A PyroModule names the parameters that are looked at inside of its context.
         with self._pyro_context if self._announces_parameters else nullcontext():
-            prior = self._expanded_prior(event_shape, batch_shape)
+            prior = self._expanded_prior(event_shape, batch_shape) if law is None else law.expand(batch_shape)
         try:
             return sample(self.site_name, prior, infer=self._infer)
         except NotImplementedError as error:
@@ -322,14 +366,27 @@ class StochasticLayer(PyroModule):
     def _expanded_prior(self, event_shape: torch.Size, batch_shape: torch.Size) -> TorchDistributionMixin:
         # A prior that was set on the object itself made no promise.
         if not self.has_fixed_prior or "prior_distribution" in self.__dict__ or is_traced():
-            return self._as_charged(self.prior_distribution(event_shape)).expand(batch_shape)
+            return self._as_charged(self._prior_over(event_shape)).expand(batch_shape)
         key = event_shape, batch_shape
         if key not in self._prior_cache:
             # Kept, it must outlive the mode that it is first needed in.
             with torch.inference_mode(False), torch.no_grad():  # noqa: FBT003  (by keyword it breaks dynamo)
-                prior = self._as_charged(self.prior_distribution(event_shape))
+                prior = self._as_charged(self._prior_over(event_shape))
                 self._prior_cache[key] = prior.expand(batch_shape)
         return self._prior_cache[key]
+
+    def _prior_over(self, event_shape: torch.Size) -> TorchDistributionMixin:
+        try:
+            prior = self.prior_distribution(event_shape)
+        except ValueError as error:
+            raise ValueError(f"site {self.site_name!r}: {error}") from error
+        if prior.event_shape != event_shape:
+            raise ValueError(
+                f"site {self.site_name!r}: its prior has event shape {tuple(prior.event_shape)} (and batch shape "
+                f"{tuple(prior.batch_shape)}), but an event of z has {tuple(event_shape)}; make one of that shape, "
+                "with .to_event() where it is elementwise"
+            )
+        return prior
 
     def _as_charged(self, fn: TorchDistributionMixin) -> TorchDistributionMixin:
         is_masked = isinstance(fn, MaskedDistribution)
@@ -429,13 +486,48 @@ class StochasticLayer(PyroModule):
             bias: Give the convolution a bias (batch norm has its own).
             **options: The layer's own options.
         """
-        build: Callable[..., Self] = cls
         size = in_channels, out_channels, kernel_size
         conv: dict[str, Any] = {"stride": stride, "padding": padding}
         branches = [conv2d_map(*size, batch_norm=batch_norm, bias=bias, **conv)]
-        if cls.has_noise_branch:
-            branches.append(conv2d_map(*size, **conv))
-        return build(*branches, **options)
+        return cls._over(branches, lambda: conv2d_map(*size, **conv), options)
+
+    @classmethod
+    def conv3d(
+        cls,
+        in_channels: int,
+        out_channels: int,
+        kernel_size: int,
+        stride: int = 1,
+        *,
+        padding: int | str = 0,
+        batch_norm: bool = False,
+        bias: bool = True,
+        **options: Any,
+    ) -> Self:
+        """Build the layer over a convolution of volumes ``[batch, channels, depth, rows, columns]``.
+
+        Args:
+            in_channels: Channels of the input.
+            out_channels: Channels of z.
+            kernel_size: Side of the kernel.
+            stride: Stride of the convolution.
+            padding: Padding of the convolution.
+            batch_norm: Put batch norm between the convolution and the activation.
+            bias: Give the convolution a bias (batch norm has its own).
+            **options: The layer's own options.
+        """
+        size = in_channels, out_channels, kernel_size
+        conv: dict[str, Any] = {"stride": stride, "padding": padding}
+        branches = [conv3d_map(*size, batch_norm=batch_norm, bias=bias, **conv)]
+        return cls._over(branches, lambda: conv3d_map(*size, **conv), options)
+
+    @classmethod
+    def _over(
+        cls, branches: list[nn.Module], noise: Callable[[], nn.Module], options: dict[str, Any]
+    ) -> Self:
+        """Build the layer over the map of f(x), and over another for the noise if that depends on the input."""
+        build: Callable[..., Self] = cls
+        return build(*branches, *([noise()] if cls.has_noise_branch else []), **options)
 
     @classmethod
     def after(cls, width: int, layout: str = "vector", **options: Any) -> Self:

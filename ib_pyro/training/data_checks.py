@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from inspect import signature
 from typing import Any
 
 import pyro
@@ -63,6 +64,7 @@ def check_data(
     *,
     batch_size: int,
     processes: int = 1,
+    drop_last: bool = False,
 ) -> None:
     """Make sure that a program can be fitted to a set, at the price of one small batch.
 
@@ -71,17 +73,25 @@ def check_data(
         data: The set, an object with tensors ``x`` and ``y``.
         batch_size: Samples in a step of each process.
         processes: Number of processes that share a step.
+        drop_last: Whether a partial batch is left out.
 
     Raises:
         ValueError: If the set is empty or its parts differ in length, a batch cannot be normalised, the inputs do
             not fit the network, or labels are out of its range.
     """
     columns = data.x, data.y
-    check_columns(program, columns, batch_size=batch_size * processes, processes=processes)
+    check_columns(
+        program, columns, batch_size=batch_size * processes, processes=processes, drop_last=drop_last
+    )
 
 
 def check_columns(
-    program: nn.Module, columns: tuple[Tensor, ...], *, batch_size: int, processes: int = 1
+    program: nn.Module,
+    columns: tuple[Tensor, ...],
+    *,
+    batch_size: int,
+    processes: int = 1,
+    drop_last: bool = False,
 ) -> None:
     """Make sure of the same of a set in memory, given as its tensors, of whose batches each process has a share."""
     size = len(columns[0])
@@ -89,12 +99,13 @@ def check_columns(
         raise ValueError(
             f"the set has {size} inputs x and {len(columns[1])} labels y; it needs as many of each"
         )
-    rest = size % batch_size
+    rest = 0 if drop_last else size % batch_size
     if has_batch_norm(program) and (batch_size == processes or (rest and rest < 2 * processes)):
         where = f" to one of {processes} processes" if processes > 1 else ""
+        way_out = ", or leave it out by drop_last" if rest else ""
         raise ValueError(
             f"batch_size={batch_size // processes} leaves a batch of a single sample out of {size}{where}, which "
-            "batch norm cannot normalise; choose another size"
+            f"batch norm cannot normalise; choose another size{way_out}"
         )
     if isinstance(program, Bottleneck) and program.likelihood == "categorical" and len(columns) == 2:
         _check_labels(program, *columns)
@@ -122,6 +133,7 @@ def look_at(program: nn.Module, batch: Batch) -> FirstLook:
     Raises:
         ValueError: If the program learns parameters of Pyro's store, which belong to no module; names them.
     """
+    _require_arguments(program, batch)
     with seeded(0), _StoredParameters() as stored, buffers_kept([program]):
         traces = trace_pair(*model_and_guide(program), batch.args, batch.kwargs)
     stored.require_part_of(program)
@@ -133,6 +145,24 @@ def look_at(program: nn.Module, batch: Batch) -> FirstLook:
     sites = [site for site in sample_sites(traces.model.nodes).values() if is_observation(site)]
     labels = next((place for site, place in observed.values() if len(sites) == 1 and _are_labels(site)), None)
     return FirstLook(sample_sites(traces.guide.nodes), observed, labels, _num_data(sites))
+
+
+def _require_arguments(program: nn.Module, batch: Batch) -> None:
+    """Raise if model or guide do not take as many arguments as a batch has, or not by these names."""
+    for side, function in zip(("model", "guide"), model_and_guide(program), strict=True):
+        function = getattr(function, "forward", function)
+        try:
+            parameters = signature(function)
+        except (TypeError, ValueError):
+            continue
+        try:
+            parameters.bind(*batch.args, **batch.kwargs)
+        except TypeError as error:
+            given = [*(f"argument {place}" for place in range(len(batch.args))), *batch.kwargs]
+            raise TypeError(
+                f"data: a batch has {', '.join(given)}, which the {side} does not take ({error}); pass what it is "
+                "called with"
+            ) from error
 
 
 def check_steps(
@@ -160,7 +190,7 @@ def check_steps(
     """
     if source.whole is None or source.size is None:
         return
-    _require_samples(look.guide_sites, elbo, source.size, batch_size)
+    _require_samples(look.guide_sites, elbo, source, batch_size)
     leaves = list(leaves_of(source.whole))
     with seeded(0), torch.no_grad():
         for name, (site, place) in look.observed.items():
@@ -256,13 +286,14 @@ def _unconstrained(value: Tensor) -> Tensor:
     return value if found is None else found
 
 
-def _require_samples(sites: Sites, elbo: InformationBottleneckELBO, size: int, batch_size: int) -> None:
+def _require_samples(sites: Sites, elbo: InformationBottleneckELBO, source: Source, batch_size: int) -> None:
     """Raise if the smallest batch has too few samples for a total correlation.
 
     An estimator without ``least_samples``, such as a function of the user's own, is not asked.
     """
     least_samples = getattr(elbo.total_correlation, "least_samples", None)
-    rest = size % batch_size
+    size = source.size or 0
+    rest = 0 if source.drop_last else size % batch_size
     smallest = rest or min(batch_size, size)
     for name, site in sites.items():
         gamma = weight_of(elbo.gamma, name, 0.0)
@@ -274,8 +305,8 @@ def _require_samples(sites: Sites, elbo: InformationBottleneckELBO, size: int, b
             raise ValueError(
                 f"site {name!r}: gamma={float(gamma):g} weights the total correlation of {units} units, which takes "
                 f"at least {least_samples(units)} samples, but {which} (batch_size={batch_size}); choose a batch size "
-                "that leaves no such rest, or an estimator that needs fewer, such as "
-                "GaussianTotalCorrelation(shrinkage=0.1)"
+                "that leaves no such rest, leave the rest out by drop_last, or take an estimator that needs fewer, "
+                "such as GaussianTotalCorrelation(shrinkage=0.1)"
             )
 
 

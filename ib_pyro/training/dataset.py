@@ -33,3 +33,6 @@ class Samples:
 
     x: Tensor
     y: Tensor
+
+    def __len__(self) -> int:
+        return len(self.x)

@@ -33,6 +33,7 @@ def fit(
     *,
     epochs: int,
     batch_size: int | None = None,
+    drop_last: bool = False,
     beta: Weight | None = None,
     elbo: InformationBottleneckELBO | None = None,
     warm_up: float = 0.0,
@@ -69,8 +70,9 @@ def fit(
             fractions are brought into the type of the program's parameters.
         epochs: Length of the whole fit, including epochs before a resumption. Larger than that of a finished fit, it
             extends it.
-        batch_size: Samples in a step, by default 100; the last, partial batch is kept. Over several processes it is
-            that of each. Not for what makes batches itself.
+        batch_size: Samples in a step, by default 100; the last, partial batch is kept unless ``drop_last``. Over
+            several processes it is that of each. Not for what makes batches itself.
+        drop_last: Whether to leave out the partial batch; other samples are left out in each epoch.
         beta: Weight of the rate, per sample and in nats, one or one for each site; by default 1 / N, which is the
             paper's beta of 1.
         elbo: The objective, if it is more than a beta.
@@ -134,6 +136,7 @@ def fit(
         data,
         epochs=epochs,
         batch_size=batch_size,
+        drop_last=drop_last,
         beta=beta,
         elbo=elbo,
         warm_up=warm_up,

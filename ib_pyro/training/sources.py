@@ -31,12 +31,14 @@ class Source:
         whole: The whole set as one batch, if it lies in memory.
         generators: Generators that the order is drawn from, which a checkpoint keeps.
         is_stream: Whether the batches are made elsewhere.
+        drop_last: Whether a partial batch is left out.
 
     Attributes:
         steps: As above.
         size: As above.
         whole: As above.
         generators: As above.
+        drop_last: As above.
     """
 
     def __init__(
@@ -48,8 +50,9 @@ class Source:
         whole: Batch | None = None,
         generators: Iterable[torch.Generator] = (),
         is_stream: bool = False,
+        drop_last: bool = False,
     ) -> None:
-        self._make, self._is_stream = make, is_stream
+        self._make, self._is_stream, self.drop_last = make, is_stream, drop_last
         self.steps, self.size, self.whole = steps, size, whole
         self.generators = list(generators)
         self._begun: tuple[Batch, Iterator[Batch]] | None = None
@@ -99,6 +102,7 @@ def source_of(
     data: object,
     *,
     batch_size: int | None = None,
+    drop_last: bool = False,
     order: Callable[[], torch.Generator] | None = None,
     device: torch.device | None = None,
     processes: tuple[int, int] = (1, 0),
@@ -112,6 +116,7 @@ def source_of(
             or an object with ``x`` and ``y``, also with mappings of tensors in their places; a ``torch`` ``Dataset``;
             or what makes batches itself, a ``DataLoader`` or another iterable.
         batch_size: Samples in a batch; the last one holds the rest. For what makes batches itself: None.
+        drop_last: Whether to leave that one out, if it is smaller. Not for what makes batches itself.
         order: Returns the generator of the orders, one for each pass; by default the samples come as they stand. Asked
             only where batches come by number.
         device: Where a set in memory is moved to as a whole.
@@ -124,22 +129,22 @@ def source_of(
         ValueError: If lengths differ, there is no sample, or the batch size does not go with the data.
     """
     if isinstance(data, DataLoader) or _is_list_of_batches(data):
-        return _stream(data, batch_size, processes[0], name)  # type: ignore[arg-type]
+        return _stream(data, (batch_size, drop_last), processes[0], name)  # type: ignore[arg-type]
     whole = _whole(data, name)
     if whole is None and not isinstance(data, Dataset):
-        return _stream(_iterable(data, name), batch_size, processes[0], name)
+        return _stream(_iterable(data, name), (batch_size, drop_last), processes[0], name)
     if batch_size is not None and batch_size < 1:
         raise ValueError(f"batch_size must be at least 1; got {batch_size}")
     batch_size = (batch_size or default) * processes[0]
     generator = order() if order is not None else None
     if whole is not None:
-        return _in_memory(_on(device, whole), batch_size, generator, processes, name)
-    return _by_index(data, batch_size, generator, processes, name)  # type: ignore[arg-type]
+        return _in_memory(_on(device, whole), (batch_size, drop_last), generator, processes, name)
+    return _by_index(data, (batch_size, drop_last), generator, processes, name)  # type: ignore[arg-type]
 
 
 def _in_memory(
     whole: Batch,
-    batch_size: int,
+    sizes: tuple[int, bool],
     order: torch.Generator | None,
     processes: tuple[int, int],
     name: str,
@@ -151,7 +156,8 @@ def _in_memory(
             f"{name}: its parts have {', '.join(map(str, lengths))} samples; each needs the same number, at least 1"
         )
     _require_enough(lengths[0], processes[0], name)
-    passes = Batches(leaves, batch_size, shuffle=order is not None, generator=order)
+    batch_size, drop_last = sizes
+    passes = Batches(leaves, batch_size, shuffle=order is not None, generator=order, drop_last=drop_last)
 
     is_flat = not whole.kwargs and len(whole.args) == len(leaves)
 
@@ -166,12 +172,13 @@ def _in_memory(
         size=lengths[0],
         whole=whole,
         generators=[order] if order else [],
+        drop_last=drop_last,
     )
 
 
 def _by_index(
     data: Dataset[Any],
-    batch_size: int,
+    sizes: tuple[int, bool],
     order: torch.Generator | None,
     processes: tuple[int, int],
     name: str,
@@ -184,7 +191,9 @@ def _by_index(
     if len(data) == 0:
         raise ValueError(f"{name}: a {type(data).__name__} of 0 samples; it needs at least 1")
     _require_enough(len(data), processes[0], name)
-    passes = Batches([torch.arange(len(data))], batch_size, shuffle=order is not None, generator=order)
+    batch_size, drop_last = sizes
+    index = torch.arange(len(data))
+    passes = Batches([index], batch_size, shuffle=order is not None, generator=order, drop_last=drop_last)
 
     def batch(places: tuple[Tensor, ...]) -> Batch:
         (mine,), share = _share(places, processes)
@@ -192,13 +201,23 @@ def _by_index(
         return batch_of(default_collate(samples))._replace(share=share)
 
     return Source(
-        lambda: map(batch, passes), steps=len(passes), size=len(data), generators=[order] if order else []
+        lambda: map(batch, passes),
+        steps=len(passes),
+        size=len(data),
+        generators=[order] if order else [],
+        drop_last=drop_last,
     )
 
 
-def _stream(data: Iterable[Any], batch_size: int | None, processes: int, name: str) -> Source:
+def _stream(data: Iterable[Any], sizes: tuple[int | None, bool], processes: int, name: str) -> Source:
     """Take the batches as they come."""
     kind = type(data).__name__
+    batch_size, drop_last = sizes
+    if drop_last:
+        raise ValueError(
+            f"{name}: a {kind} makes its batches itself, and drop_last=True says which of them are left out; leave it "
+            "out, or pass the set behind it"
+        )
     if batch_size is not None:
         raise ValueError(
             f"{name}: a {kind} makes its batches itself, and batch_size={batch_size} says how many samples they have; "

@@ -28,7 +28,7 @@ from ib_pyro.training.data_checks import (
 from ib_pyro.training.divergence import explained, require_finite_parameters
 from ib_pyro.training.early_stopping import best_epoch, epochs_without_gain, outlasted, settled
 from ib_pyro.training.finite_data import require_finite_loss
-from ib_pyro.training.fit_options import FitOptions
+from ib_pyro.training.fit_options import FitOptions, require_schedules
 from ib_pyro.training.fit_result import FitResult, Row
 from ib_pyro.training.held_out import held_out_for, require_monitored
 from ib_pyro.training.lagrangian import is_one_number, lagrangian, warming_up, weights_by_site
@@ -83,6 +83,7 @@ class Trainer:
         self._source = source_of(
             data,
             batch_size=own.batch_size,
+            drop_last=own.drop_last,
             order=lambda: self._processes.same_order(own.order),
             device=self._fabric.device,
             processes=self._processes.place,
@@ -95,6 +96,7 @@ class Trainer:
         self._schedules = dict(own.schedules or {})
         if own.warm_up:
             self._schedules["beta"] = warming_up(self._elbo.beta, own.warm_up)
+        require_schedules(self._schedules, self._elbo)
         self._targets = {name: getattr(self._elbo, name) for name in self._schedules}
         self._check(look)
         self._optimizer = optimizer_for(self.program, own.optimizer, lr=own.lr)
@@ -258,7 +260,11 @@ class Trainer:
         whole = self._source.whole
         if whole is not None and not whole.kwargs and all(isinstance(part, Tensor) for part in whole.args):
             check_columns(
-                self.program, whole.args, batch_size=self._batch_size, processes=self._processes.place[0]
+                self.program,
+                whole.args,
+                batch_size=self._batch_size,
+                processes=self._processes.place[0],
+                drop_last=self._options.drop_last,
             )
 
     def _loss(self, batch: Batch) -> Tensor:

@@ -1,5 +1,6 @@
 """The command line ``python -m inference``: ``main``, and a module for each subcommand."""
 
-from inference.cli.main import COMMANDS, main
+from inference.cli.commands import COMMANDS
+from inference.cli.main import main
 
 __all__ = ["COMMANDS", "main"]

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from types import UnionType
 from typing import Any, NoReturn, get_args, get_type_hints
 
-from inference.runs.settings import SiteValues, flag
+from ib_pyro.choices import nearest
+from inference.runs.settings import Scalar, SiteValues, flag
 from inference.runs.spec import PARTS, entries
 
 __all__ = ["Parser", "Reader", "add_settings", "setting_reader", "typed", "whole_numbers"]
@@ -23,10 +24,24 @@ class Parser(argparse.ArgumentParser):
     def __init__(self, **options: Any) -> None:
         options = {"allow_abbrev": False, "exit_on_error": False, **options}
         super().__init__(**options)
+        self.known: dict[str, list[str]] = {}
         self._needed: list[argparse.Action] = []
 
-    def add_argument(self, *names: Any, **options: Any) -> argparse.Action:  # noqa: ANN401 - as argparse's
-        """Add an argument, whose help says its default."""
+    @property
+    def options(self) -> list[str]:
+        """All options, as they are typed."""
+        return [name for name in self._option_string_actions if name.startswith("--")]
+
+    def add_argument(self, *names: Any, known: Iterable[str] = (), **options: Any) -> argparse.Action:  # noqa: ANN401
+        """Add an argument as argparse does, whose help says its default.
+
+        Args:
+            *names: See argparse.
+            known: Names that it may have as its value; others are refused, if at all, by who reads it.
+            **options: See argparse.
+        """
+        if known:
+            self.known[names[-1]] = list(known)
         default, text = options.get("default"), options.get("help")
         if default not in (None, False, argparse.SUPPRESS) and text and "default" not in text:
             options["help"] = f"{text} (default: %(default)s)"
@@ -51,12 +66,19 @@ class Parser(argparse.ArgumentParser):
         except argparse.ArgumentError as error:
             raise ValueError(" ".join(filter(None, [error.argument_name, error.message]))) from error
         if rest:
-            raise ValueError(f"unrecognized arguments: {' '.join(rest)}")
+            raise ValueError(f"unrecognized arguments: {' '.join(rest)}{self._meant(rest)}")
         lacking = [a for a in self._needed if getattr(found, a.dest) in (None, [])]
         if lacking:
             names = [a.option_strings[-1] if a.option_strings else a.metavar or a.dest for a in lacking]
             raise ValueError(f"missing: {', '.join(names)} (see --help)")
         return found, rest
+
+    def _meant(self, words: Sequence[str]) -> str:
+        """Ask whether options are meant that are written much like those that are none."""
+        known = [name.removeprefix("--") for name in self.options]
+        typed = [word.partition("=")[0].removeprefix("--") for word in words if word.startswith("--")]
+        meant = [f"--{name}" for word in typed for name in nearest(word, known)[:1]]
+        return f"; did you mean {', '.join(meant)}?" if meant else ""
 
     def error(self, message: str) -> NoReturn:
         """Raise what argparse would print."""
@@ -94,6 +116,9 @@ def add_settings(parser: Parser) -> None:
         groups[part].add_argument(
             flag(entry.name), type=reader, default=argparse.SUPPRESS, metavar=metavar, help=f"{text}{shown}"
         )
+        known = ("true", "false") if reader is _READERS[bool] else entry.metadata["known"]
+        if known:
+            parser.known[flag(entry.name)] = list(known)
 
 
 def setting_reader(name: str) -> typed:
@@ -151,6 +176,29 @@ def _factors(value: Any) -> dict[str, float]:  # noqa: ANN401
     return found
 
 
+def _options(value: Any) -> dict[str, Scalar]:  # noqa: ANN401
+    if isinstance(value, Mapping):
+        return {str(name): each for name, each in value.items()}
+    found = {}
+    for part in str(value).split(","):
+        name, equals, word = part.partition("=")
+        if not equals or not name.strip().isidentifier():
+            raise ValueError
+        found[name.strip()] = _scalar(word.strip())
+    return found
+
+
+def _scalar(word: str) -> Scalar:
+    if word.lower() in ("true", "false"):
+        return word.lower() == "true"
+    for kind in (int, float):
+        try:
+            return kind(word)
+        except ValueError:
+            continue
+    return word
+
+
 _READERS: dict[Any, typed] = {
     bool: typed("true or false", _yes_or_no),
     float: typed("float", float),
@@ -159,5 +207,6 @@ _READERS: dict[Any, typed] = {
     Path: typed("path", Path),
     tuple[int, ...]: typed("epochs such as 40,60", whole_numbers),
     SiteValues: typed("a number, or one for each site such as z1=20,z3=5", _sites),
+    dict[str, Scalar]: typed("options such as width=32,norm=true", _options),
     dict[str, float]: typed("a factor for each site such as z1=0.5,z3=2", _factors),
 }

@@ -7,6 +7,7 @@ from argparse import Namespace
 from pathlib import Path
 
 from inference.cli.arguments import Parser
+from inference.cli.called_as import called_as
 
 __all__ = ["SUMMARY", "add_arguments", "run"]
 
@@ -39,7 +40,7 @@ def run(options: Namespace) -> int:
     if options.page:
         results = Results.read(options.out / "results.json")
     else:
-        command = f"python -m inference {' '.join(sys.argv[1:])}"
+        command = " ".join([*called_as(), *sys.argv[1:]])
         results = run_benchmark(QUICK if options.quick else WHOLE, device=options.device, command=command)
     if options.out is not None:
         print(f"written: {write_page(results, options.out)}")

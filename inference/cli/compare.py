@@ -21,7 +21,13 @@ def add_arguments(parser: Parser) -> None:
 
 def run(options: Namespace) -> int:
     """Read the results, and print the table."""
-    from inference.runs.finished import read_failed, read_finished, require_distinct, what_they_are
+    from inference.runs.finished import (
+        changed_since,
+        read_failed,
+        read_finished,
+        require_distinct,
+        what_they_are,
+    )
     from inference.runs.result_tables import comparison_table
 
     failed = {folder: found for folder in options.runs if (found := read_failed(folder))}
@@ -35,6 +41,9 @@ def run(options: Namespace) -> int:
         print("\n".join(comparison_table(results, told, missing=lost)))
     for each in failed.values():
         print(f"failed: {each.path}: {each.told}")
+    # The numbers are those of the fit, and a line of the table has one digest of each file.
+    for changed in filter(None, map(changed_since, options.runs)):
+        print(f"changed: {changed}")
     unverified = sum(not run.is_verified for run in runs)
     if unverified:
         print(f"unverified: {unverified} of {len(runs)}, written by an earlier version without a digest")

@@ -65,7 +65,7 @@ def _asked_for(options: Namespace) -> tuple[RunSpec, Path]:
         # Two units of one number: the one that is typed takes the place of the one in the file.
         if given.get(one) is not None:
             stored.pop(other, None)
-    return RunSpec.of(**{**stored, **given}), Path(out)
+    return RunSpec.of(**{**stored, **given}).placed(), Path(out)
 
 
 def _stored(path: Path) -> dict[str, Any]:

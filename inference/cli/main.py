@@ -7,33 +7,25 @@ import sys
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from importlib import import_module
 from pathlib import Path
 
 from ib_pyro.choices import require_known
 from ib_pyro.files import FULL
-from inference.cli.arguments import Parser
+from inference.cli.called_as import SCRIPT, called_as
+from inference.cli.commands import COMMANDS, build_parser
+from inference.cli.importing import own_modules_importable
 from inference.cli.signals import Interrupted, command_to_go_on, signals_interrupt
 
 __all__ = ["COMMANDS", "main"]
-
-# A subcommand is a module with SUMMARY, add_arguments(parser) and run(options) -> exit code. Such a module
-# imports what is slow (torch, lightning) inside of run, so that --help answers at once.
-COMMANDS = {
-    "fit": "inference.cli.fit",
-    "sweep": "inference.cli.sweep",
-    "evaluate": "inference.cli.evaluate",
-    "compare": "inference.cli.compare",
-    "demo": "inference.cli.demo",
-    "bench": "inference.cli.bench",
-    "paper": "inference.cli.paper",
-}
 
 # Our own code, whose warnings say all there is to say.
 HERE = Path(__file__).parents[2]
 
 # What bad input raises, here and in ib_pyro; anything else is a defect and keeps its traceback.
 _USER_ERRORS = (FloatingPointError, OSError, ValueError)
+
+# What the extra "inference" installs.
+_EXTRA = ("filelock", "lightning", "tensorboard", "yaml")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -49,7 +41,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     words = list(sys.argv[1:] if arguments is None else arguments)
     traceback = "--traceback" in words
     try:
-        with signals_interrupt(), _warnings_on_a_line():
+        with signals_interrupt(), _warnings_on_a_line(), own_modules_importable():
             return _run([word for word in words if word != "--traceback"])
     except _USER_ERRORS as error:
         if traceback:
@@ -57,6 +49,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         full = isinstance(error, OSError) and error.errno in FULL
         way_out = "; make room there, and do it again" if full else ""
         print(f"error: {' '.join(str(error).split()) or type(error).__name__}{way_out}", file=sys.stderr)
+        return 2
+    except ModuleNotFoundError as error:
+        if traceback or (error.name or "").partition(".")[0] not in _EXTRA:
+            raise
+        command = " ".join([*called_as(), *words[:1]])
+        print(f"error: {command} needs {error.name}; pip install 'ib-pyro[inference]'", file=sys.stderr)
         return 2
     except KeyboardInterrupt as interruption:
         number = interruption.number if isinstance(interruption, Interrupted) else signal.SIGINT
@@ -91,19 +89,21 @@ def _warnings_on_a_line() -> Iterator[None]:
 def _run(words: list[str]) -> int:
     if not words:
         raise ValueError(f"missing: a subcommand, one of {', '.join(COMMANDS)} (see --help)")
+    if words[0] == "--version":
+        print(_version())
+        return 0
     if not words[0].startswith("-"):
         require_known("subcommand", words[0], COMMANDS)
-    parser = Parser(
-        prog="python -m inference",
-        description="Fit Pyro programs and question them. Rates and distortions are in nats per sample.",
-        epilog="With --traceback an error shows where it was raised.",
-    )
-    commands = parser.add_subparsers(dest="command", metavar="COMMAND", parser_class=Parser)
-    for name, path in COMMANDS.items():
-        module = import_module(path)
-        sub = commands.add_parser(name, description=module.SUMMARY, help=module.SUMMARY)
-        module.add_arguments(sub)
-        sub.set_defaults(run=module.run)
+    parser, _ = build_parser()
     options = parser.parse_args(words)
     code: int = options.run(options)
     return code
+
+
+def _version() -> str:
+    """The version, and those that numbers depend on."""
+    from ib_pyro import __version__
+    from ib_pyro.provenance import versions
+
+    others = versions("torch", "pyro-ppl", "lightning")
+    return f"{SCRIPT} {__version__} ({', '.join(f'{name} {has}' for name, has in others.items() if has)})"

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from ib_pyro.choices import require_known
 from inference.cli.arguments import Parser
+from inference.cli.called_as import called_as
 from inference.studies.paper.figures import FIGURES, figures_of
 
 if TYPE_CHECKING:
@@ -25,7 +26,8 @@ UNFINISHED = 75
 
 def add_arguments(parser: Parser) -> None:
     """Add the options."""
-    parser.add_needed("what", help=f"{', '.join(FIGURES)}, all, samples, draw or results")
+    words = [*FIGURES, "all", "samples", "draw", "results"]
+    parser.add_needed("what", known=words, help=f"{', '.join(FIGURES)}, all, samples, draw or results")
     parser.add_argument(
         "--preset",
         type=str,
@@ -171,7 +173,7 @@ def _figures(options: Namespace) -> list[str]:
 
 
 def _same_command(options: Namespace) -> str:
-    words = ["python", "-m", "inference", "paper", options.what]
+    words = [*called_as(), "paper", options.what]
     for name in ("preset", "data_root", "out", "jobs", "precision", "time_limit"):
         value = getattr(options, name)
         if value is not None:

@@ -9,6 +9,8 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from types import FrameType
 
+from inference.cli.called_as import called_as
+
 __all__ = ["Interrupted", "command_to_go_on", "signals_interrupt"]
 
 # What a job's time limit, a terminal that goes away, and a key send. Windows has no SIGHUP.
@@ -57,7 +59,7 @@ def command_to_go_on(words: Sequence[str]) -> str:
     """
     resume = ["--resume"] if words[:1] == ["fit"] and "--resume" not in words else []
     what = "go on with" if words and words[0] in ("fit", *GO_ON) else "start again with"
-    return f"{what}: {shlex.join(['python', '-m', 'inference', *words, *resume])}"
+    return f"{what}: {shlex.join([*called_as(), *words, *resume])}"
 
 
 def _interrupt(number: int, _frame: FrameType | None) -> None:

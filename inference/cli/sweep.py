@@ -48,6 +48,7 @@ def add_arguments(parser: Parser) -> None:
     parser.add_argument(
         "--engine",
         default="local",
+        known=ENGINES,
         help=f"where runs are fitted one by one: {', '.join(ENGINES)}: processes of this machine, or a Ray cluster "
         "whose machines all see --out",
     )
@@ -137,6 +138,7 @@ def _on_ray(jobs: Sequence[Job], options: Namespace, console: Console) -> Engine
         options.out,
         address=options.address,
         data_root=spec.data.data_root,
+        modules={file: digest for own in spec.own_functions for file, digest in own.files().items()},
         slots=options.processes,
         cpus=spec.training.threads or 1,
         gpus=int(spec.training.accelerator in ("cuda", "gpu")),
@@ -177,7 +179,7 @@ def _grid(options: Namespace) -> list[tuple[RunSpec, Path]]:
     unit = "beta_paper" if options.betas_paper else "beta"
     weights: list[dict[str, Any]] = [{unit: b} for b in options.betas_paper or options.betas or ()] or [{}]
     seeds: list[dict[str, Any]] = [{"seed": seed} for seed in options.seeds or ()] or [{}]
-    specs = [RunSpec.of(**{**given, **weight, **seed}) for weight in weights for seed in seeds]
+    specs = [RunSpec.of(**{**given, **weight, **seed}).placed() for weight in weights for seed in seeds]
     return [(spec, options.out / name) for name, spec in {spec.name: spec for spec in specs}.items()]
 
 

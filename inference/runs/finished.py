@@ -13,8 +13,10 @@ from inference.runs.folder import RunFolder
 from inference.runs.spec import RunSpec, entries
 
 __all__ = [
+    "DIGEST_OF",
     "Failed",
     "Finished",
+    "changed_since",
     "read_failed",
     "read_finished",
     "require_distinct",
@@ -23,6 +25,9 @@ __all__ = [
 ]
 
 Settings = dict[str, Any]
+
+DIGEST_OF = "digest of "
+"""What stands before the name of a file of the user's own, as of a setting in which runs differ."""
 
 # Columns of a result that all finished runs have.
 NEEDED = ("model", "data", "beta", "beta_paper", "epochs")
@@ -39,6 +44,7 @@ class Finished:
             that its result repeats.
         seed: Its seed.
         fingerprints: Of its images, by split; none of a run of an earlier version.
+        sources: Of functions of the user's own, a digest of each file by its name.
         is_verified: Whether the files say of which settings they are, so that this could be looked at.
     """
 
@@ -47,6 +53,7 @@ class Finished:
     settings: Settings
     seed: int | None
     fingerprints: dict[str, str]
+    sources: dict[str, str]
     is_verified: bool
 
 
@@ -94,13 +101,31 @@ def read_finished(path: Path) -> Finished:
         prints = {split: value for split, value in prints.items() if split != "whitening"}
         content = {**spec.columns(), **result}
         settings, seed = _but_for_the_seed(spec), spec.training.seed
-        found = Finished(path, content, settings, seed, prints, "digest" in result)
+        made_of = folder.config().get("sources") or {}
+        sources = {name: each for own in made_of.values() for name, each in own["files"].items()}
+        found = Finished(path, content, settings, seed, prints, sources, "digest" in result)
     else:
-        found = Finished(path, result, told_by(result), result.get("seed"), {}, is_verified=False)
+        found = Finished(path, result, told_by(result), result.get("seed"), {}, {}, is_verified=False)
     lacking = [name for name in NEEDED if name not in found.result]
     if lacking:
         raise ValueError(f"{folder.result_file} is no result of a run: it has no {', '.join(lacking)}")
     return found
+
+
+def changed_since(path: Path) -> str | None:
+    """Say which function of the user's own is no longer there, or not as at the fit; None if all are.
+
+    Args:
+        path: Folder of the run.
+    """
+    folder = RunFolder(path)
+    if not folder.config_file.exists():
+        return None
+    try:
+        folder.require_same_sources(folder.spec())
+    except ValueError as error:
+        return str(error)
+    return None
 
 
 def _but_for_the_seed(spec: RunSpec) -> Settings:
@@ -122,7 +147,8 @@ def require_distinct(runs: Sequence[Finished]) -> None:
     seen: dict[str, Finished] = {}
     for run in runs:
         place = str(run.path.resolve())
-        keys = [place] if run.seed is None else [place, json.dumps([run.settings, run.seed], sort_keys=True)]
+        what = json.dumps([run.settings, run.sources, run.seed], sort_keys=True)
+        keys = [place] if run.seed is None else [place, what]
         for key in keys:
             if key in seen:
                 raise ValueError(
@@ -133,10 +159,11 @@ def require_distinct(runs: Sequence[Finished]) -> None:
 
 
 def what_they_are(runs: Sequence[Finished]) -> list[Settings]:
-    """What sets the runs apart: settings and, where all have them, the fingerprints of their images."""
+    """What sets the runs apart: settings, files of the user's own, and fingerprints of images where all have them."""
+    told = [run.settings | {f"{DIGEST_OF}{name}": each for name, each in run.sources.items()} for run in runs]
     if not all(run.fingerprints for run in runs):
-        return [run.settings for run in runs]
+        return told
     return [
-        run.settings | {f"fingerprint of {split}": value for split, value in run.fingerprints.items()}
-        for run in runs
+        what | {f"fingerprint of {split}": value for split, value in run.fingerprints.items()}
+        for what, run in zip(told, runs, strict=True)
     ]

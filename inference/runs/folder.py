@@ -10,9 +10,9 @@ from typing import Any
 
 from ib_pyro.provenance import revision, versions
 from inference.json_and_csv import csv_text, read_json, write_csv, write_json
-from inference.runs.identity import require_same_images, require_same_run
+from inference.runs.identity import require_same_images, require_same_run, require_same_sources
 from inference.runs.older import read_spec
-from inference.runs.run_lock import held
+from inference.runs.run_lock import held, tidy
 from inference.runs.spec import RunSpec, settings_digest
 
 __all__ = ["RunFolder"]
@@ -38,7 +38,7 @@ class RunFolder:
         self.result_file = path / "result.json"
 
     def check(self, spec: RunSpec, *, resume: bool) -> None:
-        """Make sure that a run may write here; nothing is written yet.
+        """Make sure that a run may write here; nothing is written yet, and what a killed process has left goes away.
 
         Args:
             spec: The run that wants to.
@@ -59,11 +59,13 @@ class RunFolder:
             raise ValueError(
                 f"--out {self.path} already holds another run ({'; '.join(differences)}); choose a new folder"
             )
+        self.require_same_sources(spec)
         if not resume:
             state = "finished" if self.result_file.exists() else "unfinished"
             raise ValueError(
                 f"--out {self.path} already holds this run, {state}; add --resume, or choose a new folder"
             )
+        tidy(self.path)
 
     @contextmanager
     def held(self) -> Iterator[None]:
@@ -91,7 +93,9 @@ class RunFolder:
             self.require_same_images(spec, fingerprints)
             return
         made_with = {"versions": versions(*PACKAGES), "revision": revision(Path(__file__).parent)}
-        identity = {"digest": spec.digest, "fingerprints": dict(fingerprints)}
+        identity: dict[str, Any] = {"digest": spec.digest, "fingerprints": dict(fingerprints)}
+        if spec.own_functions:
+            identity["sources"] = spec.sources()
         content = {"settings": spec.settings(), **identity, **facts, **made_with}
         write_json(self.config_file, content, sealed=True)
 
@@ -104,6 +108,14 @@ class RunFolder:
         root = spec.data.data_root
         name = spec.data.data if root is None else f"{spec.data.data} in {root}"
         require_same_images(self.path, self.config().get("fingerprints"), fingerprints, name)
+
+    def require_same_sources(self, spec: RunSpec) -> None:
+        """Make sure that functions of the user's own are still those of the fit.
+
+        Raises:
+            ValueError: If one is not there, or its files are others; names the setting and the files.
+        """
+        require_same_sources(self.path, self.config().get("sources") or {}, spec.own_functions)
 
     def config(self) -> dict[str, Any]:
         """What ``config.json`` says: settings, digest, fingerprints, and what followed from them.

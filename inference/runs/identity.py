@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-__all__ = ["require_same_images", "require_same_run"]
+from inference.runs.own_function import OwnFunction
+
+__all__ = ["require_same_images", "require_same_run", "require_same_sources"]
 
 
 def require_same_run(path: Path, found: object, expected: str) -> None:
@@ -62,3 +64,32 @@ def require_same_images(
             f"{path}: the images of {name_of_set} are not those of the fit (fingerprints: {told}); put the former "
             "images back or name their folder by --data-root, or fit anew in a new folder"
         )
+
+
+def require_same_sources(path: Path, found: Mapping[str, Any], here: Sequence[OwnFunction]) -> None:
+    """Make sure that functions of the user's own are made of the files that a run was fitted with.
+
+    Args:
+        path: Folder of the run.
+        found: What its ``config.json`` says of them, by the settings that name them.
+        here: The functions.
+
+    Raises:
+        ValueError: If one is not there, or a file of it is another; names the setting and the files.
+    """
+    for own in here:
+        before = found.get(own.option) or {}
+        try:
+            now = own.sources()
+        except ValueError as error:
+            raise ValueError(f"{path}: {error}; at the fit it was {before.get('path')}") from error
+        files, digests = before.get("files") or {}, now["files"]
+        names = [name for name in dict.fromkeys([*files, *digests]) if files.get(name) != digests.get(name)]
+        if names:
+            told = ", ".join(
+                f"{n} {files.get(n, 'absent')} there, {digests.get(n, 'absent')} here" for n in names
+            )
+            raise ValueError(
+                f"{path}: {own} is not what it was at the fit (digests: {told}); put the former file back, or fit "
+                "anew in a new folder"
+            )

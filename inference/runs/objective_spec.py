@@ -21,6 +21,7 @@ __all__ = ["BETA_SCHEDULES", "ObjectiveSpec"]
 
 BETA_SCHEDULES = ("constant", "cosine", "cyclical", "linear")
 _TOTAL_CORRELATIONS = ("gaussian", "minibatch-stratified", "minibatch-weighted")
+_UNITS = ("epochs", "steps")
 
 # A rate within this share of its capacity is at its target. The penalty has a kink there, around which steps of a
 # finite size oscillate.
@@ -40,14 +41,24 @@ class ObjectiveSpec:
     beta_factors: dict[str, float] | None = setting(
         None, "what single sites multiply beta by, as z1=0.5,z3=2; others by 1"
     )
-    beta_schedule: str = setting("constant", f"how beta moves over the epochs: {', '.join(BETA_SCHEDULES)}")
+    beta_schedule: str = setting(
+        "constant", f"how beta moves over the epochs: {', '.join(BETA_SCHEDULES)}", known=BETA_SCHEDULES
+    )
     beta_start: float = setting(0.0, "share of beta that the schedule starts with")
-    beta_warm_up: float | None = setting(None, "epochs until linear and cosine arrive at beta")
+    beta_warm_up: float | None = setting(
+        None, "epochs until linear and cosine arrive at beta; or steps, see --warm-up-unit"
+    )
     beta_period: float | None = setting(None, "epochs of a cycle of cyclical, half of them warm-up")
     gamma: SiteValues = setting(
         0.0, "weight of the total correlation, per sample, in nats; for single sites as z1=0.5"
     )
-    total_correlation: str = setting("gaussian", f"its estimator: {', '.join(_TOTAL_CORRELATIONS)}")
+    total_correlation: str = setting(
+        "gaussian", f"its estimator: {', '.join(_TOTAL_CORRELATIONS)}", known=_TOTAL_CORRELATIONS
+    )
+    shrinkage: float = setting(
+        0.0,
+        "weight of the identity in the correlation matrix of gaussian, for batches of fewer images than units",
+    )
     capacity: SiteValues | None = setting(
         None, "nats per sample that the rate is drawn to, by beta times the distance; or as z1=20,z3=5"
     )
@@ -55,13 +66,21 @@ class ObjectiveSpec:
     free_nats: SiteValues | None = setting(
         None, "nats per sample up to which the rate costs the same; or as z1=20,z3=5"
     )
+    warm_up_unit: str = setting(
+        "epochs",
+        f"what --beta-warm-up, --beta-period and --capacity-warm-up count: {', '.join(_UNITS)} of the optimiser",
+        known=_UNITS,
+    )
 
     def __post_init__(self) -> None:
         require_known("beta schedule", self.beta_schedule, BETA_SCHEDULES)
         require_known("total correlation", self.total_correlation, _TOTAL_CORRELATIONS)
+        require_known("warm-up unit", self.warm_up_unit, _UNITS)
         self._check_beta()
         self._check_beta_schedule()
         self._check_site_values()
+        self._check_shrinkage()
+        self._check_unit()
 
     def betas(self, num_train: int, default: float = 0.0) -> tuple[float, float]:
         """Both units of beta: per sample in nats, and ``beta_paper = beta * num_train``.
@@ -76,13 +95,14 @@ class ObjectiveSpec:
         return beta, beta * num_train
 
     def build(
-        self, num_train: int, sites: Iterable[str], *, default_beta: float = 0.0
+        self, num_train: int, sites: Iterable[str], *, steps: int, default_beta: float = 0.0
     ) -> tuple[InformationBottleneckELBO, dict[str, Schedule]]:
         """Build the objective at the weights that its schedules end in, and the schedules.
 
         Args:
             num_train: Number of training images.
             sites: Names of the program's latent sites.
+            steps: Number of steps in an epoch.
             default_beta: Beta per sample where none was given.
 
         Returns:
@@ -104,7 +124,7 @@ class ObjectiveSpec:
             elbo = FreeBitsELBO(self.free_nats, beta, **options)
         else:
             elbo = InformationBottleneckELBO(beta, **options)
-        return elbo, self._schedules(target, sites)
+        return elbo, self._schedules(target, sites, steps)
 
     def describe(self) -> str:
         """Name in a few words what makes the objective more than one constant beta; empty if nothing does.
@@ -119,11 +139,14 @@ class ObjectiveSpec:
         if self.beta_schedule != "constant":
             start = f", from {self.beta_start:g} of it" if self.beta_start else ""
             length = self.beta_warm_up or self.beta_period
-            parts.append(f"beta {self.beta_schedule}, {length:g} epochs{start}")
+            parts.append(f"beta {self.beta_schedule}, {length:g} {self.warm_up_unit}{start}")
         if self.gamma:
-            parts.append(f"gamma {written(self.gamma)}, {self.total_correlation}")
+            shrunk = f", shrinkage {self.shrinkage:g}" if self.shrinkage else ""
+            parts.append(f"gamma {written(self.gamma)}, {self.total_correlation}{shrunk}")
         if self.capacity is not None:
-            grown = f", grown over {self.capacity_warm_up:g} epochs" if self.capacity_warm_up else ""
+            grown = (
+                f", grown over {self.capacity_warm_up:g} {self.warm_up_unit}" if self.capacity_warm_up else ""
+            )
             parts.append(f"capacity {written(self.capacity)}{grown}")
         if self.free_nats is not None:
             parts.append(f"free nats {written(self.free_nats)}")
@@ -156,7 +179,7 @@ class ObjectiveSpec:
                     found[f"capacity_reached/{site}"] = distance <= _CAPACITY_TOLERANCE * target
         return found
 
-    def _schedules(self, target: float, sites: tuple[str, ...]) -> dict[str, Schedule]:
+    def _schedules(self, target: float, sites: tuple[str, ...], steps: int) -> dict[str, Schedule]:
         from ib_pyro.elbo.schedules import SCHEDULES
 
         schedules: dict[str, Schedule] = {}
@@ -171,11 +194,16 @@ class ObjectiveSpec:
             schedules["beta"] = lambda epoch: _by_site(beta(epoch), self.beta_factors, sites)
         if self.capacity_warm_up > 0:
             schedules["capacity"] = partial(_capacity, target=self.capacity, warm_up=self.capacity_warm_up)
+        if self.warm_up_unit == "steps":
+            # A fraction of an epoch, times the steps in one, is a whole number but for its last digits.
+            return {name: _in_steps(schedule, steps) for name, schedule in schedules.items()}
         return schedules
 
     def _estimator(self, num_train: int) -> str | TotalCorrelationEstimator:
-        from ib_pyro.elbo import MinibatchTotalCorrelation
+        from ib_pyro.elbo import GaussianTotalCorrelation, MinibatchTotalCorrelation
 
+        if self.shrinkage:
+            return GaussianTotalCorrelation(shrinkage=self.shrinkage)
         method = self.total_correlation.removeprefix("minibatch-")
         if method == self.total_correlation:
             return method
@@ -220,6 +248,25 @@ class ObjectiveSpec:
         if self.beta_schedule == "constant":
             require(start == 0, "beta_start", start, "left alone without --beta-schedule")
 
+    def _check_shrinkage(self) -> None:
+        require(0 <= self.shrinkage <= 1, "shrinkage", self.shrinkage, "within [0, 1]")
+        if self.shrinkage and (not self.gamma or self.total_correlation != "gaussian"):
+            raise ValueError(
+                f"--shrinkage {self.shrinkage:g} has no effect here; it goes with --gamma and --total-correlation "
+                "gaussian"
+            )
+
+    def _check_unit(self) -> None:
+        if self.warm_up_unit != "steps":
+            return
+        lengths = {name: getattr(self, name) for name in ("beta_warm_up", "beta_period", "capacity_warm_up")}
+        if not any(lengths.values()):
+            raise ValueError(
+                f"--warm-up-unit steps has no effect here; it goes with {', '.join(map(flag, lengths))}"
+            )
+        for name, value in lengths.items():
+            require(not value or value == int(value), name, value, "whole with --warm-up-unit steps")
+
     def _check_site_values(self) -> None:
         for name in ("beta_factors", "gamma", "capacity", "free_nats"):
             value = getattr(self, name)
@@ -239,6 +286,10 @@ class ObjectiveSpec:
 
 def _by_site(beta: Weight, factors: Mapping[str, float] | None, sites: tuple[str, ...]) -> Weight:
     return beta if not factors else {site: factors.get(site, 1.0) * beta for site in sites}
+
+
+def _in_steps(schedule: Schedule, steps: int) -> Schedule:
+    return lambda epoch: schedule(round(epoch * steps))
 
 
 def _capacity(epoch: float, *, target: SiteValues, warm_up: float) -> Weight:

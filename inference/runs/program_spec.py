@@ -11,12 +11,16 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from ib_pyro.choices import require_known
-from inference.runs.settings import flag, require, setting
+from inference.runs.call_with_options import call_with_options
+from inference.runs.own_function import OwnFunction
+from inference.runs.settings import Scalar, flag, require, setting, shown
 
 if TYPE_CHECKING:
+    from torch import nn
+
     from ib_pyro import Bottleneck
 
-__all__ = ["NOISES", "PROGRAMS", "Builder", "Noise", "ProgramSpec"]
+__all__ = ["NOISES", "OWN_NOISE", "PROGRAMS", "Builder", "Noise", "ProgramSpec"]
 
 
 @dataclass(frozen=True)
@@ -26,14 +30,14 @@ class Builder:
     Args:
         path: ``"module:function"``; it takes ``image_shape``, and ``num_classes`` if it classifies.
         options: Settings of ``ProgramSpec`` that are arguments of it.
-        noise: The option that names the kind of noise.
+        noise: The option that names the kind of noise; None where it is the program's own affair.
         task: Name of what the program does, a key of ``inference.runs.task.TASKS``.
         fixed: Arguments that are no settings.
     """
 
     path: str
     options: tuple[str, ...]
-    noise: str = "dropout"
+    noise: str | None = "dropout"
     task: str = "classification"
     fixed: Mapping[str, Any] = field(default_factory=dict)
 
@@ -81,6 +85,10 @@ NOISES: dict[str, Noise] = {
     "constant": Noise(strength="alpha"),
     "none": Noise(),
 }
+OWN_NOISE = "own"
+"""What the noise of a program of the user's own is called, of which nothing more is known."""
+
+OWN = "a function of your own, as --model module:function"
 _ATOMS = ("exact", "ignore")
 _LATENTS = ("gaussian", "information")
 _ACTIVATIONS = ("relu", "softplus")
@@ -96,31 +104,47 @@ class ProgramSpec:
         ValueError: If a name is unknown, a value out of range, or without effect on the program.
     """
 
-    model: str = setting("mlp", f"Pyro program to fit: {', '.join(PROGRAMS)}")
-    dropout: str = setting("information", f"noise of the layers: {', '.join(NOISES)}")
+    model: str = setting(
+        "mlp",
+        f"Pyro program to fit: {', '.join(PROGRAMS)}, or module:function, which returns a Bottleneck, a module with "
+        "model and guide, or a pair (model, guide); of its arguments image_shape and num_classes come from the data",
+        known=PROGRAMS,
+    )
+    model_options: dict[str, Scalar] | None = setting(
+        None, "other arguments of --model module:function, as width=32,norm=true"
+    )
+    dropout: str = setting("information", f"noise of the layers: {', '.join(NOISES)}", known=NOISES)
     hidden: int = setting(64, "width of the hidden layers of --model mlp")
     fraction: float = setting(1.0, "share of the filters of --model all-cnn-32 and all-cnn-96")
     batch_norm: bool = setting(True, "batch norm before each activation")
-    activation: str = setting("relu", f"activation of the noisy layers: {', '.join(_ACTIVATIONS)}")
-    latent: str = setting("information", f"latent of --model vae: {', '.join(_LATENTS)}")
+    activation: str = setting(
+        "relu", f"activation of the noisy layers: {', '.join(_ACTIVATIONS)}", known=_ACTIVATIONS
+    )
+    latent: str = setting("information", f"latent of --model vae: {', '.join(_LATENTS)}", known=_LATENTS)
     k: int = setting(1, "size of --model vae: 256 k latents, 512 k hidden units")
     link: str = setting(
-        "softplus", f"from the encoder to the information latents of --model vae: {', '.join(_LINKS)}"
+        "softplus",
+        f"from the encoder to the information latents of --model vae: {', '.join(_LINKS)}",
+        known=_LINKS,
     )
     prior_per_unit: bool = setting(False, "a learned prior for each information latent of --model vae")
     drop_prob: float = setting(0.5, "drop probability of --dropout binary")
     alpha: float = setting(0.7, "standard deviation of the log noise of --dropout constant")
     alpha_max: float = setting(0.7, "largest standard deviation of the log noise that is learned")
-    atom: str = setting("exact", f"what a unit that is off costs: {', '.join(_ATOMS)} (as if it were on)")
+    atom: str = setting(
+        "exact", f"what a unit that is off costs: {', '.join(_ATOMS)} (as if it were on)", known=_ATOMS
+    )
 
     variant: str = setting(
         "ours",
         f"defaults of the all-convolutional networks, ours or of the authors' code: {', '.join(_VARIANTS)}",
+        known=_VARIANTS,
     )
 
     def __post_init__(self) -> None:
         require_known("variant", self.variant, _VARIANTS)
-        require_known("model", self.model, PROGRAMS)
+        if self.own is None:
+            require_known("model", self.model, PROGRAMS, otherwise=f"name {OWN}")
         require_known("dropout", self.dropout, NOISES)
         require_known("latent", self.latent, _LATENTS)
         require_known("link", self.link, _LINKS)
@@ -143,39 +167,60 @@ class ProgramSpec:
             )
 
     @property
+    def own(self) -> OwnFunction | None:
+        """The function of the user's own that builds the program; None of one of ours."""
+        return OwnFunction.of("model", self.model)
+
+    @property
     def builder(self) -> Builder:
         """What builds the program."""
+        if self.own is not None:
+            return Builder(self.model, ("model_options",), noise=None, task="own")
         return PROGRAMS[self.model]
 
     @property
     def noise(self) -> str:
         """Kind of the noise, of whichever option names it."""
-        return getattr(self, self.builder.noise)
+        name = self.builder.noise
+        return OWN_NOISE if name is None else getattr(self, name)
 
     @property
     def options(self) -> dict[str, Any]:
         """The settings that this program has, the strength of its kind of noise among them."""
-        names = (*self.builder.options, *NOISES[self.noise].every)
+        noise = NOISES.get(self.noise, Noise())
+        names = (*self.builder.options, *noise.every)
         # The authors' code has no other atom than its own.
         fixed = {"atom"} if self.variant == "authors" else set()
         return {name: getattr(self, name) for name in names if name not in fixed}
 
     @property
-    def size(self) -> float:
-        """What sets its size: a width, a share of the filters or a factor."""
-        return next(self.options[name] for name in ("hidden", "fraction", "k") if name in self.options)
+    def size(self) -> float | None:
+        """What sets its size: a width, a share of the filters or a factor; None where nobody knows."""
+        return next(
+            (self.options[name] for name in ("hidden", "fraction", "k") if name in self.options), None
+        )
 
-    def build(self, image_shape: tuple[int, int, int], num_classes: int) -> Bottleneck:
+    def build(self, image_shape: tuple[int, ...], num_classes: int | None) -> nn.Module:
         """Build the program, with fresh parameters from the ambient generator.
 
         Args:
-            image_shape: Channels, height and width of an image.
-            num_classes: Number of classes of the task.
+            image_shape: Channels, height and width of an image; of other inputs their shape.
+            num_classes: Number of classes of the task; None if there are none.
+
+        Returns:
+            A ``Bottleneck``, or another module with a model and a guide, as a function of the user's own may return.
 
         Raises:
-            ValueError: If the builder refuses the value of an option, or does not take the option, which is a defect
-                of ``PROGRAMS``.
+            ValueError: If the builder refuses the value of an option, or does not take the option, or returns no
+                program; if it is one of ours, and the data are no labelled images.
         """
+        if self.own is not None:
+            return self._build_own(self.own, image_shape, num_classes)
+        if len(image_shape) != 3 or num_classes is None:
+            raise ValueError(
+                f"--model {self.model} takes images [N, C, H, W] with whole numbers as labels, and these are inputs "
+                f"of shape {list(image_shape)}{' without labels' * (num_classes is None)}; name {OWN}"
+            )
         build = self.builder.load()
         parameters = inspect.signature(build).parameters
         open_ended = any(entry.kind is entry.VAR_KEYWORD for entry in parameters.values())
@@ -188,6 +233,23 @@ class ProgramSpec:
             )
         return build(**arguments, **{name: value for name, value in shapes.items() if name in parameters})
 
+    def _build_own(
+        self, own: OwnFunction, image_shape: tuple[int, ...], num_classes: int | None
+    ) -> nn.Module:
+        from ib_pyro.training.programs import as_program
+
+        offered: dict[str, Any] = {"image_shape": image_shape}
+        if num_classes is not None:
+            offered["num_classes"] = num_classes
+        found = call_with_options(
+            own.load(), offered, self.model_options or {}, called=str(own), option="--model-options"
+        )
+        try:
+            return as_program(found)
+        except TypeError as error:
+            told = str(error).removeprefix("program: ")
+            raise ValueError(f"{own}: {told.replace('pass', 'return')}") from error
+
     def _check_effects(self) -> None:
         for entry in dataclasses.fields(self):
             value = getattr(self, entry.name)
@@ -196,8 +258,18 @@ class ProgramSpec:
             if entry.name == "atom" and self.variant == "authors":
                 raise ValueError(f"--atom {value} is what --variant authors does anyway; leave it out")
             kinds = [kind for kind, noise in NOISES.items() if entry.name in noise.every]
+            if self.own is not None:
+                raise ValueError(
+                    f"{flag(entry.name)} {value} has no effect with {self.own}, which is given its arguments by "
+                    f"--model-options, as in --model-options {entry.name}={value}"
+                )
+            if entry.name == "model_options":
+                raise ValueError(
+                    f"--model-options {shown(value)} has no effect with --model {self.model}, whose options are "
+                    f"{', '.join(flag(name) for name in self.options)}; it goes with {OWN}"
+                )
             if kinds:
-                here, other = f"{flag(self.builder.noise)} {self.noise}", "dropout"
+                here, other = f"{flag(self.builder.noise or 'dropout')} {self.noise}", "dropout"
             else:
                 here, other = f"--model {self.model}", "model"
                 kinds = [name for name, builder in PROGRAMS.items() if entry.name in builder.options]

@@ -14,9 +14,9 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from inference.runs.finished import told_by
+from inference.runs.finished import DIGEST_OF, told_by
 from inference.runs.program_spec import NOISES
-from inference.runs.settings import plain
+from inference.runs.settings import plain, shown
 from inference.runs.spec import entries
 
 __all__ = ["comparison_table", "print_result"]
@@ -55,8 +55,10 @@ def print_result(result: Result, path: Path, *, console: Console | None = None) 
         console: Where to print; standard output by default.
     """
     console = console or Console()
-    noise = f"{result['latent']} latent" if "latent" in result else f"{result['dropout']} dropout"
-    table = Table(title=f"{result['model']}, {noise}, {result['data']}", show_header=False)
+    kind = f"{result['latent']} latent" if "latent" in result else ""
+    kind = f"{result['dropout']} dropout" if "dropout" in result else kind
+    title = ", ".join(filter(None, [result["model"], kind, result["data"]]))
+    table = Table(title=title, show_header=False)
     for name, text in _lines(result):
         table.add_row(name, text)
     console.print(table)
@@ -113,7 +115,9 @@ def _apart(mine: Mapping[str, Any], result: Result, names: Iterable[str]) -> str
     """Settings by their names, without those that the run's program does not have."""
     options = {entry.name for part, entry in entries() if part == "program"}
     own = [name for name in sorted(names) if name in mine or name in result or name not in options]
-    return "".join(f", {name.replace('_', ' ')} {_value(mine, name)}" for name in own)
+    # A file keeps its name.
+    words = {name: name if name.startswith(DIGEST_OF) else name.replace("_", " ") for name in own}
+    return "".join(f", {words[name]} {shown(_value(mine, name))}" for name in own)
 
 
 def _value(settings: Mapping[str, Any], name: str) -> Any:  # noqa: ANN401 - a setting
@@ -170,6 +174,8 @@ def _noise_and_strength(result: Result) -> str:
         link = f", {result['link']} link" if result.get("link", "softplus") != "softplus" else ""
         prior = ", a prior per unit" if result.get("prior_per_unit") else ""
         return f"{result['latent']} latent{link}{prior}, k = {result['k']}"
+    if "dropout" not in result:
+        return "its own"
     option = NOISES[result["dropout"]].strength
     return result["dropout"] + (f" {result[option]:g}" if option in result else "")
 

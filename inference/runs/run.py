@@ -11,11 +11,14 @@ from typing import Any
 
 import torch
 from lightning.fabric import Fabric
+from torch import nn
 
 from ib_pyro import Bottleneck
+from ib_pyro.data import LabelledImages
 from ib_pyro.elbo import InformationBottleneckELBO
+from ib_pyro.training.batch_arguments import Batch, Placement
 from ib_pyro.training.checkpoint import restore_program
-from ib_pyro.training.data_checks import check_data
+from ib_pyro.training.data_checks import check_data, look_at
 from ib_pyro.training.dataset import Dataset
 from ib_pyro.training.fit_result import FitResult
 from ib_pyro.training.fitting import fit
@@ -38,7 +41,7 @@ class Prepared:
 
     spec: RunSpec
     splits: Splits
-    program: Bottleneck
+    program: nn.Module
     elbo: InformationBottleneckELBO
     schedules: dict[str, Schedule]
     fabric: Fabric
@@ -126,6 +129,7 @@ def evaluate_run(path: Path, *, data_root: Path | None = None) -> dict[str, Any]
     """
     folder = RunFolder(path)
     spec = _moved(folder.spec(), data_root)
+    folder.require_same_sources(spec)
     if not folder.checkpoint_file.exists():
         raise ValueError(f"{path} has no checkpoint yet; go on with `fit --resume`")
     with folder.held(), spec.training.ambience(folder.threads):
@@ -158,6 +162,7 @@ def load_run(
     """
     folder = RunFolder(path)
     spec = _moved(folder.spec(), data_root)
+    folder.require_same_sources(spec)
     with spec.training.ambience(folder.threads):
         prepared = prepare(spec, path, cache)
     _restore(prepared, folder)
@@ -199,11 +204,42 @@ def prepare(
     """
     splits = splits or spec.data.build(cache)
     train = splits.train
-    program = spec.program.build(train.image_shape, train.num_classes).to(spec.training.dtype)
+    program = spec.program.build(*_shapes(train)).to(spec.training.dtype)
     training = spec.training
-    check_data(program, train, batch_size=training.batch_size, processes=training.processes)
-    elbo, schedules = spec.objective.build(len(train), program.stochastic_layers, default_beta=spec.task.beta)
+    if training.steady_priors and not isinstance(program, Bottleneck):
+        raise ValueError(
+            "--steady-priors goes with a Bottleneck, whose learned priors are known by their names; leave it out"
+        )
+    check_data(
+        program,
+        train,
+        batch_size=training.batch_size,
+        processes=training.processes,
+        drop_last=training.drop_last,
+    )
+    elbo, schedules = spec.objective.build(
+        len(train),
+        _sites(program, train),
+        steps=training.steps(len(train)),
+        default_beta=spec.task.beta,
+    )
     return Prepared(spec, splits, program, elbo, schedules, fabric or spec.training.fabric(out))
+
+
+def _shapes(data: Dataset) -> tuple[tuple[int, ...], int | None]:
+    """The shape of an input, and the number of classes, if the data have labels."""
+    if isinstance(data, LabelledImages):
+        return data.image_shape, data.num_classes
+    labels = data.y.dtype == torch.int64 and data.y.dim() == 1
+    return tuple(data.x.shape[1:]), 1 + int(data.y.max()) if labels else None
+
+
+def _sites(program: nn.Module, data: Dataset) -> list[str]:
+    """Names of the latent sites; of a program that is no ``Bottleneck``, as a look at two samples shows them."""
+    if isinstance(program, Bottleneck):
+        return list(program.stochastic_layers)
+    look = look_at(program, Placement(program)(Batch((data.x[:2], data.y[:2]), {})))
+    return [name for name, site in look.guide_sites.items() if not site["is_observed"]]
 
 
 def facts_of(prepared: Prepared) -> dict[str, Any]:
@@ -241,6 +277,7 @@ def _fit(prepared: Prepared, folder: RunFolder, *, resume: bool, progress: bool,
         splits.train,
         epochs=training.epochs,
         batch_size=training.batch_size,
+        drop_last=training.drop_last,
         elbo=prepared.elbo,
         optimizer=optimizer,
         scheduler=scheduler,

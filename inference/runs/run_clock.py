@@ -93,5 +93,8 @@ def _begun(folder: Path) -> bool:
 def _work(spec: RunSpec) -> float:
     """Cost of a run, up to a factor: a fixed part of a step, and one that grows with the network."""
     model, size = spec.program.model, spec.program.size
-    layer = {"mlp": 1 + size / 64, "vae": 1 + size}.get(model, 0.15 + size**1.7)
+    if size is None:
+        layer = 1.0
+    else:
+        layer = {"mlp": 1 + size / 64, "vae": 1 + size}.get(model, 0.15 + size**1.7)
     return spec.training.epochs * (spec.data.limit or 50_000) * layer

@@ -7,13 +7,25 @@ imported when it is built.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from numbers import Integral, Real
 from pathlib import Path
 from types import UnionType
 from typing import Any, get_args, get_origin
 
-__all__ = ["SiteValues", "flag", "plain", "require", "require_type", "setting", "written"]
+__all__ = [
+    "Scalar",
+    "SiteValues",
+    "flag",
+    "in_words",
+    "is_of",
+    "plain",
+    "require",
+    "require_type",
+    "setting",
+    "shown",
+    "written",
+]
 
 # Kinds of settings, in words.
 WORDS = {bool: "true or false", int: "a whole number", float: "a number", str: "a name", Path: "a path"}
@@ -21,8 +33,11 @@ WORDS = {bool: "true or false", int: "a whole number", float: "a number", str: "
 SiteValues = float | dict[str, float]
 """A number for every latent site, or one for each."""
 
+Scalar = bool | int | float | str
+"""What can be typed as the value of an option of a function of one's own."""
 
-def setting(default: Any, text: str, *, place: bool = False) -> Any:  # noqa: ANN401 - as dataclasses.field
+
+def setting(default: Any, text: str, *, place: bool = False, known: Iterable[str] = ()) -> Any:  # noqa: ANN401 - as dataclasses.field
     """A field of a record, with its default and what ``--help`` says of it.
 
     Args:
@@ -30,8 +45,9 @@ def setting(default: Any, text: str, *, place: bool = False) -> Any:  # noqa: AN
         text: What it is.
         place: Whether it only says where a run lies and how it is watched: two runs that differ in nothing else are
             the same run.
+        known: Names that it may have as its value, for who completes words.
     """
-    return dataclasses.field(default=default, metadata={"help": text, "place": place})
+    return dataclasses.field(default=default, metadata={"help": text, "place": place, "known": tuple(known)})
 
 
 def flag(name: str) -> str:
@@ -64,31 +80,33 @@ def require_type(name: str, value: object, hint: Any) -> None:  # noqa: ANN401 -
     Raises:
         ValueError: If it is of another type; it names the option, what it takes, and the value.
     """
-    if not _is_of(value, hint):
-        raise ValueError(f"{flag(name)} takes {_in_words(hint)}; got {value!r}")
+    if not is_of(value, hint):
+        raise ValueError(f"{flag(name)} takes {in_words(hint)}; got {value!r}")
 
 
-def _is_of(value: object, hint: Any) -> bool:  # noqa: ANN401
+def is_of(value: object, hint: Any) -> bool:  # noqa: ANN401
+    """Whether a value is of the type that an annotation asks for; whole numbers are numbers, truth values are not."""
     if isinstance(hint, UnionType):
-        return any(_is_of(value, kind) for kind in get_args(hint))
+        return any(is_of(value, kind) for kind in get_args(hint))
     if get_origin(hint) is tuple:
-        return isinstance(value, tuple) and all(_is_of(item, get_args(hint)[0]) for item in value)
+        return isinstance(value, tuple) and all(is_of(item, get_args(hint)[0]) for item in value)
     if get_origin(hint) is dict:
         key, item = get_args(hint)
-        return isinstance(value, Mapping) and all(
-            _is_of(k, key) and _is_of(v, item) for k, v in value.items()
-        )
+        return isinstance(value, Mapping) and all(is_of(k, key) and is_of(v, item) for k, v in value.items())
     if isinstance(value, bool):
         return hint is bool
     return isinstance(value, {int: Integral, float: Real}.get(hint, hint))
 
 
-def _in_words(hint: Any) -> str:  # noqa: ANN401
+def in_words(hint: Any) -> str:  # noqa: ANN401
+    """What an annotation asks for, in words."""
     if isinstance(hint, UnionType):
-        return " or ".join(_in_words(kind) for kind in get_args(hint) if kind is not type(None))
+        return " or ".join(in_words(kind) for kind in get_args(hint) if kind is not type(None))
     if get_origin(hint) is tuple:
         return "whole numbers"
-    return "a number for each site" if get_origin(hint) is dict else WORDS[hint]
+    if get_origin(hint) is dict:
+        return "options by their names" if get_args(hint)[1] == Scalar else "a number for each site"
+    return WORDS[hint]
 
 
 def plain(value: object) -> object:
@@ -98,6 +116,18 @@ def plain(value: object) -> object:
     if isinstance(value, Mapping):
         return dict(value)
     return str(value) if isinstance(value, Path) else value
+
+
+def shown(value: object) -> str:
+    """A setting in a line: options by their names as they are typed, anything else as it is.
+
+    >>> shown({"width": 32, "norm": True}), shown(None)
+    ('width=32,norm=true', 'None')
+    """
+    if not isinstance(value, Mapping):
+        return str(value)
+    words = {name: str(each).lower() if isinstance(each, bool) else str(each) for name, each in value.items()}
+    return ",".join(f"{name}={word}" for name, word in words.items())
 
 
 def written(values: SiteValues) -> str:

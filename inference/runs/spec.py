@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cache
@@ -14,7 +15,8 @@ from typing import Any, get_type_hints
 from ib_pyro.choices import require_known
 from inference.runs.data_spec import DataSpec
 from inference.runs.objective_spec import ObjectiveSpec
-from inference.runs.program_spec import NOISES, ProgramSpec
+from inference.runs.own_function import OwnFunction
+from inference.runs.program_spec import NOISES, Noise, ProgramSpec
 from inference.runs.settings import plain, require_type
 from inference.runs.task import TASKS, EvaluationSpec, Task
 from inference.runs.training_spec import TrainingSpec
@@ -53,7 +55,7 @@ class RunSpec:
     def __post_init__(self) -> None:
         object.__setattr__(self, "training", self.training.completed(self.task.optimizer))
         if self.objective.beta is None and self.objective.beta_paper is None:
-            self.task.require_beta(self.program.noise)
+            self.task.require_beta(self.program)
         draws = self.evaluation.num_importance_samples
         if draws != EvaluationSpec().num_importance_samples and self.task is not TASKS["reconstruction"]:
             raise ValueError(
@@ -121,7 +123,10 @@ class RunSpec:
         """A name for the run's folder: readable, and different for different settings."""
         digest = hashlib.sha256(json.dumps(self.identity(), sort_keys=True).encode()).hexdigest()[:8]
         program = self.program
-        parts = [program.model, f"{program.size:g}", self.data.data, program.noise]
+        size = [] if program.size is None else [f"{program.size:g}"]
+        # What stands in names of functions and folders, and not in names of files.
+        model, data = (re.sub(r"[^\w.-]+", ".", name).strip(".") for name in (program.model, self.data.data))
+        parts = [model, *size, data, *([] if program.own else [program.noise])]
         parts += [f"{strength:g}" for strength in [self.strength] if strength is not None]
         activation = [program.options["activation"]] if "activation" in program.options else []
         return "-".join([*parts, *activation, f"seed{self.training.seed}", digest])
@@ -129,7 +134,7 @@ class RunSpec:
     @property
     def strength(self) -> float | None:
         """What sets the strength of the noise: beta as it was given, a drop probability or a scale."""
-        option = NOISES[self.program.noise].strength
+        option = NOISES.get(self.program.noise, Noise()).strength
         if option is not None:
             return getattr(self.program, option)
         return self.objective.beta if self.objective.beta_paper is None else self.objective.beta_paper
@@ -153,9 +158,27 @@ class RunSpec:
 
     def columns(self) -> dict[str, Any]:
         """The settings that a result repeats: program, noise, data, seed, and the program's other options."""
-        program = self.program
-        first = {"model": program.model, program.builder.noise: program.noise}
-        return {**first, "data": self.data.data, "seed": self.training.seed, **program.options}
+        program, noise = self.program, self.program.builder.noise
+        first = {"model": program.model, **({} if noise is None else {noise: program.noise})}
+        options = {name: value for name, value in program.options.items() if value is not None}
+        return {**first, "data": self.data.data, "seed": self.training.seed, **options}
+
+    def sources(self) -> dict[str, Any]:
+        """What the functions of the user's own are made of, by the settings that name them; of most runs nothing.
+
+        Raises:
+            ValueError: If one is not there.
+        """
+        return {own.option: own.sources() for own in self.own_functions}
+
+    @property
+    def own_functions(self) -> list[OwnFunction]:
+        """The functions of the user's own that the run takes."""
+        return [own for own in (self.program.own, self.data.own) if own is not None]
+
+    def placed(self) -> RunSpec:
+        """The same run, in which a folder of images does not depend on the folder of this process."""
+        return dataclasses.replace(self, data=self.data.placed())
 
 
 @cache

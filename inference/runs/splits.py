@@ -13,6 +13,8 @@ import torch
 from ib_pyro.data import ZCA, LabelledImages, load, normalize_per_image
 from ib_pyro.data.cache import fingerprint
 from ib_pyro.data.request import cache_folder
+from inference.runs.own_data import Part, load_own
+from inference.runs.settings import Scalar
 from inference.runs.stand_in import stand_in as make_stand_in
 
 __all__ = ["Splits", "load_splits", "mislabelled"]
@@ -23,10 +25,10 @@ class Splits:
     """What a run is fitted to, chosen by and tested on.
 
     Args:
-        train: Images to fit.
+        train: Images to fit; of one's own data, samples that may be no images.
         validation: Held-out images of the training pool; None if the run needs none.
         test: Test images.
-        source: ``"real"``, or ``"stand-in"`` for images made of scikit-learn's digits.
+        source: ``"real"``, ``"stand-in"`` for images made of scikit-learn's digits, or ``"own"``.
         fingerprints: Of the images and labels of each split before they are prepared, and of the whitening; other
             content has others.
     """
@@ -50,6 +52,8 @@ def load_splits(
     wrong_labels: float = 0.0,
     stand_in: bool = False,
     cache: Path | None = None,
+    options: tuple[tuple[str, Scalar], ...] | None = None,
+    state: str = "",
 ) -> Splits:
     """Load and prepare a set; the last one stays in memory, and is not to be changed.
 
@@ -63,9 +67,14 @@ def load_splits(
         wrong_labels: Share of the training images that are given a wrong label; the other splits keep theirs.
         stand_in: Take stand-ins made of digits.
         cache: Folder that keeps the fitted whitening; by default that of the data's cache.
+        options: Of data of the user's own, their options; None of a set by name.
+        state: Stands for what they are made of: where it is another, they are loaded again.
     """
-    parts: dict[str, LabelledImages | None] = {}
-    for split, size in limits:
+    parts: dict[str, Any] = {}
+    if options is not None:
+        own = {"options": dict(options), "root": root, "seed": seed, "holdout": holdout}
+        parts = dict(load_own(name, dict(limits), **own))
+    for split, size in () if options is not None else limits:
         if size == 0:
             parts[split] = None
         elif stand_in:
@@ -81,8 +90,13 @@ def load_splits(
             prints["whitening"] = fingerprint(zca.mean, zca.whitening)
     train = parts["train"]
     if wrong_labels > 0 and train is not None:
+        if not isinstance(train, LabelledImages):
+            raise ValueError(
+                f"--wrong-labels {wrong_labels:g} goes with labelled images, which --data {name} has not"
+            )
         parts["train"] = mislabelled(train, wrong_labels, seed)
-    return Splits(**parts, source="stand-in" if stand_in else "real", fingerprints=prints)
+    source = "stand-in" if stand_in else "real" if options is None else "own"
+    return Splits(**parts, source=source, fingerprints=prints)
 
 
 def _load(name: str, split: str, **options: Any) -> LabelledImages:
@@ -121,6 +135,7 @@ def _whitening(name: str, holdout: int | None, root: Path | None, seed: int, cac
     return ZCA.fitted(normalize_per_image(whole.x), cache or cache_folder(None))
 
 
-def _fingerprint(part: LabelledImages) -> str:
-    more = [tensor for tensor in (part.nuisance, part.box) if tensor is not None]
+def _fingerprint(part: Part) -> str:
+    more = [getattr(part, name, None) for name in ("nuisance", "box")]
+    more = [tensor for tensor in more if tensor is not None]
     return fingerprint(part.x, part.y, *more)

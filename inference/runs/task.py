@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from inference.runs.program_spec import NOISES
+from inference.runs.program_spec import NOISES, ProgramSpec
 from inference.runs.settings import flag, require, setting
 
 if TYPE_CHECKING:
@@ -58,7 +58,7 @@ class Task(ABC):
     transform: Transform | None = None
 
     @abstractmethod
-    def require_beta(self, noise: str) -> None:
+    def require_beta(self, program: ProgramSpec) -> None:
         """Refuse a run without a weight of the rate, if its noise needs one."""
 
     @abstractmethod
@@ -88,16 +88,16 @@ class Classification(Task):
 
     optimizer, beta = "sgd", 0.0
 
-    def require_beta(self, noise: str) -> None:
+    def require_beta(self, program: ProgramSpec) -> None:
         """Refuse a run without a weight of the rate, if its noise learns one.
 
         Raises:
             ValueError: If it does.
         """
-        if NOISES[noise].learns:
+        if NOISES[program.noise].learns:
             raise ValueError(
-                f"{flag('dropout')} {noise} needs the weight of its rate: --beta (nats per sample) or --beta-paper "
-                "(times the number of training images; the paper's are around 1)"
+                f"{flag('dropout')} {program.noise} needs the weight of its rate: --beta (nats per sample) or "
+                "--beta-paper (times the number of training images; the paper's are around 1)"
             )
 
     def observed(self, images: LabelledImages, *, seed: int) -> Dataset:
@@ -133,7 +133,7 @@ class Reconstruction(Task):
 
     optimizer, beta = "adam", 1.0
 
-    def require_beta(self, noise: str) -> None:
+    def require_beta(self, program: ProgramSpec) -> None:
         """A bound on the likelihood has its own weight, 1."""
 
     @staticmethod
@@ -171,7 +171,28 @@ class Reconstruction(Task):
         }
 
 
-TASKS: dict[str, Task] = {"classification": Classification(), "reconstruction": Reconstruction()}
+class OwnTask(Classification):
+    """y is what the data say: labels, whose errors are counted, or anything that the program observes."""
+
+    optimizer = "adam"
+
+    def require_beta(self, program: ProgramSpec) -> None:
+        """Refuse a run without a weight of the rate: whether there is a rate, only the program knows.
+
+        Raises:
+            ValueError: Always.
+        """
+        raise ValueError(
+            f"--model {program.model} needs the weight of its rate: --beta (nats per sample; 0 where there is none) "
+            "or --beta-paper (times the number of training samples)"
+        )
+
+
+TASKS: dict[str, Task] = {
+    "classification": Classification(),
+    "own": OwnTask(),
+    "reconstruction": Reconstruction(),
+}
 
 
 def _errors(evaluation: Evaluation, split: str) -> dict[str, Any]:

@@ -16,11 +16,9 @@ from inference.runs.settings import require, setting
 if TYPE_CHECKING:
     import torch
     from lightning.fabric import Fabric
-    from torch import Tensor
+    from torch import Tensor, nn
     from torch.optim import Optimizer
     from torch.optim.lr_scheduler import LRScheduler
-
-    from ib_pyro import Bottleneck
 
 __all__ = ["SCHEDULES", "TrainingSpec", "milestones"]
 
@@ -46,16 +44,19 @@ class TrainingSpec:
 
     epochs: int = setting(80, "passes over the training images")
     batch_size: int = setting(100, "images in a step; the last, partial batch is kept")
+    drop_last: bool = setting(False, "leave out the partial batch; in each epoch other images are left out")
     lr: float | None = setting(
         None, "learning rate of the first epoch (default: 0.07 for sgd, 0.001 for adam)"
     )
-    schedule: str = setting("paper", f"when the rate drops: {', '.join(SCHEDULES)}")
+    schedule: str = setting("paper", f"when the rate drops: {', '.join(SCHEDULES)}", known=SCHEDULES)
     lr_drops: tuple[int, ...] | None = setting(
         None, "epochs after which the rate drops, as 40,60; overrides --schedule"
     )
     lr_factor: float = setting(0.1, "what a drop multiplies the rate by")
     optimizer: str | None = setting(
-        None, f"optimiser: {', '.join(_OPTIMIZERS)} (default: sgd; of --model vae adam)"
+        None,
+        f"optimiser: {', '.join(_OPTIMIZERS)} (default: sgd; of --model vae, and of one's own, adam)",
+        known=_OPTIMIZERS,
     )
     momentum: float = setting(0.9, "momentum of sgd")
     nesterov: bool = setting(False, "Nesterov's momentum")
@@ -73,7 +74,9 @@ class TrainingSpec:
     strategy: str = setting(
         "auto", "how the processes work together, by its name in Lightning: auto, ddp, ..."
     )
-    precision: str = setting("32-true", f"precision of the arithmetic: {', '.join(_PRECISIONS)}")
+    precision: str = setting(
+        "32-true", f"precision of the arithmetic: {', '.join(_PRECISIONS)}", known=_PRECISIONS
+    )
     tensorboard: bool = setting(
         False, "write the metrics for TensorBoard too, into the run's folder", place=True
     )
@@ -82,6 +85,7 @@ class TrainingSpec:
         f"replay steps from a recording of their tensor operations, with the same numbers: {', '.join(_CAPTURE)}; "
         "auto does so for programs that can be recorded, in fits of many steps",
         place=True,
+        known=_CAPTURE,
     )
     threads: int | None = setting(None, "CPU threads of one operation (default: PyTorch's choice)")
 
@@ -122,7 +126,7 @@ class TrainingSpec:
         """Numbers of finished epochs after which the learning rate drops."""
         return milestones(self.schedule, self.epochs) if self.lr_drops is None else self.lr_drops
 
-    def build(self, program: Bottleneck, x: Tensor, *, beta: float) -> tuple[Optimizer, LRScheduler]:
+    def build(self, program: nn.Module, x: Tensor, *, beta: float) -> tuple[Optimizer, LRScheduler]:
         """Build the optimiser of a program's parameters and the schedule of its learning rates.
 
         The pair of parameters of a learned prior that a layer's units share has beta times the number of units as
@@ -158,6 +162,15 @@ class TrainingSpec:
             lr = min(optimizer.param_groups[0]["lr"], 0.25 / max(beta * units, 1e-12))
             optimizer.add_param_group({"params": list(shared.values()), "lr": lr, "weight_decay": 0.0})
         return optimizer, MultiStepLR(optimizer, self.lr_milestones, gamma=self.lr_factor)
+
+    def steps(self, num_train: int) -> int:
+        """Number of steps in an epoch.
+
+        Args:
+            num_train: Number of training images.
+        """
+        whole, rest = divmod(num_train, self.batch_size * self.processes)
+        return whole + (rest > 0 and not self.drop_last)
 
     @property
     def dtype(self) -> torch.dtype:

@@ -1,5 +1,7 @@
 """A distribution that a layer holds goes where the layer goes."""
 
+import copy
+
 import pyro
 import pyro.distributions as dist
 import pytest
@@ -142,3 +144,21 @@ def test_a_law_of_the_layers_own_parameters_keeps_them(target):
     assert ours.law.loc is ours.loc
     assert ours.law.scale is ours.scale
     assert ours.law.loc.requires_grad
+
+
+def test_what_a_flow_learns_goes_along_as_a_part_of_the_layer():
+    flow = transforms.batchnorm(3)
+    base = dist.Normal(torch.zeros(3), 1.0)
+    steps = [flow, transforms.affine_coupling(3, [4]), transforms.ExpTransform()]
+    ours, value = layer(dist.TransformedDistribution(base, steps)), torch.rand(5, 3) + 0.1
+    ours.prior.log_prob(value).sum().backward()
+    expected = ours.eval().prior.log_prob(value)
+    ours.train().double()
+    assert ours.prior.transforms[0] is flow
+    assert {t.dtype for t in (*ours.state_dict().values(), *tensors(ours.prior))} == {torch.float64}
+    torch.testing.assert_close(ours.eval().prior.log_prob(value.double()).float(), expected)
+    assert not flow.training
+    assert base.loc.dtype == torch.float32
+    twin = copy.deepcopy(ours)
+    torch.testing.assert_close(twin.prior.log_prob(value.double()).float(), expected)
+    assert twin.prior.transforms[0] is twin.prior_modules[0] is not flow

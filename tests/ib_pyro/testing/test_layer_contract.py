@@ -7,6 +7,7 @@ import pyro
 import pyro.distributions as dist
 import pytest
 import torch
+from pyro.distributions import transforms
 from torch import nn
 from torch.distributions import register_kl
 
@@ -18,6 +19,7 @@ from ib_pyro.nn import (
     InformationDropout,
     StochasticLayer,
 )
+from ib_pyro.priors import FlowPrior, MixturePrior
 from ib_pyro.testing import check_layer
 from models.discrete_ib import CategoricalCode
 
@@ -44,6 +46,30 @@ OWN = {
     "binary": (lambda: BinaryDropout.linear(4, 3), {}),
     "binary, named": (lambda: BinaryDropout.linear(4, 3, name="hidden"), {}),
     "additive": (lambda: AdditiveNormal.linear(4, 3), {}),
+    "additive, learned mixture": (
+        lambda: AdditiveNormal.linear(4, 3, prior=MixturePrior(3, 4)),
+        {"closed_form": False},
+    ),
+    "additive, flow": (
+        lambda: AdditiveNormal.linear(4, 3, prior=FlowPrior(3, [transforms.affine_coupling(3, [5])])),
+        {"closed_form": False},
+    ),
+    "additive, a flow as it is": (
+        lambda: AdditiveNormal.linear(
+            4, 3, prior=dist.TransformedDistribution(dist.Normal(torch.zeros(3), 1.0), [transforms.spline(3)])
+        ),
+        {"closed_form": False},
+    ),
+    "gaussian, learned mixture": (
+        lambda: GaussianDropout.linear(4, 3, activation="softplus", prior=MixturePrior(3, 4)),
+        {"closed_form": False},
+    ),
+    "information, learned mixture": (
+        lambda: InformationDropout.linear(
+            4, 3, activation="softplus", prior=MixturePrior(3, 4, family="log-normal")
+        ),
+        {"closed_form": False},
+    ),
     "categorical": (lambda: CategoricalCode(nn.Linear(4, 3), 3), {"noise_free": False}),
     "categorical, without a closed form": (
         lambda: CategoricalCode(nn.Linear(4, 3), 3),

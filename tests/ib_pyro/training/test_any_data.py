@@ -90,7 +90,7 @@ STREAMS = {
 }
 
 
-def by_hand(epochs=2):
+def by_hand(epochs=2, *, drop_last=False):
     """A loop as one writes it."""
     x, y = tensors()
     program, elbo = make(), InformationBottleneckELBO(beta=BETA)
@@ -100,6 +100,8 @@ def by_hand(epochs=2):
     program.train()
     for _ in range(epochs):
         for index in torch.randperm(N, generator=order).split(BATCH):
+            if drop_last and len(index) < BATCH:
+                continue
             optimizer.zero_grad()
             (elbo(program.model, program.guide)(x[index], y[index]) / len(index)).backward()
             optimizer.step()
@@ -124,6 +126,26 @@ def test_sets_give_the_parameters_of_a_loop_by_hand(kind):
     assert_same(program, by_hand())
     assert found.rows[0]["beta_paper"] == pytest.approx(BETA * N)
     assert "train_error" in found.rows[0]
+
+
+@pytest.mark.parametrize("kind", ["tuple", "dataset"])
+def test_the_partial_batch_is_left_out_on_request(kind):
+    order = torch.Generator().manual_seed(7)
+    program, found = fitted(KINDS[kind](*tensors()), batch_size=BATCH, order=order, drop_last=True)
+    assert_same(program, by_hand(drop_last=True))
+    # The weight of the rate is still in units of the whole set.
+    assert found.rows[0]["beta_paper"] == pytest.approx(BETA * N)
+
+
+@pytest.mark.parametrize("kind", STREAMS)
+def test_what_makes_batches_itself_leaves_none_out_for_others(kind):
+    with pytest.raises(ValueError, match="makes its batches itself, and drop_last=True says"):
+        fitted(STREAMS[kind](*tensors()), drop_last=True)
+
+
+def test_a_set_smaller_than_a_batch_leaves_none_with_drop_last():
+    with pytest.raises(ValueError, match="batch_size: 60 with drop_last leaves no batch of 50"):
+        fitted(tensors(), batch_size=60, drop_last=True)
 
 
 @pytest.mark.parametrize("kind", STREAMS)

@@ -179,6 +179,18 @@ def test_a_batch_too_small_for_gamma_is_found_before_the_fit(batch_size, estimat
     assert len(seen) == 1
 
 
+def test_a_rest_too_small_for_gamma_or_batch_norm_may_be_left_out():
+    layers = nn.Sequential(InformationDropout.linear(8, 6, activation="softplus", batch_norm=True, name="z"))
+    program = Bottleneck(layers, nn.Linear(6, 3), "bernoulli")
+    elbo = InformationBottleneckELBO(beta=0.1, gamma=0.5)
+    with pytest.raises(ValueError, match="or leave it out by drop_last"):
+        run(program, torch.ones(SIZE, 3), batch_size=119, elbo=elbo)
+    with pytest.raises(ValueError, match="leave the rest out by drop_last"):
+        run(program, torch.ones(SIZE, 3), batch_size=39, elbo=elbo)
+    for batch_size in (119, 39):
+        assert run(program, torch.ones(SIZE, 3), batch_size=batch_size, elbo=elbo, drop_last=True).epochs == 1
+
+
 def test_only_sites_with_a_weight_are_asked():
     layers = nn.Sequential(AdditiveNormal.linear(8, 6, name="a"), AdditiveNormal.linear(6, 2, name="b"))
     program = Bottleneck(layers, nn.Linear(2, 3), "bernoulli")

@@ -35,6 +35,10 @@ def typed(*words):
         (["--gamma", "0.5"], {"gamma": 0.5}),
         (["--gamma", "z1=0.5,z3=2"], {"gamma": {"z1": 0.5, "z3": 2.0}}),
         (["--beta-factors", "z1=0"], {"beta_factors": {"z1": 0.0}}),
+        (
+            ["--model-options", "width=3, rate=1e-3,norm=True,kind=relu,name=a=b"],
+            {"model_options": {"width": 3, "rate": 1e-3, "norm": True, "kind": "relu", "name": "a=b"}},
+        ),
     ],
 )
 def test_options_are_read_by_the_types_of_their_settings(words, expected):
@@ -49,7 +53,10 @@ def test_options_are_read_by_the_types_of_their_settings(words, expected):
         (["--epochs"], "--epochs expected one argument"),
         (["--gamma", "z1"], "--gamma takes a number, or one for each site such as z1=20,z3=5; got z1"),
         (["--beta-factors", "2"], "--beta-factors takes a factor for each site such as z1=0.5,z3=2; got 2"),
-        (["--bet", "2"], "unrecognized arguments: --bet 2"),
+        (["--bet", "2"], "unrecognized arguments: --bet 2; did you mean --beta?"),
+        (["--batchsize", "2"], "unrecognized arguments: --batchsize 2; did you mean --batch-size?"),
+        (["--batch_size=2"], "unrecognized arguments: --batch_size=2; did you mean --batch-size?"),
+        (["--model-options", "width:3"], "--model-options takes options such as width=32,norm=true"),
     ],
 )
 def test_what_cannot_be_read_is_named(words, message):

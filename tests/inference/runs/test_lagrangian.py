@@ -133,7 +133,7 @@ def test_every_schedule_of_the_library_is_an_option() -> None:
     ],
 )
 def test_options_make_schedules_of_beta(options: dict[str, Any], expected: list[float]) -> None:
-    elbo, schedules = ObjectiveSpec(beta_paper=50.0, **options).build(100, SITES)
+    elbo, schedules = ObjectiveSpec(beta_paper=50.0, **options).build(100, SITES, steps=10)
     assert elbo.beta == 0.5
     assert bool(schedules) == bool(options)
     beta = schedules.get("beta", lambda _: 0.5)
@@ -143,22 +143,24 @@ def test_options_make_schedules_of_beta(options: dict[str, Any], expected: list[
 def test_options_weight_single_sites() -> None:
     factors = {"z1": 0.0, "z3": 4.0}
     spec = ObjectiveSpec(beta=0.5, beta_factors=factors, beta_schedule="linear", beta_warm_up=2)
-    elbo, schedules = spec.build(100, SITES)
+    elbo, schedules = spec.build(100, SITES, steps=10)
     assert elbo.beta == {"z1": 0.0, "z2": 0.5, "z3": 2.0}
     assert schedules["beta"](1.0) == {"z1": 0.0, "z2": 0.25, "z3": 1.0}
 
 
 def test_options_choose_the_objective() -> None:
-    capacity, _ = ObjectiveSpec(beta=0.5, capacity={"z1": 3.0}).build(100, SITES)
+    capacity, _ = ObjectiveSpec(beta=0.5, capacity={"z1": 3.0}).build(100, SITES, steps=10)
     assert isinstance(capacity, CapacityELBO)
     assert capacity.capacity == {"z1": 3.0}
-    free, _ = ObjectiveSpec(beta=0.5, free_nats=2.0, gamma=0.3).build(100, SITES)
+    free, _ = ObjectiveSpec(beta=0.5, free_nats=2.0, gamma=0.3).build(100, SITES, steps=10)
     assert isinstance(free, FreeBitsELBO)
     assert (free.free_nats, free.gamma, free.beta) == (2.0, 0.3, 0.5)
     minibatch = ObjectiveSpec(beta=0.5, gamma=0.3, total_correlation="minibatch-weighted")
-    estimator = minibatch.build(100, SITES)[0].total_correlation
+    estimator = minibatch.build(100, SITES, steps=10)[0].total_correlation
     assert (estimator.method, estimator.num_data) == ("weighted", 100)
-    _, schedules = ObjectiveSpec(beta=0.5, capacity={"z1": 3.0}, capacity_warm_up=6).build(100, SITES)
+    _, schedules = ObjectiveSpec(beta=0.5, capacity={"z1": 3.0}, capacity_warm_up=6).build(
+        100, SITES, steps=10
+    )
     assert schedules["capacity"](2.0) == {"z1": pytest.approx(1.0)}
 
 
@@ -180,6 +182,21 @@ def test_options_choose_the_objective() -> None:
         ({"capacity": {"z1": float("inf")}}, "--capacity must be finite"),
         ({"capacity": 3.0, "free_nats": 1.0}, "give one of them"),
         ({"capacity_warm_up": 3.0}, "--capacity-warm-up 3 needs the target that it ends in: --capacity NATS"),
+        ({"shrinkage": 1.5, "gamma": 1.0}, r"--shrinkage must be within \[0, 1\]; got 1.5"),
+        (
+            {"shrinkage": 0.1},
+            "--shrinkage 0.1 has no effect here; it goes with --gamma and --total-correlation",
+        ),
+        (
+            {"shrinkage": 0.1, "gamma": 1.0, "total_correlation": "minibatch-weighted"},
+            "--shrinkage 0.1 has no effect here",
+        ),
+        ({"warm_up_unit": "step"}, "warm-up unit 'step' is unknown; did you mean 'steps'"),
+        ({"warm_up_unit": "steps"}, "--warm-up-unit steps has no effect here; it goes with --beta-warm-up,"),
+        (
+            {"warm_up_unit": "steps", "beta_schedule": "linear", "beta_warm_up": 2.5},
+            "--beta-warm-up must be whole with --warm-up-unit steps; got 2.5",
+        ),
     ],
 )
 def test_bad_option_is_named(options: dict[str, Any], message: str) -> None:
@@ -215,6 +232,44 @@ def test_result_says_whether_beta_arrived(quick: Quick, epochs: int, reached: bo
     assert result["lagrangian"] == pytest.approx(result["distortion"] + result["beta"] * result["rate"])
 
 
+@pytest.mark.parametrize("steps", [1, 3, 7, 49])
+def test_a_warm_up_in_steps_is_at_its_target_after_so_many(steps: int) -> None:
+    """Counted as the loop does, in fractions of epochs, whose last digits are rounded."""
+    options = {"beta_schedule": "linear", "beta_warm_up": 10, "warm_up_unit": "steps", "capacity": 8.0}
+    spec = ObjectiveSpec(beta=0.5, capacity_warm_up=4, **options)
+    _, schedules = spec.build(100, SITES, steps=steps)
+    epochs = [finished + step / steps for finished in range(12) for step in range(steps)][:12]
+    assert [schedules["beta"](epoch) for epoch in epochs] == [
+        min(n / 10, 1) * 0.5 for n in range(len(epochs))
+    ]
+    assert [schedules["capacity"](epoch) for epoch in epochs] == [
+        min(n / 4, 1) * 8 for n in range(len(epochs))
+    ]
+    assert spec.describe() == "beta linear, 10 steps; capacity 8, grown over 4 steps"
+
+
+def test_a_run_warms_up_in_its_own_steps(quick: Quick) -> None:
+    # 200 images in batches of 50 are four steps an epoch, of 60 without the rest three.
+    job = quick(epochs=3, beta_schedule="linear", beta_warm_up=10.0, warm_up_unit="steps")
+    assert job.run()["beta_reached"] is True
+    rest = {"batch_size": 60, "drop_last": True, "out": job.out.with_name("rest")}
+    job = quick(epochs=3, beta_schedule="linear", beta_warm_up=10.0, warm_up_unit="steps", **rest)
+    with pytest.warns(UserWarning, match="still on its way when the fit ends"):
+        result = job.run()
+    assert result["beta_reached"] is False
+
+
+def test_shrinkage_lets_a_total_correlation_be_weighed_in_small_batches(quick: Quick) -> None:
+    job = quick(epochs=1, gamma=0.1, batch_size=8, hidden=8)
+    with pytest.raises(ValueError, match="takes at least 9 samples"):
+        job.run()
+    out = job.out.with_name("shrunk")
+    job = quick(out, epochs=1, gamma=0.1, batch_size=8, hidden=8, shrinkage=0.2)
+    assert job.run()["objective"] == "gamma 0.1, gaussian, shrinkage 0.2"
+    elbo, _ = job.spec.objective.build(100, SITES, steps=1)
+    assert elbo.total_correlation.shrinkage == 0.2
+
+
 def test_result_says_whether_each_rate_is_at_its_capacity(quick: Quick) -> None:
     # z1 has a capacity that a strong pull holds it at; z2's is far beyond what ten epochs make of it.
     options = {"epochs": 20, "limit": 600, "lr": 0.02, "beta_paper": None, "beta": 1.0}
@@ -230,7 +285,7 @@ def test_result_says_whether_each_rate_is_at_its_capacity(quick: Quick) -> None:
 def test_rate_within_a_twentieth_of_its_capacity_is_at_its_target(rate: float, at_target: bool) -> None:
     spec = ObjectiveSpec(beta=1.0, capacity={"z1": 10.0})
     row = {"rate": rate + 7.0, "rate/z1": rate, "rate/z2": 7.0}
-    assert spec.reached(spec.build(100, SITES)[0], row) == {"capacity_reached/z1": at_target}
+    assert spec.reached(spec.build(100, SITES, steps=10)[0], row) == {"capacity_reached/z1": at_target}
 
 
 def test_plain_result_speaks_of_no_target(quick: Quick) -> None:
