@@ -35,12 +35,11 @@ class ImportanceWeightedELBO(InformationBottleneckELBO):
 
     Two gradients of it, both unbiased:
 
-    * ``"iwae"``: that of the value itself. What it says of the guide gets lost in noise as K grows, its ratio of
-    signal
-      to noise falls as ``1 / sqrt(K)`` (Rainforth et al. 2018).
+    * ``"iwae"``: that of the value itself. What it says of the guide gets lost in noise as K grows: its ratio of
+      signal to noise falls as ``1 / sqrt(K)`` (Rainforth et al. 2018).
     * ``"dreg"``: doubly reparameterised, ``sum_k w_k² (d log p(y, z_k) / dz - d log p(z_k | x) / dz) dz_k`` with
-      normalised weights w_k for the guide, and the first one for the model (Tucker et al. 2019, eq. 8); its ratio of
-      signal to noise grows as ``sqrt(K)``. With K = 1 it is the path derivative of the ELBO (Roeder et al. 2017).
+      normalised weights w_k for the guide, and the first one for the model (Tucker et al. 2019); its ratio of signal
+      to noise grows as ``sqrt(K)``. With K = 1 it is the path derivative of the ELBO (Roeder et al. 2017).
 
     Beta is 1: another weight of the rate makes no weights of a likelihood, and is refused, as are gamma, penalties and
     scales other than those of plates. All latents have to be in the same plates, so that a sample has a weight of its
@@ -50,8 +49,7 @@ class ImportanceWeightedELBO(InformationBottleneckELBO):
         num_particles: Number of draws K.
         gradient: ``"iwae"`` or ``"dreg"``.
         **options: Options of :class:`pyro.infer.ELBO`, such as ``vectorize_particles=True``, which draws all particles
-            in
-            one pass.
+            in one pass.
 
     Raises:
         ValueError: If the gradient is unknown, or an option of the Lagrangian is given that the bound does not have.
