@@ -24,7 +24,7 @@ class GateLogit(TorchDistribution):
     every temperature, and tends to a Bernoulli variable as t falls.
 
     Args:
-        logits: mu, the logit of the probability that the gate is on, any shape.
+        logits: The logit mu of the probability that the gate is on, any shape.
         temperature: t > 0.
         validate_args: Check the arguments and values.
 
