@@ -186,6 +186,11 @@ def check_values(y: Tensor, likelihood: TorchDistributionMixin) -> None:
             f"site 'y': counts are whole numbers from 0, but {_describe_range(y)}{_example(y, nonnegative_integer)}; "
             "round them, or give them another likelihood, such as 'normal'"
         )
+    elif isinstance(law, Normal) and y.is_floating_point() and fails(y.isfinite()):
+        raise ValueError(
+            f"site 'y': real y is a finite number, but {_describe_range(y)}; leave those samples out, by labelled= "
+            "if their rates are to count"
+        )
 
 
 def as_target(y: Tensor, likelihood: TorchDistributionMixin) -> Tensor:

@@ -111,6 +111,24 @@ def test_programs_run_as_printed(page, monkeypatch):
         exec(compile(block, str(page), "exec"), vars(module))
 
 
+def elsewhere():
+    lines = (DOCS / "elsewhere.txt").read_text().splitlines()
+    return [line.split() for line in lines if line and not line.startswith("#")]
+
+
+def test_the_names_of_others_exist_and_their_addresses_are_theirs():
+    assert len({name for name, _ in elsewhere()}) == len(elsewhere())
+    for name, address in elsewhere():
+        module, _, attribute = name.rpartition(".")
+        if importlib.util.find_spec(module.partition(".")[0]) is None:
+            continue  # an extra that is not installed
+        assert hasattr(importlib.import_module(module), attribute), name
+        page, _, fragment = address.partition("#")
+        assert page.startswith("https://")
+        assert page.endswith(".html")
+        assert fragment.rpartition(".")[2] == attribute, address
+
+
 # What is shown without a scroll bar between the two columns of a window of 1,400 pixels.
 WIDTH_OF_CODE, WIDTH_OF_CELLS = 88, 96
 

@@ -12,11 +12,11 @@ from pyro.infer.util import is_validation_enabled, torch_item
 from pyro.util import check_model_guide_match, warn_if_nan
 from torch import Tensor
 
-from ib_pyro.checks import checks_values, fails
+from ib_pyro.checks import checks_values, fails, require_count
 from ib_pyro.elbo.attribution import Attribution, attribute, require_rates_apart
 from ib_pyro.elbo.captured_loss import CapturedLoss
 from ib_pyro.elbo.loss_module import LossModule
-from ib_pyro.elbo.penalties import Penalty
+from ib_pyro.elbo.penalties import Penalty, require_penalty
 from ib_pyro.elbo.site_rate import Rate, check_estimator, site_rate
 from ib_pyro.elbo.terms import Terms, average_terms, report_rates, what_is_nan
 from ib_pyro.elbo.total_correlation import TotalCorrelationEstimator, resolve_total_correlation
@@ -127,12 +127,13 @@ class InformationBottleneckELBO(ELBO):
         **options: Any,
     ) -> None:
         super().__init__(**options)
+        require_count("num_particles", self.num_particles)
         self.beta = beta
         self.gamma = gamma
         self.total_correlation = resolve_total_correlation(total_correlation)
-        self.penalty = penalty
+        self.penalty = require_penalty(penalty)
         self.on_no_closed_form = _resolve_estimator(on_no_closed_form, on_missing_kl)
-        self.sampled_rates = frozenset([sampled_rates] if isinstance(sampled_rates, str) else sampled_rates)
+        self.sampled_rates = _names(sampled_rates)
 
     def __repr__(self) -> str:
         settings = {"beta": self.beta, "gamma": self.gamma}
@@ -289,6 +290,7 @@ class InformationBottleneckELBO(ELBO):
         loss = -torch.as_tensor(elbo)
         if checks_values() and fails(loss.isfinite()):
             self._require_finite_rates(rates, attribution, guide_sites)
+            _say_infinite(log_likelihood, model_sites)
         correlation = self._total_correlations(guide_sites)
         for name, value in correlation.items():
             loss = loss + weighted(weight_of(self.gamma, name, 0.0), value) * num_samples(guide_sites[name])
@@ -411,6 +413,30 @@ def _require_own_rate(name: str, site: Site, penalty: Penalty) -> None:
         )
 
 
+def _say_infinite(log_likelihood: Mapping[str, Tensor], model_sites: Sites) -> None:
+    """Warn of observations without a density, and refuse scales that are none, where those make the loss infinite.
+
+    Raises:
+        ValueError: If a scale is not finite; names the site.
+    """
+    for name, site in model_sites.items():
+        scale = torch.as_tensor(site["scale"])
+        if not bool(scale.isfinite().all()):
+            raise ValueError(
+                f"site {name!r}: its scale is {scale.max().item()}; pass a finite one to poutine.scale"
+            )
+    for name, values in log_likelihood.items():
+        infinite = masked(values, model_sites[name]).isinf()
+        if infinite.any():
+            lost = int((~model_sites[name]["value"].isfinite()).sum())
+            why = f"its value has {lost} that are not finite" if lost else "the model has no density there"
+            warnings.warn(
+                f"site {name!r}: its log density is infinite for {int(infinite.sum())} of {infinite.numel()} values, "
+                f"and so is the loss: {why}",
+                stacklevel=2,
+            )
+
+
 def _resolve_estimator(on_no_closed_form: str | None, on_missing_kl: str | None) -> str:
     if on_no_closed_form is not None and on_missing_kl is not None and on_no_closed_form != on_missing_kl:
         raise ValueError(
@@ -418,7 +444,14 @@ def _resolve_estimator(on_no_closed_form: str | None, on_missing_kl: str | None)
         )
     if on_missing_kl is not None:
         return check_estimator(on_missing_kl, "on_missing_kl")
-    return check_estimator(on_no_closed_form or "error", "on_no_closed_form")
+    return check_estimator("error" if on_no_closed_form is None else on_no_closed_form, "on_no_closed_form")
+
+
+def _names(sampled_rates: Iterable[str]) -> frozenset[str]:
+    names = [sampled_rates] if isinstance(sampled_rates, str) else sampled_rates
+    if not isinstance(names, Iterable):
+        raise TypeError(f"sampled_rates must be names of sites; got {names!r}")
+    return frozenset(names)
 
 
 def _require_samples_alike(name: str, site: Site) -> None:

@@ -7,7 +7,7 @@ from torch import Tensor
 from ib_pyro.choices import require_known
 from ib_pyro.elbo.weights import Weight, check_scalar_weight, require_known_sites, weight_of
 
-__all__ = ["Capacity", "FreeBits", "Penalty"]
+__all__ = ["Capacity", "FreeBits", "Penalty", "require_penalty"]
 
 
 class Penalty(Protocol):
@@ -24,6 +24,19 @@ class Penalty(Protocol):
 
     def require_known(self, sites: set[str]) -> None:
         """Raise a ValueError if a target is given for a site that is not among these."""
+
+
+def require_penalty(penalty: Penalty | None) -> Penalty | None:
+    """Return what takes a rate's place, if that is one.
+
+    Raises:
+        TypeError: If it is none, such as a number or the class of one.
+    """
+    if penalty is None or (
+        not isinstance(penalty, type) and callable(getattr(penalty, "require_known", None))
+    ):
+        return penalty
+    raise TypeError(f"penalty={penalty!r} is none; pass one, such as Capacity(20.0) or FreeBits(2.0)")
 
 
 class _Target:

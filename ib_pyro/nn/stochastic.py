@@ -371,15 +371,22 @@ class StochasticLayer(PyroModule):
         if key not in self._prior_cache:
             # Kept, it must outlive the mode that it is first needed in.
             with torch.inference_mode(False), torch.no_grad():  # noqa: FBT003  (by keyword it breaks dynamo)
-                prior = self._as_charged(self.prior_distribution(event_shape))
+                prior = self._as_charged(self._prior_over(event_shape))
                 self._prior_cache[key] = prior.expand(batch_shape)
         return self._prior_cache[key]
 
     def _prior_over(self, event_shape: torch.Size) -> TorchDistributionMixin:
         try:
-            return self.prior_distribution(event_shape)
+            prior = self.prior_distribution(event_shape)
         except ValueError as error:
             raise ValueError(f"site {self.site_name!r}: {error}") from error
+        if prior.event_shape != event_shape:
+            raise ValueError(
+                f"site {self.site_name!r}: its prior has event shape {tuple(prior.event_shape)} (and batch shape "
+                f"{tuple(prior.batch_shape)}), but an event of z has {tuple(event_shape)}; make one of that shape, "
+                "with .to_event() where it is elementwise"
+            )
+        return prior
 
     def _as_charged(self, fn: TorchDistributionMixin) -> TorchDistributionMixin:
         is_masked = isinstance(fn, MaskedDistribution)

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import platform
+import re
+import sys
 import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -15,6 +18,8 @@ from inference.runs.folder import PACKAGES
 __all__ = ["Token", "check_nodes", "refusals"]
 
 _SECONDS_FOR_AN_ANSWER = 120.0
+# The name of a token's file, or of an answer to it: whose it is, so that nobody else takes it away.
+_OWNED = re.compile(r"\.shared-[0-9a-f]{32}-(?P<pid>\d+)@(?P<host>.+?)(=.*)?")
 
 Report = Mapping[str, Any]
 
@@ -33,9 +38,13 @@ class Token:
 
     @classmethod
     def write(cls, folder: Path) -> Token:
-        """Leave a new word in a folder, made where it is not there."""
+        """Leave a new word in a folder, made where it is not there; those of processes that were killed go away."""
         folder.mkdir(parents=True, exist_ok=True)
-        token = cls(folder, uuid.uuid4().hex)
+        for file in folder.glob(".shared-*"):
+            owner = _OWNED.fullmatch(file.name)
+            if owner and owner["host"] == platform.node() and not _lives(int(owner["pid"])):
+                file.unlink(missing_ok=True)
+        token = cls(folder, f"{uuid.uuid4().hex}-{os.getpid()}@{platform.node()}")
         token.file.write_text(token.word, encoding="utf-8")
         return token
 
@@ -46,7 +55,7 @@ class Token:
 
     def answer_file(self, name: str) -> Path:
         """The file in which a machine shows that it writes to the same folder."""
-        return self.folder / f".shared-{self.word}-{name}"
+        return self.folder / f".shared-{self.word}={name}"
 
     def require(self) -> None:
         """Raise unless it is read here.
@@ -63,12 +72,13 @@ class Token:
             file.unlink(missing_ok=True)
 
 
-def check_nodes(token: Token, data_root: Path | None) -> list[str]:
+def check_nodes(token: Token, data_root: Path | None, modules: Mapping[Path, str]) -> list[str]:
     """Ask each machine of the connected cluster that has processors.
 
     Args:
         token: What each must read, and write an answer beside.
         data_root: Folder of the data; None for data that come with a package.
+        modules: Files that each must have, with the digests that they have here.
 
     Returns:
         The machines' names.
@@ -87,7 +97,11 @@ def check_nodes(token: Token, data_root: Path | None) -> list[str]:
     for node in nodes:
         affinity = NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
         asked[_name(node)] = ask.options(scheduling_strategy=affinity).remote(
-            str(token.file), str(token.answer_file(node["NodeID"])), token.word, data_root and str(data_root)
+            str(token.file),
+            str(token.answer_file(node["NodeID"])),
+            token.word,
+            data_root and str(data_root),
+            {str(file): digest for file, digest in modules.items()},
         )
     ready, _ = ray.wait(list(asked.values()), num_returns=len(asked), timeout=_SECONDS_FOR_AN_ANSWER)
     reports: dict[str, Report] = {}
@@ -129,6 +143,19 @@ def refusals(reports: Mapping[str, Report], mine: Mapping[str, Any]) -> list[str
     return lines
 
 
+def _lives(pid: int) -> bool:
+    """Whether this machine has, or may have, a process of that number, whoever's it is."""
+    if sys.platform == "win32":
+        return True  # to ask there is to interrupt
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:
+        return True
+    return True
+
+
 def _unseen(folder: object) -> str:
     return f"does not see {folder}; choose a folder on a file system that all machines share, under one path"
 
@@ -150,7 +177,9 @@ def _report(reference: Any) -> Report:  # noqa: ANN401 - Ray's ObjectRef
 
 
 def _question() -> Callable[..., dict[str, Any]]:
-    def look(token: str, answer: str, word: str, data_root: str | None) -> dict[str, Any]:
+    def look(
+        token: str, answer: str, word: str, data_root: str | None, modules: dict[str, str]
+    ) -> dict[str, Any]:
         # Travels as it stands, not as a name to import: a machine without this code must be able to say so.
         from pathlib import Path
 
@@ -161,10 +190,15 @@ def _question() -> Callable[..., dict[str, Any]]:
             Path(answer).write_text(word, encoding="utf-8")
         if data_root is not None and not Path(data_root).is_dir():
             unseen.append(data_root)
+        unseen += [file for file in modules if not Path(file).is_file()]
         try:
+            from inference.runs.own_function import digest_of
             from inference.runs.ray_nodes import here
         except ImportError as error:
             return {"error": f"lacks what the runs need ({error}); install this checkout there"}
+        others = [file for file in modules if file not in unseen and digest_of(Path(file)) != modules[file]]
+        if others:
+            return {"error": f"has another {', '.join(others)}; let all machines see one"}
         return {"unseen": unseen, "has": here(), "wrote": not unseen}
 
     return look

@@ -7,7 +7,9 @@ import os
 import pickle
 import random
 import zipfile
+import zlib
 from collections.abc import Callable
+from functools import lru_cache
 from io import BytesIO
 from typing import Any
 
@@ -110,6 +112,28 @@ def bomb(_content: bytes, _generator: random.Random) -> bytes:
     return _archive(bytes(30_000_000), zipfile.ZIP_DEFLATED)
 
 
+def packed_bomb(_content: bytes, generator: random.Random) -> bytes:
+    """A small file, of the kinds that are unpacked as they are read, that unpacks to a quarter of a gigabyte."""
+    return generator.choice([_gzipped, _zipped])()
+
+
+@lru_cache(maxsize=1)
+def _gzipped() -> bytes:
+    packer = zlib.compressobj(9, wbits=31)
+    part = bytes(2**20)
+    return b"".join([*(packer.compress(part) for _ in range(2**8)), packer.flush()])
+
+
+@lru_cache(maxsize=1)
+def _zipped() -> bytes:
+    """As NumPy compresses arrays."""
+    file = BytesIO()
+    with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive, archive.open("x.npy", "w") as entry:
+        for _ in range(2**8):
+            entry.write(bytes(2**20))
+    return file.getvalue()
+
+
 def _archive(pickled: bytes, how: int) -> bytes:
     file = BytesIO()
     with zipfile.ZipFile(file, "w", how) as archive:
@@ -132,4 +156,5 @@ DAMAGE: dict[str, Damage] = {
     "edited JSON": edited_json,
     "malicious": malicious,
     "bomb": bomb,
+    "packed bomb": packed_bomb,
 }
