@@ -15,6 +15,7 @@ from ib_pyro import Bottleneck, InformationBottleneckELBO, fit
 from ib_pyro.diagnostics import importance_weighted_log_likelihood
 from ib_pyro.elbo import FreeBits, ImportanceWeightedELBO
 from ib_pyro.nn import AdditiveNormal, InformationDropout
+from ib_pyro.priors import VampPrior
 
 NOISE = 0.7
 W = torch.tensor([[1.2, -0.5], [0.3, 0.8], [-0.7, 0.4]], dtype=torch.float64)
@@ -285,6 +286,8 @@ def programs():
         "log-normal": lambda: nn.Sequential(
             InformationDropout.linear(3, 2, activation="softplus", prior="log-normal")
         ),
+        # Of which the encoder is part of the model too.
+        "pseudo-inputs": lambda: nn.Sequential(AdditiveNormal.linear(3, 2, prior=VampPrior(Y[:3].float()))),
         "batch norm before": lambda: nn.Sequential(
             nn.Linear(3, 3), nn.BatchNorm1d(3), nn.ReLU(), AdditiveNormal.linear(3, 2)
         ),

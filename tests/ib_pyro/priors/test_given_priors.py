@@ -13,7 +13,8 @@ from pyro.infer import Trace_ELBO
 from scipy import integrate
 from torch import nn
 
-from ib_pyro import Bottleneck, InformationBottleneckELBO
+import ib_pyro
+from ib_pyro import Bottleneck, InformationBottleneckELBO, evaluate, fit, to_arviz
 from ib_pyro.capture import CaptureError
 from ib_pyro.elbo import MissingKLError
 from ib_pyro.nn import AdditiveNormal, BinaryDropout, ConstantDropout, GaussianDropout, InformationDropout
@@ -240,6 +241,31 @@ class TestAnyLayer:
                 losses.append(elbo.loss(one.model, one.guide, *self.data))
             assert losses[0] == losses[1]
             assert not held & {id(p) for p in twin.parameters()}
+
+    def test_it_is_saved_and_loaded(self, kind, tmp_path):
+        program, other = self.program(kind), self.program(kind)
+        with torch.no_grad():
+            for parameter in program.parameters():
+                parameter.add_(0.1 * torch.randn_like(parameter))
+        elbo = InformationBottleneckELBO(**AT_THE_DRAW)
+        elbo.differentiable_loss(program.model, program.guide, *self.data)
+        ib_pyro.save(program, tmp_path / "program.safetensors")
+        ib_pyro.load(tmp_path / "program.safetensors", into=other)
+        losses = []
+        for one in (program, other):
+            torch.manual_seed(5)
+            losses.append(elbo.loss(one.model, one.guide, *self.data))
+        assert losses[0] == losses[1]
+
+    def test_fit_and_evaluation_take_it(self, kind):
+        program, (x, y) = self.program(kind), self.data
+        with pytest.raises(MissingKLError, match=r"site 'z1'.*monte-carlo"):
+            fit(program, (x, y), beta=0.1, epochs=1, progress=False)
+        elbo = InformationBottleneckELBO(0.1, **AT_THE_DRAW)
+        found = fit(program, (x, y), elbo=elbo, epochs=2, progress=False)
+        assert len(found.history) == 2
+        assert math.isfinite(evaluate(program, (x, y), elbo=elbo, num_samples=2).total_rate)
+        assert {"z1"} <= set(to_arviz(program, x, y, num_samples=2)["posterior"])
 
     def test_particles_are_averaged(self, kind):
         program, found = self.program(kind), []
