@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ib_pyro.checks import fails, is_traced
+from ib_pyro.checks import checks_values, fails, is_traced
 from ib_pyro.choices import require_known
 from ib_pyro.elbo.attribution import attribute
 from ib_pyro.elbo.information_bottleneck import InformationBottleneckELBO
@@ -134,6 +134,10 @@ class ImportanceWeightedELBO(InformationBottleneckELBO):
         traces = list(self._get_traces(model, guide, args, kwargs))
         particles = [ParticleWeights.of(trace[0], trace[1], self.max_plate_nesting) for trace in traces]
         loss = self._loss_of(particles, [trace[1] for trace in traces], model)
+        if checks_values() and fails(loss.detach().isfinite()):
+            # All draws of a sample have no weight.
+            for trace, particle in zip(traces, particles, strict=True):
+                self._require_finite_rates(_rates_of(particle), attribute(trace[1], trace[0]), trace[1])
         with torch.no_grad():
             reports = [
                 self._report(trace[0], trace[1], particle, loss)
@@ -163,13 +167,17 @@ class ImportanceWeightedELBO(InformationBottleneckELBO):
             per_plate(masked(values.detach(), observed[name]), observed[name], shared)
             for name, values in particle.log_likelihoods.items()
         ]
-        rates = {
-            name: Rate(value.detach() - particle.log_priors.get(name, 0.0), "monte-carlo")
-            for name, value in particle.log_posteriors.items()
-        }
         return Terms(
             -torch.as_tensor(sum(parts)),
             loss=loss,
             likelihood={name: site["fn"] for name, site in observed.items()},
-            **report_rates(rates, attribution, guide_sites),
+            **report_rates(_rates_of(particle), attribution, guide_sites),
         )
+
+
+def _rates_of(particle: ParticleWeights) -> dict[str, Rate]:
+    """Return ``log q(z) - log p(z)`` of each site of the guide at the draw, without a graph."""
+    return {
+        name: Rate((value - particle.log_priors.get(name, 0.0)).detach(), "monte-carlo")
+        for name, value in particle.log_posteriors.items()
+    }

@@ -443,6 +443,29 @@ def test_a_flow_that_only_samples_says_so():
         InformationBottleneckELBO(**AT_THE_DRAW).loss(program.model, program.guide, *TestAnyLayer.data)
 
 
+@pytest.mark.parametrize(
+    "prior",
+    [lambda: MixturePrior(3, 2, family="log-normal"), lambda: dist.LogNormal(0.0, 1.0)],
+    ids=["ours", "Pyro's"],
+)
+def test_an_atom_under_a_density_is_named(prior):
+    """A ReLU that is off is at zero, where no density has mass."""
+    layer = InformationDropout.linear(4, 3, prior=prior())
+    program = Bottleneck(layer, nn.Linear(3, 2))
+    nn.init.constant_(layer.features.bias, -9.0)
+    elbo = InformationBottleneckELBO(sampled_rates=["z1"])
+    with pytest.raises(ValueError, match="site 'z1': .*(its rate is infinite for 6 of 6|support)"):
+        elbo.loss(program.model, program.guide, *TestAnyLayer.data)
+
+
+def test_a_log_normal_mixture_has_pyros_density():
+    prior, z = MixturePrior(3, 4, family="log-normal").double(), torch.rand(5, 3).double() + 0.1
+    units = dist.LogNormal(prior.loc, prior.log_scale.exp()).to_event(1)
+    expected = dist.MixtureSameFamily(dist.Categorical(logits=prior.logits), units)
+    torch.testing.assert_close(prior(torch.Size([3])).log_prob(z), expected.log_prob(z))
+    assert (prior(torch.Size([3])).sample((100,)) > 0).all()
+
+
 def test_a_sum_over_components_is_by_weight():
     prior = learned_mixture()
     assert prior.weights.detach().numpy() == pytest.approx(np.array([0.2, 0.5, 0.3]))
