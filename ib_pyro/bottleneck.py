@@ -85,7 +85,9 @@ class Bottleneck(nn.Module):
         decoder: Network of the encoder's output (of a tuple, one argument each); None if the encoder's output is the
             likelihood's parameter already.
         likelihood: ``"categorical"`` (decoder gives logits), ``"bernoulli"`` (logits), ``"normal"`` (mean, unit
-            variance; or a pair mean, standard deviation), or a function from the decoder's output to a
+            variance; or a pair mean, standard deviation); for grey values in [0, 1] ``"continuous-bernoulli"``
+            (logits) and ``"discretized-logistic"`` (a pair location, scale); for counts ``"poisson"`` (log mean) and
+            ``"negative-binomial"`` (a pair log mean, dispersion); or a function from the decoder's output to a
             distribution with batch shape ``[batch]``. For several heads, a mapping of these: the observed sites have
             its names, the decoder returns a mapping (or a tuple in this order), and y is a mapping.
         num_data: Size of the data set. If given, a batch is taken as a subsample of it, and log densities are

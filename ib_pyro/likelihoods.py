@@ -63,20 +63,14 @@ def normal(output: Tensor | tuple[Tensor, Tensor]) -> TorchDistributionMixin:
 
 
 def continuous_bernoulli(logits: Tensor) -> TorchDistributionMixin:
-    """Grey y in [0, 1] given logits ``[batch, ...]``: a density, so that its nats may be negative.
-
-    See :class:`ib_pyro.distributions.continuous_bernoulli.LogitContinuousBernoulli`.
-    """
+    """Grey y in [0, 1] given logits ``[batch, ...]``: a density, so that its nats may be negative."""
     if checks_values():
         _require(~logits.isnan(), logits, "the decoder's output, the logits of y,", "NaN")
     return LogitContinuousBernoulli(logits, validate_args=False).to_event(_event_dim(logits))
 
 
 def discretized_logistic(output: tuple[Tensor, Tensor]) -> TorchDistributionMixin:
-    """Grey y of 256 levels in [0, 1], given a pair of location and scale ``[batch, ...]`` in the units of y.
-
-    See :class:`ib_pyro.distributions.discretized_logistic.DiscretizedLogistic`.
-    """
+    """Grey y of 256 levels in [0, 1], given a pair of location and scale ``[batch, ...]`` in the units of y."""
     loc, scale = _pair("discretized-logistic", output, "location and scale")
     if checks_values():
         _require(~loc.isnan(), loc, "the decoder's output, the location of y,", "NaN")

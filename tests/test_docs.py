@@ -37,6 +37,7 @@ SHARED_PAGES = {
     "parameters": "program",
     "particles": "program",
     "provenance": "files",
+    "pseudo_inputs": "program",
     "sites": "traces",
     "tensor_files": "files",
 }
@@ -108,6 +109,24 @@ def test_programs_run_as_printed(page, monkeypatch):
     monkeypatch.setitem(sys.modules, module.__name__, module)
     for block in blocks_of(page):
         exec(compile(block, str(page), "exec"), vars(module))
+
+
+def elsewhere():
+    lines = (DOCS / "elsewhere.txt").read_text().splitlines()
+    return [line.split() for line in lines if line and not line.startswith("#")]
+
+
+def test_the_names_of_others_exist_and_their_addresses_are_theirs():
+    assert len({name for name, _ in elsewhere()}) == len(elsewhere())
+    for name, address in elsewhere():
+        module, _, attribute = name.rpartition(".")
+        if importlib.util.find_spec(module.partition(".")[0]) is None:
+            continue  # an extra that is not installed
+        assert hasattr(importlib.import_module(module), attribute), name
+        page, _, fragment = address.partition("#")
+        assert page.startswith("https://")
+        assert page.endswith(".html")
+        assert fragment.rpartition(".")[2] == attribute, address
 
 
 # What is shown without a scroll bar between the two columns of a window of 1,400 pixels.

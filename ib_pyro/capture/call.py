@@ -54,7 +54,7 @@ class Call(NamedTuple):
     def of_any_values(self) -> tuple[object, ...]:
         """Return what the call is, but for the values of the arguments that are no tensors."""
         kinds = [_of_tensor(leaf) if isinstance(leaf, Tensor) else type(leaf) for leaf in self.leaves]
-        return (*kinds, self.structure, self.kind, *_modes())
+        return (*kinds, _hashable(self.structure), self.kind, *_modes())
 
     def describe_values(self) -> str:
         """Return the arguments that are no tensors, for messages."""
@@ -81,7 +81,7 @@ def key_of(call: Call) -> tuple[object, ...]:
         CaptureError: If an argument may change without another value showing it.
     """
     kinds = [_of_tensor(leaf) if isinstance(leaf, Tensor) else _of_value(leaf) for leaf in call.leaves]
-    return (*kinds, *_repeated(call.leaves), call.structure, call.kind, *_modes())
+    return (*kinds, *_repeated(call.leaves), _hashable(call.structure), call.kind, *_modes())
 
 
 def as_recorded(tensors: Sequence[Tensor]) -> list[Tensor]:
@@ -97,6 +97,20 @@ def without_casts() -> AbstractContextManager[object]:
         if torch.is_autocast_enabled(device):
             stack.enter_context(torch.autocast(device, enabled=False))
     return stack
+
+
+def _hashable(structure: TreeSpec) -> object:
+    return structure if _has_hash() else repr(structure)
+
+
+@cache
+def _has_hash() -> bool:
+    """Whether structures can be keys, which they could not always be in PyTorch."""
+    try:
+        hash(_of_so_many(1))
+    except TypeError:
+        return False
+    return True
 
 
 def _of_tensor(tensor: Tensor) -> tuple[object, ...]:

@@ -20,6 +20,7 @@ from ib_pyro.elbo.penalties import Penalty, require_penalty
 from ib_pyro.elbo.site_rate import Rate, check_estimator, site_rate
 from ib_pyro.elbo.terms import Terms, average_terms, report_rates, what_is_nan
 from ib_pyro.elbo.total_correlation import TotalCorrelationEstimator, resolve_total_correlation
+from ib_pyro.elbo.unit_rates import sum_of_units, unit_rates
 from ib_pyro.elbo.weights import (
     Weight,
     check_scalar_weight,
@@ -280,12 +281,12 @@ class InformationBottleneckELBO(ELBO):
                 elbo = elbo + scaled_sum(log_likelihood[name], site)
             elif name in guide_sites and (with_unweighted or not is_zero(weight_of(self.beta, name, 1.0))):
                 rates[name] = self._rate(name, guide_sites[name], site, later)
-                elbo = elbo - self._weighted(name, name, rates[name].values, guide_sites[name])
+                elbo = elbo - self._weighted(name, name, rates[name], guide_sites[name])
         for name, site in guide_sites.items():
             if name not in model_sites:
                 rates[name] = Rate(log_prob_of(name, site), "monte-carlo")
                 owner = attribution.rate_of[name] or name
-                elbo = elbo - self._weighted(name, owner, rates[name].values, site)
+                elbo = elbo - self._weighted(name, owner, rates[name], site)
         loss = -torch.as_tensor(elbo)
         if checks_values() and fails(loss.isfinite()):
             self._require_finite_rates(rates, attribution, guide_sites)
@@ -313,6 +314,8 @@ class InformationBottleneckELBO(ELBO):
         if is_validation_enabled():
             require_plate_shape(rate.values, guide_site, self.max_plate_nesting)
             require_plate_shape(rate.values, model_site, self.max_plate_nesting)
+        if self.penalty is not None and _part_of(self.penalty) == "unit":
+            return rate._replace(units=unit_rates(name, guide_site, model_site, rate.estimator))
         return rate
 
     def _distortion(self, model_sites: Sites) -> tuple[Tensor, dict[str, Tensor]]:
@@ -327,31 +330,32 @@ class InformationBottleneckELBO(ELBO):
             distortion = distortion - per_plate(masked(values, observed[name]), observed[name], shared)
         return torch.as_tensor(distortion), log_likelihood
 
-    def _weighted(self, name: str, owner: str, values: Tensor, site: Site) -> Tensor | float:
+    def _weighted(self, name: str, owner: str, rate: Rate, site: Site) -> Tensor | float:
         """Return what a site's rate, or a part of its owner's, adds to the loss."""
         beta = weight_of(self.beta, owner, 1.0)
         if is_zero(beta):
             return 0.0
+        values = rate.values
         if self.penalty is not None:
-            return self._penalised(name, beta, values, site)
+            if _part_of(self.penalty) != "sample":
+                return self._penalised(name, beta, rate, site)
+            _require_own_rate(name, site, self.penalty)
+            values = self.penalty(name, values, 1.0)
         if isinstance(beta, Tensor) and beta.dim():
             require_reach(beta, "beta", name, values.shape)
             return scaled_sum(weighted(beta, values), site)
         return weighted(beta, scaled_sum(values, site))
 
-    def _penalised(self, name: str, beta: float | Tensor, values: Tensor, site: Site) -> Tensor:
+    def _penalised(self, name: str, beta: float | Tensor, rate: Rate, site: Site) -> Tensor:
         assert self.penalty is not None
         if isinstance(beta, Tensor) and beta.dim():
             raise ValueError(
                 f"site {name!r}: beta has shape {tuple(beta.shape)}, but a rate that is averaged before "
                 f"it is compared with its {self.penalty.name} has one weight; pass a scalar"
             )
-        if site["infer"].get("is_auxiliary"):
-            raise NotImplementedError(
-                f"site {name!r} is auxiliary: an automatic guide spreads a rate over several sites, which cannot be "
-                f"compared with a {self.penalty.name} one by one; write the guide with one site for each latent"
-            )
-        return beta * self.penalty(name, scaled_sum(values, site), num_samples(site))
+        _require_own_rate(name, site, self.penalty)
+        total = scaled_sum(rate.values, site) if rate.units is None else sum_of_units(rate.units, site)
+        return beta * self.penalty(name, total, num_samples(site)).sum()
 
     def _total_correlations(self, guide_sites: Sites) -> dict[str, Tensor]:
         require_known_sites(self.gamma, "gamma", guide_sites.keys())
@@ -394,6 +398,19 @@ class InformationBottleneckELBO(ELBO):
                     "(0, inf) has under a prior with bounds. Use a prior that covers the posterior, such as a "
                     f"log-normal one for log-normal noise, or leave the rate out with beta={{{name!r}: 0.0}}"
                 )
+
+
+def _part_of(penalty: Penalty) -> str:
+    """Return which part of a rate a penalty is of."""
+    return getattr(penalty, "per", "site")
+
+
+def _require_own_rate(name: str, site: Site, penalty: Penalty) -> None:
+    if site["infer"].get("is_auxiliary"):
+        raise NotImplementedError(
+            f"site {name!r} is auxiliary: an automatic guide spreads a rate over several sites, which cannot be "
+            f"compared with a {penalty.name} one by one; write the guide with one site for each latent"
+        )
 
 
 def _say_infinite(log_likelihood: Mapping[str, Tensor], model_sites: Sites) -> None:

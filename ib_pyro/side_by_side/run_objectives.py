@@ -114,6 +114,8 @@ def _require_alike(
         differing.append("type")
     if type(first.penalty) is not type(other.penalty):
         differing.append("penalty")
+    elif getattr(first.penalty, "per", None) != getattr(other.penalty, "per", None):
+        differing.append("what has the nats of a penalty for free")
     if not _is_same(first.total_correlation, other.total_correlation):
         differing.append("total_correlation")
     if _shape(first) != _shape(other):

@@ -138,6 +138,7 @@ def _on_ray(jobs: Sequence[Job], options: Namespace, console: Console) -> Engine
         options.out,
         address=options.address,
         data_root=spec.data.data_root,
+        modules={file: digest for own in spec.own_functions for file, digest in own.files().items()},
         slots=options.processes,
         cpus=spec.training.threads or 1,
         gpus=int(spec.training.accelerator in ("cuda", "gpu")),

@@ -15,7 +15,7 @@ from typing import Any, Self
 from ib_pyro.choices import nearest
 from inference.runs.settings import flag
 
-__all__ = ["OwnFunction", "is_own_function"]
+__all__ = ["OwnFunction", "digest_of", "is_own_function"]
 
 DIGITS = 16
 
@@ -120,13 +120,30 @@ class OwnFunction:
             ``module``, the ``path`` of its file, and ``files``: a digest of it and of each file of the same folder
             that it imports, or that those import, by their names in the folder.
         """
+        return {
+            "module": self.module,
+            "path": str(self.file()),
+            "files": _digests(self.module, self._folder()),
+        }
+
+    def files(self) -> dict[Path, str]:
+        """The files of ``sources``, each with its digest."""
+        folder = self._folder()
+        return {folder / name: digest for name, digest in _digests(self.module, folder).items()}
+
+    def _folder(self) -> Path:
+        """The folder that the module's whole name starts from."""
         file = self.file()
-        folder = file.parents[self.module.count(".") + (file.name == "__init__.py")]
-        return {"module": self.module, "path": str(file), "files": _digests(self.module, folder)}
+        return file.parents[self.module.count(".") + (file.name == "__init__.py")]
 
     def _broken(self, error: Exception) -> ValueError:
         told = " ".join(str(error).split())
         return ValueError(f"{self}: {self.module} cannot be imported ({type(error).__name__}: {told})")
+
+
+def digest_of(file: Path) -> str:
+    """Hexadecimal digits that stand for the content of a file."""
+    return hashlib.sha256(file.read_bytes()).hexdigest()[:DIGITS]
 
 
 def _digests(module: str, folder: Path) -> dict[str, str]:
@@ -137,9 +154,8 @@ def _digests(module: str, folder: Path) -> dict[str, str]:
         path = todo.pop()
         if path in found:
             continue
-        content = path.read_bytes()
-        found[path] = hashlib.sha256(content).hexdigest()[:DIGITS]
-        for name in _imported(path, content, folder):
+        found[path] = digest_of(path)
+        for name in _imported(path, folder):
             todo += _files(name, folder)
     return {path.relative_to(folder).as_posix(): found[path] for path in sorted(found)}
 
@@ -154,10 +170,10 @@ def _files(module: str, folder: Path) -> Iterator[Path]:
                 yield path
 
 
-def _imported(path: Path, content: bytes, folder: Path) -> Iterator[str]:
+def _imported(path: Path, folder: Path) -> Iterator[str]:
     """Names of the modules that a file may import; also of what it takes from them, which may be modules."""
     try:
-        tree = ast.parse(content)
+        tree = ast.parse(path.read_bytes())
     except SyntaxError:
         return
     for node in ast.walk(tree):

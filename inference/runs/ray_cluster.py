@@ -6,9 +6,10 @@ import math
 import os
 import signal
 import socket
+import sys
 import textwrap
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from pathlib import Path
 from types import TracebackType
@@ -36,6 +37,7 @@ class RayCluster:
         address: ``HOST:PORT`` of the cluster, or ``"auto"`` for one that this machine is part of; None for that or,
             where there is none, for a cluster of this machine alone, which ends with this process.
         data_root: Folder of the data, which all machines must see too.
+        modules: Files of Python of the user's own, which they import, with a digest of each.
         slots: Pieces of work at a time; by default as many as the cluster has processors.
         cpus: Processors that a piece of work takes.
         gpus: GPUs that it takes; without, it sees none.
@@ -51,6 +53,7 @@ class RayCluster:
         *,
         address: str | None = None,
         data_root: Path | None = None,
+        modules: Mapping[Path, str] | None = None,
         slots: float | None = None,
         cpus: int = 1,
         gpus: int = 0,
@@ -69,14 +72,14 @@ class RayCluster:
             )
         self.slots = math.inf if slots is None else slots
         self._ray, self._address = ray, address
-        self._out, self._data_root = out.absolute(), data_root
+        self._out, self._data_root, self._modules = out.absolute(), data_root, dict(modules or {})
         self._cpus, self._gpus, self._say = cpus, gpus, say
 
     def __enter__(self) -> Self:
         self._connect()
         try:
             self._token = Token.write(self._out)
-            nodes = check_nodes(self._token, self._data_root)
+            nodes = check_nodes(self._token, self._data_root, self._modules)
         except BaseException:
             self.__exit__(None, None, None)
             raise
@@ -122,7 +125,11 @@ class RayCluster:
         before = signal.getsignal(signal.SIGTERM)
         try:
             self._ray.init(
-                self._address, log_to_driver=False, logging_level="WARNING", include_dashboard=False
+                self._address,
+                log_to_driver=False,
+                logging_level="WARNING",
+                include_dashboard=False,
+                runtime_env=self._runtime_env(),
             )
         except (ConnectionError, RuntimeError, ValueError) as error:
             where = "" if self._address is None else f" --address {self._address}"
@@ -133,6 +140,13 @@ class RayCluster:
         finally:
             if in_main:
                 signal.signal(signal.SIGTERM, before)  # Ray sets its own
+
+    def _runtime_env(self) -> dict[str, Any] | None:
+        """Where workers, which begin elsewhere, find the user's own modules; None if there are none."""
+        if not self._modules:
+            return None
+        # After all others, as here: nothing of the user's own hides a module of ours.
+        return {"env_vars": {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}}
 
 
 def _require_reachable(address: str | None) -> None:

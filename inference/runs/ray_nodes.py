@@ -72,12 +72,13 @@ class Token:
             file.unlink(missing_ok=True)
 
 
-def check_nodes(token: Token, data_root: Path | None) -> list[str]:
+def check_nodes(token: Token, data_root: Path | None, modules: Mapping[Path, str]) -> list[str]:
     """Ask each machine of the connected cluster that has processors.
 
     Args:
         token: What each must read, and write an answer beside.
         data_root: Folder of the data; None for data that come with a package.
+        modules: Files that each must have, with the digests that they have here.
 
     Returns:
         The machines' names.
@@ -96,7 +97,11 @@ def check_nodes(token: Token, data_root: Path | None) -> list[str]:
     for node in nodes:
         affinity = NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
         asked[_name(node)] = ask.options(scheduling_strategy=affinity).remote(
-            str(token.file), str(token.answer_file(node["NodeID"])), token.word, data_root and str(data_root)
+            str(token.file),
+            str(token.answer_file(node["NodeID"])),
+            token.word,
+            data_root and str(data_root),
+            {str(file): digest for file, digest in modules.items()},
         )
     ready, _ = ray.wait(list(asked.values()), num_returns=len(asked), timeout=_SECONDS_FOR_AN_ANSWER)
     reports: dict[str, Report] = {}
@@ -172,7 +177,9 @@ def _report(reference: Any) -> Report:  # noqa: ANN401 - Ray's ObjectRef
 
 
 def _question() -> Callable[..., dict[str, Any]]:
-    def look(token: str, answer: str, word: str, data_root: str | None) -> dict[str, Any]:
+    def look(
+        token: str, answer: str, word: str, data_root: str | None, modules: dict[str, str]
+    ) -> dict[str, Any]:
         # Travels as it stands, not as a name to import: a machine without this code must be able to say so.
         from pathlib import Path
 
@@ -183,10 +190,15 @@ def _question() -> Callable[..., dict[str, Any]]:
             Path(answer).write_text(word, encoding="utf-8")
         if data_root is not None and not Path(data_root).is_dir():
             unseen.append(data_root)
+        unseen += [file for file in modules if not Path(file).is_file()]
         try:
+            from inference.runs.own_function import digest_of
             from inference.runs.ray_nodes import here
         except ImportError as error:
             return {"error": f"lacks what the runs need ({error}); install this checkout there"}
+        others = [file for file in modules if file not in unseen and digest_of(Path(file)) != modules[file]]
+        if others:
+            return {"error": f"has another {', '.join(others)}; let all machines see one"}
         return {"unseen": unseen, "has": here(), "wrote": not unseen}
 
     return look

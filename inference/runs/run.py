@@ -206,6 +206,10 @@ def prepare(
     train = splits.train
     program = spec.program.build(*_shapes(train)).to(spec.training.dtype)
     training = spec.training
+    if training.steady_priors and not isinstance(program, Bottleneck):
+        raise ValueError(
+            "--steady-priors goes with a Bottleneck, whose learned priors are known by their names; leave it out"
+        )
     check_data(
         program,
         train,

@@ -16,11 +16,9 @@ from inference.runs.settings import require, setting
 if TYPE_CHECKING:
     import torch
     from lightning.fabric import Fabric
-    from torch import Tensor
+    from torch import Tensor, nn
     from torch.optim import Optimizer
     from torch.optim.lr_scheduler import LRScheduler
-
-    from ib_pyro import Bottleneck
 
 __all__ = ["SCHEDULES", "TrainingSpec", "milestones"]
 
@@ -128,7 +126,7 @@ class TrainingSpec:
         """Numbers of finished epochs after which the learning rate drops."""
         return milestones(self.schedule, self.epochs) if self.lr_drops is None else self.lr_drops
 
-    def build(self, program: Bottleneck, x: Tensor, *, beta: float) -> tuple[Optimizer, LRScheduler]:
+    def build(self, program: nn.Module, x: Tensor, *, beta: float) -> tuple[Optimizer, LRScheduler]:
         """Build the optimiser of a program's parameters and the schedule of its learning rates.
 
         The pair of parameters of a learned prior that a layer's units share has beta times the number of units as

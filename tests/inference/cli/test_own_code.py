@@ -140,6 +140,30 @@ def test_a_model_and_a_guide_of_ones_own_observe_what_the_data_say(
     assert result["rate"] == result["rate/z"] > 0
 
 
+def test_runs_of_ones_own_go_side_by_side_or_one_by_one_to_the_same_numbers(mine: str) -> None:
+    """Also of a model and a guide."""
+    for name, options in (("build", ""), ("pair", "--data-options levels=true")):
+        grid = ["sweep", *FIT[1:-1], "--model", f"{mine}:{name}", "--data", f"{mine}:load", *options.split()]
+        grid += ["--seeds", "0,1", "--out"]
+        assert main([*grid, f"alone_{name}"]) == 0
+        assert main([*grid, f"together_{name}", "--vectorize", "true"]) == 0
+        for path in Path(f"alone_{name}").glob("*/result.json"):
+            alone, together = (
+                json.loads(file.read_text()) for file in (path, Path(f"together_{name}", *path.parts[1:]))
+            )
+            assert together["rate"] == pytest.approx(alone["rate"], rel=1e-4)
+            assert together["distortion"] == pytest.approx(alone["distortion"], rel=1e-4)
+
+
+def test_learned_priors_of_a_program_that_is_no_bottleneck_go_at_their_own_rate(
+    mine: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["--model", f"{mine}:pair", "--data-options", "levels=true", "--steady-priors", "true"]
+    assert fit(mine, *words) == 2
+    assert "--steady-priors goes with a Bottleneck" in capsys.readouterr().err
+    assert not Path("run").exists()
+
+
 @pytest.mark.parametrize("changed", ["", "_parts"])
 def test_what_has_changed_since_the_fit_is_named(
     mine: str, changed: str, capsys: pytest.CaptureFixture[str]
