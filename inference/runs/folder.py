@@ -125,7 +125,17 @@ class RunFolder:
         """
         if not self.config_file.exists():
             raise ValueError(f"{self.path} holds no run: there is no {self.config_file.name} in it")
-        return read_json(self.config_file)
+        content = read_json(self.config_file)
+        sources = content.get("sources") or {}
+        parts = {name: content.get(name) or {} for name in ("settings", "fingerprints", "versions")}
+        parts |= {"sources": sources} | (dict(sources) if isinstance(sources, Mapping) else {})
+        for name, part in parts.items():
+            if not isinstance(part, Mapping):
+                raise ValueError(
+                    f"{self.config_file} is of something else: its {name} are {part!r:.50}; put back the file that "
+                    "belongs there"
+                )
+        return content
 
     def spec(self) -> RunSpec:
         """The run that lies here, of whichever version.

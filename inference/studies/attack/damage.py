@@ -76,6 +76,12 @@ def foreign_json(_content: bytes, generator: random.Random) -> bytes:
         {"settings": 3},
         {"settings": {"epochs": "many"}},
         {"rows": []},
+        {"settings": {}, "fingerprints": 3},
+        {"settings": {}, "versions": ["1.0"], "device": 3},
+        {"settings": {}, "sources": {"program": 3}},
+        {"settings": {}, "sources": {"program": {}}},
+        {"settings": {}, "sources": [3]},
+        {"type": "ValueError", "message": 3},
     ]
     return json.dumps(generator.choice(others)).encode()
 

@@ -28,7 +28,7 @@ TYPES = {
     "float16": torch.float16,
 }
 # The half types are computed in float32 and rounded once.
-INNER = {torch.float64: 2e-13, torch.float32: 2e-4, torch.bfloat16: 2e-4, torch.float16: 2e-4}
+INNER = {torch.float64: 4e-15, torch.float32: 2e-6, torch.bfloat16: 2e-6, torch.float16: 2e-6}
 # What every type holds with digits to spare: float16 reaches from 6e-5 to 65,504.
 SIZES = st.floats(1e-3, 1e3)
 # Up to the layers' largest noise, beyond which a rate under the improper prior is negative.
@@ -73,16 +73,16 @@ def rounded(dtype: torch.dtype, *values: float) -> tuple[Tensor, ...]:
     return tuple(torch.tensor([value], dtype=dtype) for value in values)
 
 
-def close(found: Tensor, expected: Tensor, dtype: torch.dtype, terms: float = 1.0) -> None:
+def close(
+    found: Tensor, expected: Tensor, dtype: torch.dtype, terms: float = 1.0, *, roundings: float = 0.51
+) -> None:
     """To the rounding of the answer in its type, and of what it was computed in, for terms of some size."""
     assert found.dtype == dtype
     error = (found.double() - expected).abs().max().item()
     size = expected.abs().max().item()
     if size < torch.finfo(dtype).max / 2:
-        assert (
-            error
-            <= 2 * torch.finfo(dtype).eps * size + INNER[dtype] * (terms + size) + torch.finfo(dtype).tiny
-        )
+        limits = torch.finfo(dtype)
+        assert error <= roundings * limits.eps * size + INNER[dtype] * (terms + size) + limits.tiny
 
 
 @pytest.mark.parametrize("name", PAIRS)
@@ -99,8 +99,13 @@ def test_rates_and_their_slopes(name: str, kind: str, f: float, alpha: float) ->
         parameters = (rounded(dtype, f)[0].log().double().exp(), parameters[1].double())
         expected = rate_and_slopes(name, parameters)
         found = found[:1]
-    for one, other in zip(found, expected, strict=False):
-        close(one, other, dtype, terms=40.0 + f**2)
+    terms = 100.0 + 1 / f + (f**2 if name == "Gaussian, normal" else 0.0)
+    # Two log-normal laws are PyTorch's own, which computes in the type itself.
+    close(found[0], expected[0], dtype, terms, roundings=6.0 if name == "factorised, log-normal" else 0.51)
+    # A slope is a sum of several, each of which is rounded to the parameter's type.
+    for one, other in zip(found[1:], expected[1:], strict=False):
+        cancelled = 10 * torch.finfo(dtype).eps / INNER[dtype]
+        close(one, other, dtype, terms + cancelled, roundings=6.0)
     assert found[0].item() >= -1e-2
 
 

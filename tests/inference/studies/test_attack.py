@@ -199,7 +199,7 @@ def test_what_is_no_silence(wrong: Wrong, verdict: str) -> None:
         (Wrong(refuse("z1", KeyError), ("z1",)), "KeyError, which is a traceback"),
         (Wrong(lambda: ONE, ("z1",)), r"taken, with \[1.0"),
         (Wrong(lambda: ONE, ("z1",), truth=lambda: 1.01 * ONE), "value 1.0 for 1.01"),
-        (Wrong(noisy(0.6), ("z1",), truth=lambda: ONE, draws=400), "value .* for 1.0"),
+        (Wrong(noisy(0.6), ("z1",), truth=lambda: ONE, draws=400), " for 1.0"),
         (Wrong(nan(), ("z1",)), "taken, with"),
         (Wrong(nan(), ("z1",), truth=lambda: ONE), "value nan"),
         (Wrong(nan("look for NaN"), ("z1",), truth=lambda: ONE), "value nan"),

@@ -50,7 +50,7 @@ SWEEP: dict[str, tuple[Any, ...]] = {
 }
 EXPORT: dict[str, tuple[Any, ...]] = {
     "num_samples": (0, -1),
-    "sites": (["z9"], []),
+    "sites": (["z9"], ["y", "z1"], ["z1", "z1"]),
     "groups": (["posteriors"], []),
     "batch_size": (0, -1),
     "num_data": (0, -1, 2.5),
