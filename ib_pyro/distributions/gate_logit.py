@@ -84,9 +84,12 @@ class GateLogit(TorchDistribution):
         like = single_or_wider(self.logits)
         # In PyTorch's way, into a tensor that is there, torch.func.vmap would take no draws.
         share = torch.rand(self._extended_shape(sample_shape), dtype=like.dtype, device=like.device)
-        share = share.clamp_min(torch.finfo(like.dtype).tiny)
-        noise = share.log() - torch.log1p(-share)
-        return ((like + noise) / self.temperature).to(self.logits.dtype)
+        return self.icdf(share.clamp_min(torch.finfo(like.dtype).tiny)).to(self.logits.dtype)
+
+    def icdf(self, value: Tensor) -> Tensor:
+        """Return ``(mu + log(u / (1 - u))) / t``, below which a share u of the mass lies."""
+        dtype, (logits, value) = raised(self.logits, value)
+        return ((logits + value.log() - torch.log1p(-value)) / self.temperature).to(dtype)
 
     def cdf(self, value: Tensor) -> Tensor:
         """Return ``sigmoid(t l - mu)``."""
