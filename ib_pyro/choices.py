@@ -46,8 +46,8 @@ def require_known(kind: str, name: str, known: Collection[str], *, otherwise: st
 def nearest(name: str, known: Sequence[str]) -> list[str]:
     """Return at most three names that are most like one, whatever the case of their letters; none where all are alike.
 
-    >>> nearest("--batchsize", ["--epochs", "--batch-size", "--lr"])
-    ['--batch-size']
+    >>> nearest("batchsize", ["epochs", "batch-size", "lr"])
+    ['batch-size']
     """
     alike = {other: SequenceMatcher(None, other.lower(), name.lower()).ratio() for other in known}
     near = sorted((other for other in known if alike[other] >= 0.5), key=lambda other: -alike[other])[:3]

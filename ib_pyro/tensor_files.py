@@ -1,5 +1,6 @@
 """Files of tensors, as ``torch.save`` writes them: read without running anything, and only as they were written."""
 
+import errno
 import pickle
 import struct
 import zipfile
@@ -62,6 +63,16 @@ def load_tensors(path: Path, *, mmap: bool = False) -> Any:  # noqa: ANN401 - wh
         ) from None
 
 
+def _damaged_record(archive: zipfile.ZipFile) -> str | None:
+    """Name of the first record that is not as it was written."""
+    try:
+        return archive.testzip()
+    except OSError as error:
+        if error.errno != errno.EINVAL:
+            raise
+        raise ValueError("it names a place before its own beginning") from None
+
+
 def _require_whole(path: Path) -> None:
     """Raise a ValueError if some byte of a file is another than was written, or it is no such file."""
     try:
@@ -70,7 +81,7 @@ def _require_whole(path: Path) -> None:
             packed = [r.filename for r in records if r.compress_type != zipfile.ZIP_STORED]
             if packed or sum(r.file_size for r in records) > path.stat().st_size:
                 raise ValueError(f"{path} is compressed, which PyTorch's files are not; it is not unpacked")
-            damaged = archive.testzip()
+            damaged = _damaged_record(archive)
     except DAMAGED as error:
         if str(path) in str(error):
             raise

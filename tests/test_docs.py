@@ -8,6 +8,7 @@ import re
 import subprocess
 import sys
 import types
+from importlib.metadata import version
 from pathlib import Path
 
 import pyro
@@ -166,6 +167,16 @@ def test_the_gallery_has_a_picture_of_every_plot_and_draws_each():
     assert {path.stem for path in (DOCS / "_static" / "gallery").glob("*.png")} == set(shown)
     assert set(ib_pyro.plots.__all__) == set(re.findall(r"^    (plot_\w+)\(", program, flags=re.MULTILINE))
     assert set(ib_pyro.plots.__all__) <= set(re.findall(r"~ib_pyro\.plots\.(\w+)`", page))
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(version("arviz").partition(".")[0] != "0", reason="drawn by ArviZ 0.23")
+def test_the_gallery_is_drawn_anew(tmp_path):
+    command = [sys.executable, DOCS / "gallery.py", "--out", tmp_path]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    committed = {path.name for path in (DOCS / "_static" / "gallery").glob("*.png")}
+    assert {path.name for path in tmp_path.glob("*.png")} == committed
 
 
 def test_a_noise_of_ones_own_is_short():

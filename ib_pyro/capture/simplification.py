@@ -173,8 +173,9 @@ def _constant(graph: GraphModule, node: Node, values: dict[Node, Tensor]) -> Any
     if target is aten.lift_fresh_copy.default:
         # A tensor made of numbers in the program's text, as torch.tensor(0.5) is.
         return getattr(graph, node.args[0].target).clone()  # type: ignore[union-attr, arg-type]
-    if target in OF_A_SHAPE and len(node.all_input_nodes) == 1:
-        like = node.args[0].meta["val"]  # type: ignore[union-attr]
+    # Older PyTorch does not note of a tensor of the program itself what it is: the operation stays in the graph then.
+    if target in OF_A_SHAPE and len(node.all_input_nodes) == 1 and "val" in node.all_input_nodes[0].meta:
+        like = node.all_input_nodes[0].meta["val"]
         like = torch.empty_strided(like.shape, like.stride(), dtype=like.dtype, device=like.device)
         return target(like, *node.args[1:], **node.kwargs)
     known = all(operand in values for operand in node.all_input_nodes)

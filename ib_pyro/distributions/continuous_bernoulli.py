@@ -32,7 +32,7 @@ def continuous_bernoulli_log_density(logits: Tensor, value: Tensor) -> Tensor:
     r"""Return ``log p(value)`` of independent grey values, elementwise.
 
     ``p(y) = C(lambda) lambda^y (1 - lambda)^(1-y)`` on [0, 1] with ``C = 2 artanh(1 - 2 lambda) / (1 - 2 lambda)``
-    (Loaiza-Ganem & Cunningham 2019, eqs. 6 and 7). In the logit ``x = log(lambda / (1 - lambda))`` that is
+    (Loaiza-Ganem & Cunningham 2019). In the logit ``x = log(lambda / (1 - lambda))`` that is
     ``log p = (y - ½) x - log(sinh(x/2) / (x/2))``, which has no hole at lambda = ½ and none where lambda rounds to 0
     or 1.
 
@@ -53,9 +53,8 @@ def continuous_bernoulli_log_density(logits: Tensor, value: Tensor) -> Tensor:
 class LogitContinuousBernoulli(TorchDistribution):
     r"""The continuous Bernoulli law of a grey value in [0, 1], ``p(y) ~ lambda^y (1 - lambda)^(1-y)``.
 
-    Loaiza-Ganem & Cunningham (2019). Density, mean and draws are exact to rounding at every logit:
-    :class:`torch.distributions.ContinuousBernoulli` has a polynomial around lambda = ½, and a constant where the
-    sigmoid of the logit rounds to 0 or 1.
+    Loaiza-Ganem & Cunningham (2019). Density, mean and draws are exact to rounding at every logit: PyTorch's own have
+    a polynomial around lambda = ½, and a constant where the sigmoid of the logit rounds to 0 or 1.
 
     Args:
         logits: ``log(lambda / (1 - lambda))``, any shape.

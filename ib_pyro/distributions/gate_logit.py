@@ -19,12 +19,12 @@ __all__ = ["GateLogit"]
 class GateLogit(TorchDistribution):
     r"""The law of the logit l of a relaxed gate ``g = sigmoid(l)``, ``l = (mu + logistic noise) / t``.
 
-    The binary concrete law (Maddison, Mnih & Teh 2017, appendix B.3), taken at the logit, where no gate rounds to 0 or
+    The binary concrete law (Maddison, Mnih & Teh 2017), taken at the logit, where no gate rounds to 0 or
     1: l is logistic with location mu / t and scale 1 / t. A gate is above one half with probability ``sigmoid(mu)`` at
     every temperature, and tends to a Bernoulli variable as t falls.
 
     Args:
-        logits: mu, the logit of the probability that the gate is on, any shape.
+        logits: The logit mu of the probability that the gate is on, any shape.
         temperature: t > 0.
         validate_args: Check the arguments and values.
 
@@ -54,7 +54,7 @@ class GateLogit(TorchDistribution):
 
     @property
     def noise_free(self) -> Tensor:
-        """mu: the gate without noise is the probability that it is on."""
+        """The logit mu, at which the gate is the probability that it is on."""
         return self.logits
 
     def noise_variables(self, z: Tensor) -> dict[str, NoiseVariable]:
@@ -100,7 +100,7 @@ class GateLogit(TorchDistribution):
 
     @property
     def mode(self) -> Tensor:
-        """The mean: the law is symmetric."""
+        """The mean, since the law is symmetric."""
         return self.mean
 
     @property

@@ -103,8 +103,7 @@ class FreeBits(_Target):
 
     Args:
         target: lambda in nats per sample (of each unit, where ``per="unit"``), at least 0: a number for every site, or
-            a
-            mapping, in which missing sites have none for free.
+            a mapping, in which missing sites have none for free.
         per: ``"site"``, ``"unit"`` or ``"sample"``.
 
     Raises:

@@ -166,9 +166,10 @@ def test_a_kept_file_with_other_images_is_made_anew(small_root, tmp_path):
 
 def test_images_that_are_not_of_the_set_are_refused_by_name(small_root, write_png, monkeypatch):
     path = small_root / "cifar10" / "test" / "dog" / "0000.png"
-    for mode in ("1", "I;16"):
+    # Older Pillow says of grey of 16 bits that it has 32.
+    for mode, told in (("1", "1"), ("I;16", "I(;16)?")):
         Image.new(mode, (32, 32)).save(path)
-        with pytest.raises(ValueError, match=rf"dog/0000\.png: pixels of PIL's mode '{mode}'.*from 0 to 255"):
+        with pytest.raises(ValueError, match=rf"dog/0000\.png: pixels of PIL's mode '{told}'.*from 0 to 255"):
             load("cifar10", "test", root=small_root)
     monkeypatch.setitem(cifar._NUMBER_IN_A_CLASS, "test", 2)
     with pytest.raises(ValueError, match=r"test/airplane: 3 images, but 'cifar10' has 2 there"):
@@ -197,7 +198,7 @@ def sixteen_bits(colour, channels):
 
 
 @pytest.mark.parametrize(
-    ("colour", "channels", "mode"), [(0, 1, "I;16"), (2, 3, "RGB;16B"), (6, 4, "RGBA;16B")]
+    ("colour", "channels", "mode"), [(0, 1, "I(;16)?"), (2, 3, "RGB;16B"), (6, 4, "RGBA;16B")]
 )
 def test_pixels_of_sixteen_bits_are_not_cut_to_eight(small_root, colour, channels, mode):
     (small_root / "cifar10" / "test" / "dog" / "0000.png").write_bytes(sixteen_bits(colour, channels))

@@ -217,10 +217,10 @@ def test_another_device_and_other_versions_are_said(quick: Quick) -> None:
     path = job.out / "config.json"
     told = read_json(path)
     told["device"] = "cuda:0"
-    told["versions"]["torch"] = "2.6.0"
+    told["versions"]["torch"] = "1.0.0"
     write_json(path, told, sealed=True)
     with pytest.warns(
-        UserWarning, match=r"fitted elsewhere \(device: cuda:0 there, cpu here; torch: 2.6.0 there"
+        UserWarning, match=r"fitted elsewhere \(device: cuda:0 there, cpu here; torch: 1.0.0 there"
     ):
         evaluate_run(job.out)
 
