@@ -25,11 +25,13 @@ def keep_row(path: Path, kind: Kind, found: Found, words: Sequence[str], seconds
     """
     row = {
         "kind": kind.name,
-        "attempts": str(found.attempts),
+        "seed": str(found.seed),
+        "attempts": f"{found.attempts:,}",
         "what came of them": found.told,
         "silent": str(len(found.silent)),
         "minutes": f"{seconds / 60:.1f}",
-        "command": shlex.join(["python", "-m", "inference.studies.attack", *words]),
+        # As code, whose dashes no page makes other ones of.
+        "command": f"`{shlex.join(['python', '-m', 'inference.studies.attack', *words])}`",
     }
     rows = {old["kind"]: old for old in _rows_of(path)} | {kind.name: row}
     path.parent.mkdir(parents=True, exist_ok=True)

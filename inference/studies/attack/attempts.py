@@ -47,11 +47,9 @@ class Found:
 
     @property
     def told(self) -> str:
-        """The outcomes and how often each was seen, in words."""
-        return (
-            ", ".join(f"{number:,} {outcome}" for outcome, number in sorted(self.outcomes.items()))
-            or "nothing"
-        )
+        """The outcomes and how often each was seen, in words, the most frequent first."""
+        outcomes = sorted(self.outcomes.items(), key=lambda pair: (-pair[1], pair[0]))
+        return ", ".join(f"{number:,} {outcome}" for outcome, number in outcomes) or "nothing"
 
     def __str__(self) -> str:
         return f"{self.attempts:,} attempts of seed {self.seed}: {self.told}; {len(self.silent)} silent"

@@ -180,9 +180,9 @@ def test_a_stopped_fit_is_resumed_to_the_same_end_and_goes_on_with_more_patience
     ("options", "message"),
     [
         ({"patience": 3}, "patience=3 waits for a gain on held-out data; pass them as validation="),
-        ({"patience": 0, "validation": 1}, "patience must be at least 1 epoch; got 0"),
+        ({"patience": 0, "validation": 1}, "patience must be at least 1; got 0"),
         ({"monitor": "accuracy"}, "monitor.*'accuracy'"),
-        ({"warm_up": -1.0}, "warm_up must not be negative"),
+        ({"warm_up": -1.0}, "warm_up must be a finite number of epochs, at least 0"),
         ({"warm_up": 1.0, "schedules": {"beta": float}}, "both move beta"),
         ({"elbo": InformationBottleneckELBO(), "beta": 1.0}, "both weigh the rate"),
         ({"optimizer": torch.optim.SGD, "lr": 0.1}, "lr=0.1 goes with an optimizer by name"),

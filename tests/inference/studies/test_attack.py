@@ -264,9 +264,9 @@ def test_what_came_of_a_kind_is_kept_and_replaced(tmp_path: Path) -> None:
         )
         keep_row(path, kind, found, ["b", "--seed", "7"], 90.0)
     assert path.read_text().splitlines() == [
-        "kind,attempts,what came of them,silent,minutes,command",
-        'a,1,"1,000 kills",1,1.5,python -m inference.studies.attack b --seed 7',
-        'b,5,"5,000 kills",0,1.5,python -m inference.studies.attack b --seed 7',
+        "kind,seed,attempts,what came of them,silent,minutes,command",
+        'a,7,1,"1,000 kills",1,1.5,`python -m inference.studies.attack b --seed 7`',
+        'b,7,5,"5,000 kills",0,1.5,`python -m inference.studies.attack b --seed 7`',
     ]
 
 
