@@ -87,7 +87,7 @@ audit: $(AUDIT) ## build, check and install what is handed out, run it from the 
 	$(PY) tests/audit.py $(if $(TORCH),--torch "$(TORCH)") $(if $(ONLINE),--online)
 
 # Each attempt that finds something prints the command that makes it again. ATTACK="kills --seed 3" chooses.
-attack: $(DEV) ## kill runs, break their files and try numbers at the ends of their ranges, for MINUTES
+attack: $(DEV) ## kill runs, break their files, ask wrong programs, try numbers at the ends of their ranges, for MINUTES
 	OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 $(PY) -m inference.studies.attack --minutes $(MINUTES) $(ATTACK)
 
 # QUICK=1 only sees that it runs; DEVICE=cuda measures on a GPU.

@@ -17,6 +17,21 @@ os.environ.setdefault("MPLBACKEND", "Agg")
 from ib_pyro import HOMES, __version__
 
 DOCS = Path(__file__).resolve().parent
+# Names of others, with their addresses; and those that annotations kept as text say in short.
+ELSEWHERE = dict(
+    line.split()
+    for line in (DOCS / "elsewhere.txt").read_text().splitlines()
+    if line and not line.startswith("#")
+)
+SHORT_NAMES = {
+    "Fabric": "lightning.fabric.fabric.Fabric",
+    "LRScheduler": "torch.optim.lr_scheduler.LRScheduler",
+    "Optimizer": "torch.optim.optimizer.Optimizer",
+    "Path": "pathlib.Path",
+    "Tensor": "torch.Tensor",
+    "nn.Module": "torch.nn.modules.module.Module",
+    "pd.DataFrame": "pandas.DataFrame",
+}
 # What Sphinx makes of an alias within a union.
 ALIAS = re.compile(r"TypeAliasForwardRef\('([\w.]+)'\)")
 # Pages of what was measured, from the folder of what measures it.
@@ -60,18 +75,11 @@ python_use_unqualified_type_names = True
 python_maximum_signature_line_length = 88
 toc_object_entries_show_parents = "hide"
 
-# Every reference must resolve, but for those that leave this package (without a network no inventories of the others
-# are at hand), and for private classes that a signature shows.
+# Every reference must resolve, also those that leave this package: `elsewhere.txt` says where to.
 nitpicky = True
 nitpick_ignore_regex = [
-    (
-        "py:.*",
-        r"(torch|pyro|numpy|matplotlib|xarray|arviz|pandas|pd|nn|os|pathlib|collections|contextlib|typing|Tensor)\b.*",
-    ),
+    # Private classes that a signature shows.
     ("py:class", r"(.*\.)?_\w+"),
-    # Annotations that are kept as text, with what they name inside.
-    ("py:class", r".*[|\[].*"),
-    ("py:class", r"ArrayLike|Axes|Fabric|LRScheduler|Optimizer|Path"),
     # Kinds of arguments that a docstring says in words, and type variables.
     ("py:class", r"MakeOptimizer|MakeScheduler|Row|Schedule|Stateful|Transform|Weight"),
     ("py:class", r"ib_pyro\.batch_norm\.(Part|Program)"),
@@ -132,6 +140,9 @@ def readable_signature(
 ) -> tuple[str | None, str | None]:
     """Write a signature as Sphinx can read it: aliases within unions, and the defaults of dataclasses."""
     texts = [text and ALIAS.sub(r"~\1", text) for text in (arguments, returns)]
+    texts = [
+        text and re.sub(r"(?<![\w.~])pandas\.", "~pandas.", text) for text in texts
+    ]
     return texts[0] and texts[0].replace("<factory>", "..."), texts[1]
 
 
@@ -162,10 +173,24 @@ def find_reexported(
     return make_refnode(app.builder, node["refdoc"], docname, entry.node_id, content)
 
 
+def find_elsewhere(
+    app: Sphinx, env: BuildEnvironment, node: pending_xref, content: nodes.TextElement
+) -> nodes.reference | None:
+    """Resolve a name of others: as it is written in full, or as this package imports it."""
+    name = SHORT_NAMES.get(node["reftarget"], node["reftarget"])
+    if node.get("refdomain") != "py" or name not in ELSEWHERE:
+        return None
+    package = name.partition(".")[0]
+    return nodes.reference(
+        "", "", content, refuri=ELSEWHERE[name], reftitle=f"in {package}"
+    )
+
+
 def setup(app: Sphinx) -> dict[str, bool]:
     """Register what is above with Sphinx."""
     app.connect("config-inited", copy_notebooks)
     app.connect("config-inited", copy_results)
     app.connect("autodoc-process-signature", readable_signature)
     app.connect("missing-reference", find_reexported)
+    app.connect("missing-reference", find_elsewhere)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -1,9 +1,9 @@
 """The pictures of ``gallery.md``, into ``docs/_static/gallery``; names choose.
 
-python docs/gallery.py [NAME...]
+python docs/gallery.py [NAME...] [--out FOLDER]
 """
 
-import sys
+import argparse
 import warnings
 from collections.abc import Callable
 from functools import cache
@@ -255,18 +255,23 @@ def drawn_figure(name: str) -> Figure:
     return plt.gcf()
 
 
-def main(names: list[str]) -> None:
-    """Draw the pictures of these names, or all of them."""
+def main() -> None:
+    """Draw the pictures of the names given, or all of them."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("names", nargs="*", metavar="NAME", help="default: all")
+    parser.add_argument(
+        "--out", type=Path, default=FOLDER, help="folder of the pictures"
+    )
+    options = parser.parse_args()
     torch.set_num_threads(1)
-    FOLDER.mkdir(parents=True, exist_ok=True)
-    for name in names or PICTURES:
-        path = FOLDER / f"{name}.png"
-        # Without the version of Matplotlib, which would make every file another.
-        drawn_figure(name).savefig(
-            path, dpi=80, bbox_inches="tight", metadata={"Software": None}
-        )
-        print(path.relative_to(FOLDER.parents[2]))
+    options.out.mkdir(parents=True, exist_ok=True)
+    for name in options.names or PICTURES:
+        path = options.out / f"{name}.png"
+        # Without Matplotlib's version, which would make every file another.
+        looks = {"dpi": 80, "bbox_inches": "tight", "metadata": {"Software": None}}
+        drawn_figure(name).savefig(path, **looks)
+        print(path)
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    main()

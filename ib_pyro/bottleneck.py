@@ -85,7 +85,9 @@ class Bottleneck(nn.Module):
         decoder: Network of the encoder's output (of a tuple, one argument each); None if the encoder's output is the
             likelihood's parameter already.
         likelihood: ``"categorical"`` (decoder gives logits), ``"bernoulli"`` (logits), ``"normal"`` (mean, unit
-            variance; or a pair mean, standard deviation), or a function from the decoder's output to a
+            variance; or a pair mean, standard deviation); for grey values in [0, 1] ``"continuous-bernoulli"``
+            (logits) and ``"discretized-logistic"`` (a pair location, scale); for counts ``"poisson"`` (log mean) and
+            ``"negative-binomial"`` (a pair log mean, dispersion); or a function from the decoder's output to a
             distribution with batch shape ``[batch]``. For several heads, a mapping of these: the observed sites have
             its names, the decoder returns a mapping (or a tuple in this order), and y is a mapping.
         num_data: Size of the data set. If given, a batch is taken as a subsample of it, and log densities are
@@ -305,6 +307,9 @@ class Bottleneck(nn.Module):
                 encoded = call_with(self.encoder, x)
             except ValueError as error:
                 raise _naming_nan(error, x) from error
+            except RuntimeError as error:
+                _require_type(error, x, self.encoder)
+                raise
         require_called(sites, calls)
         return tuple(encoded) if isinstance(encoded, list) else encoded, calls
 
@@ -516,6 +521,18 @@ def _naming_nan(error: ValueError, x: Input) -> ValueError:
     return (
         ValueError(f"{error}; x itself has {count} NaN of {total} values: mend the data") if count else error
     )
+
+
+def _require_type(error: RuntimeError, x: Input, encoder: nn.Module) -> None:
+    """Raise an error that names x if it has another type than the encoder's parameters, which is why that failed."""
+    dtype = next((p.dtype for p in encoder.parameters() if p.is_floating_point()), None)
+    for name, value in tensors_of(x):
+        found = value.data.dtype if isinstance(value, PackedSequence) else value.dtype
+        if "dtype" in str(error) and dtype is not None and found != dtype:
+            raise TypeError(
+                f"{name} is {found}, and the encoder's parameters are {dtype} ({error}); pass {name}.to({dtype}), or "
+                "move the program, as program.double() does"
+            ) from error
 
 
 def _state_of(sites: Sites, x: Input) -> tuple[object, ...]:

@@ -1,10 +1,12 @@
 """Checks of values: made where there are values to look at, and passed over where a program is only traced."""
 
+from operator import index
+
 import torch
 from pyro.infer.util import is_validation_enabled
 from torch import Tensor
 
-__all__ = ["checks_values", "fails", "is_traced"]
+__all__ = ["checks_values", "fails", "is_traced", "require_count"]
 
 
 def checks_values() -> bool:
@@ -29,6 +31,33 @@ def is_traced() -> bool:
         or torch.jit.is_tracing()
         or torch._C._functorch.peek_interpreter_stack() is not None
     )
+
+
+def require_count(name: str, value: object, least: int = 1) -> int:
+    """Return a number of things as an integer.
+
+    Args:
+        name: What to call it in an error.
+        value: The number, of any type of whole numbers.
+        least: The least that it may be.
+
+    Raises:
+        ValueError: If it is less, or no whole number.
+
+    >>> require_count("epochs", 3)
+    3
+    >>> require_count("epochs", 2.5)
+    Traceback (most recent call last):
+        ...
+    ValueError: epochs must be a whole number, at least 1; got 2.5
+    """
+    try:
+        count = index(value)  # type: ignore[arg-type]
+    except TypeError:
+        raise ValueError(f"{name} must be a whole number, at least {least}; got {value!r}") from None
+    if count < least:
+        raise ValueError(f"{name} must be at least {least}; got {value!r}")
+    return count
 
 
 def fails(condition: Tensor) -> bool:

@@ -63,20 +63,14 @@ def normal(output: Tensor | tuple[Tensor, Tensor]) -> TorchDistributionMixin:
 
 
 def continuous_bernoulli(logits: Tensor) -> TorchDistributionMixin:
-    """Grey y in [0, 1] given logits ``[batch, ...]``: a density, so that its nats may be negative.
-
-    See :class:`ib_pyro.distributions.continuous_bernoulli.LogitContinuousBernoulli`.
-    """
+    """Grey y in [0, 1] given logits ``[batch, ...]``: a density, so that its nats may be negative."""
     if checks_values():
         _require(~logits.isnan(), logits, "the decoder's output, the logits of y,", "NaN")
     return LogitContinuousBernoulli(logits, validate_args=False).to_event(_event_dim(logits))
 
 
 def discretized_logistic(output: tuple[Tensor, Tensor]) -> TorchDistributionMixin:
-    """Grey y of 256 levels in [0, 1], given a pair of location and scale ``[batch, ...]`` in the units of y.
-
-    See :class:`ib_pyro.distributions.discretized_logistic.DiscretizedLogistic`.
-    """
+    """Grey y of 256 levels in [0, 1], given a pair of location and scale ``[batch, ...]`` in the units of y."""
     loc, scale = _pair("discretized-logistic", output, "location and scale")
     if checks_values():
         _require(~loc.isnan(), loc, "the decoder's output, the location of y,", "NaN")
@@ -191,6 +185,11 @@ def check_values(y: Tensor, likelihood: TorchDistributionMixin) -> None:
         raise ValueError(
             f"site 'y': counts are whole numbers from 0, but {_describe_range(y)}{_example(y, nonnegative_integer)}; "
             "round them, or give them another likelihood, such as 'normal'"
+        )
+    elif isinstance(law, Normal) and y.is_floating_point() and fails(y.isfinite()):
+        raise ValueError(
+            f"site 'y': real y is a finite number, but {_describe_range(y)}; leave those samples out, by labelled= "
+            "if their rates are to count"
         )
 
 

@@ -11,7 +11,7 @@ from pyro.infer.util import is_validation_enabled
 from torch import BoolTensor, Tensor
 from torch.distributions import Categorical
 
-from ib_pyro.checks import checks_values
+from ib_pyro.checks import checks_values, fails
 from ib_pyro.handlers import sample, unwrap
 from ib_pyro.likelihoods import Likelihood, as_target, check_target, check_values, resolve_likelihood
 
@@ -170,6 +170,11 @@ def _weights_of(name: str, law: TorchDistributionMixin, y: Tensor, class_weights
     if len(class_weights) != num_classes:
         raise ValueError(
             f"site {name!r}: {len(class_weights)} class_weights for {num_classes} classes; give one each"
+        )
+    if checks_values() and fails((class_weights > 0) & class_weights.isfinite()):
+        raise ValueError(
+            f"site {name!r}: class_weights are positive and finite numbers; got {class_weights.tolist()}. Samples "
+            "of a class that is not to count are left out by labelled="
         )
     return class_weights[y]
 

@@ -1,6 +1,6 @@
 """Which type a result has and which it is computed in: never the half types, whose range and digits do not suffice."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from functools import reduce
 
@@ -69,7 +69,7 @@ def without_autocast(device: torch.device) -> AbstractContextManager[object]:
     return nullcontext()
 
 
-def broadcast_floats(*values: Tensor | float) -> tuple[Tensor, ...]:
+def broadcast_floats(*values: Tensor | float, names: Sequence[str] = ()) -> tuple[Tensor, ...]:
     """Broadcast parameters to one shape and one floating type, the one that the tensors among them promote to.
 
     Numbers take the type of the tensors, and the default type without any. A number beside a tensor of integers is not
@@ -77,6 +77,10 @@ def broadcast_floats(*values: Tensor | float) -> tuple[Tensor, ...]:
 
     Args:
         *values: Parameters of one distribution, of shapes that broadcast.
+        names: What they are called in an error.
+
+    Raises:
+        ValueError: If they do not broadcast; says the shapes.
 
     Example:
         >>> activation, drop_prob = broadcast_floats(torch.tensor([1, 2]), 0.5)
@@ -93,7 +97,14 @@ def broadcast_floats(*values: Tensor | float) -> tuple[Tensor, ...]:
         tensors = [value.to(dtype) for value in tensors]
         remaining = iter(tensors)
         values = tuple(next(remaining) if isinstance(value, Tensor) else value for value in values)
-    return broadcast_all(*values)
+    try:
+        return broadcast_all(*values)
+    except RuntimeError as error:
+        named = [f"{name} " for name in names] or [""] * len(values)
+        shapes = [
+            f"{n}{tuple(v.shape)}" for n, v in zip(named, values, strict=False) if isinstance(v, Tensor)
+        ]
+        raise ValueError(f"parameters of shapes that do not broadcast: {', '.join(shapes)}") from error
 
 
 def _widest_of(dtypes: Iterable[torch.dtype]) -> torch.dtype:

@@ -15,6 +15,9 @@ from ib_pyro.priors.vamp import VampPrior
 
 __all__ = ["posterior_of_pseudo_inputs", "vamp_priors"]
 
+# What modules raise of inputs of another kind; a subclass says something of its own, such as what cannot be recorded.
+WRONG_INPUTS = RuntimeError, TypeError, IndexError, ValueError
+
 
 def vamp_priors(layers: Mapping[str, StochasticLayer]) -> dict[str, VampPrior]:
     """Return the priors of layers that only their program knows, by the name of the site.
@@ -50,7 +53,9 @@ def posterior_of_pseudo_inputs(
     with evaluation_mode(encoder), poutine.block(), noise_off(), LayerCalls(sites.names) as calls:
         try:
             call_with(encoder, inputs)
-        except Exception as error:  # whatever a module makes of inputs of another kind
+        except WRONG_INPUTS as error:
+            if type(error) not in WRONG_INPUTS:
+                raise
             raise ValueError(
                 f"site {site!r}: the encoder does not take the pseudo-inputs of its VampPrior, a tensor of shape "
                 f"{tuple(inputs.shape)} ({(str(error).splitlines() or [type(error).__name__])[0]}); give it "

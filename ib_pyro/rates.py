@@ -21,11 +21,21 @@ __all__ = [
     "log_normal_log_uniform_rate",
     "log_uniform_log_c",
     "noise_scale",
+    "relaxed_gate_rate",
 ]
 
 HALF_LOG_2PIE = 0.5 * math.log(2 * math.pi * math.e)
 EULER_GAMMA = 0.57721566490153286
 
+COTH_SERIES = (
+    (1, 3),
+    (-1, 45),
+    (2, 945),
+    (-1, 4725),
+    (2, 93555),
+    (-1382, 638512875),
+    (4, 18243225),
+)
 KINGMA_CONSTANT = 0.5 * (EULER_GAMMA + math.log(2)) + 0.035
 LOG_UNIFORM_GAUSSIAN_LOG_C = -HALF_LOG_2PIE - 0.5 * (EULER_GAMMA + math.log(2))
 """The log c for which the rate of N(1, alpha) noise under ``c / |z|`` tends to 0 as alpha grows."""
@@ -156,6 +166,31 @@ def gaussian_log_uniform_rate(
         cubic = alpha * (c1 + alpha * (c2 + alpha * c3))
         rate = -0.5 * log_alpha - cubic + KINGMA_CONSTANT + offset
     return rate.to(dtype)
+
+
+def relaxed_gate_rate(difference: Tensor) -> Tensor:
+    r"""Rate of a relaxed gate under another one of the same temperature, by the difference of their logits.
+
+    ``KL = d coth(d / 2) - 2`` with ``d = mu - mu_prior``: that of two logistic laws of one scale, and so of the binary
+    concrete gates of Gal, Hron & Kendall (2017), exactly and at every temperature. It is not the rate of the Bernoulli
+    gates that they tend to, ``p log(p / q) + (1 - p) log((1 - p) / (1 - q))``, which is smaller: a relaxed gate tells
+    more than on or off.
+
+    Args:
+        difference: d, any shape.
+
+    Returns:
+        Nats per element; ``d² / 6`` for a small d.
+    """
+    dtype, (difference,) = raised(difference)
+    half = 0.5 * difference
+    small = half.abs() < 0.3
+    square, series = half.square().masked_fill(~small, 0.0), torch.zeros_like(half)
+    # x coth x - 1 in powers of x²: 2^2n B_2n / (2n)!.
+    for numerator, denominator in reversed(COTH_SERIES):
+        series = (series + numerator / denominator) * square
+    wide = half.masked_fill(small, 1.0)
+    return (2 * torch.where(small, series, wide / torch.tanh(wide) - 1)).to(dtype)
 
 
 def _with_constant(alpha: Tensor, log_c: Tensor | float) -> tuple[torch.dtype, Tensor]:

@@ -152,12 +152,35 @@ def log_prob_of(name: str, site: Site) -> Tensor:
 
 def masked(values: Tensor, site: Site) -> Tensor:
     """Return a site's values with those that its mask excludes set to zero."""
+    if isinstance(site["mask"], Tensor):
+        _require_within(values, site, "mask")
     return scale_and_mask(values, mask=site["mask"])
 
 
 def scaled_sum(values: Tensor, site: Site) -> Tensor:
-    """Return what a site adds to the loss: its values scaled, masked and summed, in single precision at least."""
+    """Return what a site adds to the loss: its values scaled, masked and summed, in single precision at least.
+
+    Raises:
+        ValueError: If scale or mask are of more samples than the values; names the site.
+    """
+    for kind in ("scale", "mask"):
+        if isinstance(site[kind], Tensor):
+            _require_within(values, site, kind)
     return scale_and_mask(single_or_wider(values), site["scale"], site["mask"]).sum()
+
+
+def _require_within(values: Tensor, site: Site, kind: str) -> None:
+    """Raise if a scale or mask would broadcast a site's values to more than they are, and count them so often."""
+    shape = site[kind].shape
+    try:
+        fits = torch.broadcast_shapes(shape, values.shape) == values.shape
+    except RuntimeError:
+        fits = False
+    if not fits:
+        raise ValueError(
+            f"site {site['name']!r}: its {kind} has shape {tuple(shape)}, and its values have {tuple(values.shape)}; "
+            f"pass one to poutine.{kind} that broadcasts to the batch shape of the site"
+        )
 
 
 def plates_of(site: Site) -> set[str]:

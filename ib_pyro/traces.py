@@ -82,6 +82,17 @@ class SiteTrace(Messenger):
         self._places = {name: place for place, name in enumerate(self._replayed)}
         self._tracker, self._in_any_order = tracker, in_any_order
         self._farthest = -1
+        self._drawn: str | None = None
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, *trace: Any) -> None:
+        super().__exit__(kind, error, *trace)
+        if isinstance(error, NotImplementedError) and self._drawn is not None and "site '" not in str(error):
+            other = (
+                "is it meant to be a prior, and are model and guide swapped?"
+                if self._is_guide
+                else f"the guide, which samples {sorted(self._replayed)}, has no value for it: sample it there too"
+            )
+            raise NotImplementedError(f"site {self._drawn!r}: {error}; {other}") from error
 
     # Pyro looks the methods of a message's type up by their names, at every site and handler.
     def _process_message(self, msg: Any) -> None:  # noqa: ANN401  (Pyro's message)
@@ -95,6 +106,7 @@ class SiteTrace(Messenger):
     def _pyro_sample(self, msg: dict[str, Any]) -> None:
         guide_msg = self._replayed.get(msg["name"])
         if guide_msg is None or msg["is_observed"]:
+            self._drawn = msg["name"]
             return
         if guide_msg["is_observed"]:
             raise ValueError(
@@ -108,6 +120,7 @@ class SiteTrace(Messenger):
             self._note_order(msg)
 
     def _pyro_post_sample(self, msg: dict[str, Any]) -> None:
+        self._drawn = None
         if msg["infer"] and msg["infer"].get("_do_not_trace"):
             return
         if msg["name"] in self.nodes:

@@ -18,6 +18,9 @@ or ``latent="gaussian"`` (Kingma & Welling 2014)::
 
     z1_j ~ N((V2 h + c2)_j, softplus(V3 h + c3)_j²),  q(z1_j) = N(0, 1)
 
+Grey images have a likelihood of their own, a continuous Bernoulli law or a logistic one that is rounded to 256 levels;
+and either latent may have another prior, such as a mixture or a VampPrior.
+
 It is the information bottleneck with y = x, called as ``program.model(x, x)``. With beta = 1 the Lagrangian is the
 negative ELBO, a bound on -log p(x); a beta divided by the number of images would make it none. With beta > 1 it is the
 beta-VAE, with gamma > 0 the beta-TCVAE or FactorVAE: see :mod:`models.objectives`.
@@ -37,11 +40,13 @@ from torch import Tensor, nn
 from ib_pyro import Bottleneck
 from ib_pyro.choices import require_known
 from ib_pyro.nn import AdditiveNormal, InformationDropout, StochasticLayer
+from ib_pyro.priors import Prior
 from models.blocks import ImageInput
 
-__all__ = ["VAE", "binarise"]
+__all__ = ["VAE", "LocationAndScale", "binarise"]
 
 LATENTS = ("gaussian", "information")
+LIKELIHOODS = ("bernoulli", "continuous-bernoulli", "discretized-logistic")
 LINKS = ("softplus", "exponential")
 
 
@@ -53,6 +58,8 @@ def VAE(  # noqa: N802  (a program's constructor reads as a class)
     num_latent: int | None = None,
     hidden: int | None = None,
     num_data: int | None = None,
+    likelihood: str = "bernoulli",
+    prior: Prior | None = None,
     link: str = "softplus",
     prior_per_unit: bool = False,
     **options: Any,
@@ -66,15 +73,19 @@ def VAE(  # noqa: N802  (a program's constructor reads as a class)
         num_latent: Number of latents, in place of ``256 * k``.
         hidden: Number of hidden units in the encoder and in the decoder, in place of ``512 * k``.
         num_data: See :class:`ib_pyro.Bottleneck`.
+        likelihood: ``"bernoulli"`` of binary images, ``"continuous-bernoulli"`` of grey ones, or
+            ``"discretized-logistic"`` of grey ones of 256 levels, with a scale for each pixel.
+        prior: Another prior of the latents; see :mod:`ib_pyro.priors`.
         link: From the encoder to f of information latents: ``"softplus"`` or ``"exponential"``.
         prior_per_unit: Whether each information latent learns a prior of its own.
         **options: Options of :class:`ib_pyro.nn.InformationDropout`, such as ``alpha_max``.
 
     Returns:
-        A :class:`ib_pyro.Bottleneck`, called as ``program.model(x, x)`` with binary x ``[N, C, H, W]``.
+        A :class:`ib_pyro.Bottleneck`, called as ``program.model(x, x)`` with x ``[N, C, H, W]`` of that likelihood.
 
     Raises:
-        ValueError: If a size is not positive, or the latent is unknown or given options that it does not have.
+        ValueError: If a size is not positive, or the latent or the likelihood is unknown or given options that it does
+            not have.
 
     >>> program = VAE(latent="gaussian", image_shape=(1, 4, 4), num_latent=3, hidden=8)
     >>> x = binarise(torch.rand(5, 1, 4, 4))
@@ -99,12 +110,35 @@ def VAE(  # noqa: N802  (a program's constructor reads as a class)
     encoder = OrderedDict(
         input=ImageInput(image_shape, flatten=True),
         hidden=nn.Sequential(nn.Linear(pixels, width), nn.ReLU()),
-        z1=_latent_layer(latent, width, units, options),
+        z1=_latent_layer(latent, width, units, prior, options),
     )
+    require_known("likelihood=", likelihood, LIKELIHOODS)
     decoder = nn.Sequential(
         nn.Linear(units, width), nn.ReLU(), nn.Linear(width, pixels), nn.Unflatten(-1, image_shape)
     )
-    return Bottleneck(nn.Sequential(encoder), decoder, likelihood="bernoulli", num_data=num_data)
+    if likelihood == "discretized-logistic":
+        decoder.append(LocationAndScale(image_shape))
+    return Bottleneck(nn.Sequential(encoder), decoder, likelihood, num_data=num_data)
+
+
+class LocationAndScale(nn.Module):
+    """The location of each pixel's grey value, within [0, 1], and a learned scale of it that all images share.
+
+    Args:
+        image_shape: Shape of one image.
+    """
+
+    def __init__(self, image_shape: tuple[int, ...]) -> None:
+        super().__init__()
+        self.log_scale = nn.Parameter(torch.full(image_shape, -2.0))
+
+    def forward(self, logits: Tensor) -> tuple[Tensor, Tensor]:
+        """Return both, of the shape of the logits.
+
+        Args:
+            logits: Logits of the location, ``[N, *image_shape]``.
+        """
+        return logits.sigmoid(), self.log_scale.exp().expand_as(logits)
 
 
 def binarise(x: Tensor, generator: torch.Generator | None = None) -> Tensor:
@@ -130,12 +164,15 @@ def binarise(x: Tensor, generator: torch.Generator | None = None) -> Tensor:
     return torch.bernoulli(x, generator=generator)
 
 
-def _latent_layer(latent: str, width: int, units: int, options: dict[str, Any]) -> StochasticLayer:
+def _latent_layer(
+    latent: str, width: int, units: int, prior: Prior | None, options: dict[str, Any]
+) -> StochasticLayer:
     require_known("latent=", latent, LATENTS)
     if latent == "information":
-        return InformationDropout.linear(width, units, prior="log-normal", **options)
+        own: str | Prior = "log-normal" if prior is None else prior
+        return InformationDropout.linear(width, units, prior=own, **options)
     if options:
         raise ValueError(
             f"latent='gaussian' has no options {sorted(options)}; they are information dropout's"
         )
-    return AdditiveNormal(nn.Linear(width, units), nn.Linear(width, units))
+    return AdditiveNormal(nn.Linear(width, units), nn.Linear(width, units), prior=prior)

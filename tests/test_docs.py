@@ -8,6 +8,7 @@ import re
 import subprocess
 import sys
 import types
+from importlib.metadata import version
 from pathlib import Path
 
 import pyro
@@ -37,6 +38,7 @@ SHARED_PAGES = {
     "parameters": "program",
     "particles": "program",
     "provenance": "files",
+    "pseudo_inputs": "program",
     "sites": "traces",
     "tensor_files": "files",
 }
@@ -110,6 +112,24 @@ def test_programs_run_as_printed(page, monkeypatch):
         exec(compile(block, str(page), "exec"), vars(module))
 
 
+def elsewhere():
+    lines = (DOCS / "elsewhere.txt").read_text().splitlines()
+    return [line.split() for line in lines if line and not line.startswith("#")]
+
+
+def test_the_names_of_others_exist_and_their_addresses_are_theirs():
+    assert len({name for name, _ in elsewhere()}) == len(elsewhere())
+    for name, address in elsewhere():
+        module, _, attribute = name.rpartition(".")
+        if importlib.util.find_spec(module.partition(".")[0]) is None:
+            continue  # an extra that is not installed
+        assert hasattr(importlib.import_module(module), attribute), name
+        page, _, fragment = address.partition("#")
+        assert page.startswith("https://")
+        assert page.endswith(".html")
+        assert fragment.rpartition(".")[2] == attribute, address
+
+
 # What is shown without a scroll bar between the two columns of a window of 1,400 pixels.
 WIDTH_OF_CODE, WIDTH_OF_CELLS = 88, 96
 
@@ -147,6 +167,16 @@ def test_the_gallery_has_a_picture_of_every_plot_and_draws_each():
     assert {path.stem for path in (DOCS / "_static" / "gallery").glob("*.png")} == set(shown)
     assert set(ib_pyro.plots.__all__) == set(re.findall(r"^    (plot_\w+)\(", program, flags=re.MULTILINE))
     assert set(ib_pyro.plots.__all__) <= set(re.findall(r"~ib_pyro\.plots\.(\w+)`", page))
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(version("arviz").partition(".")[0] != "0", reason="drawn by ArviZ 0.23")
+def test_the_gallery_is_drawn_anew(tmp_path):
+    command = [sys.executable, DOCS / "gallery.py", "--out", tmp_path]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    committed = {path.name for path in (DOCS / "_static" / "gallery").glob("*.png")}
+    assert {path.name for path in tmp_path.glob("*.png")} == committed
 
 
 def test_a_noise_of_ones_own_is_short():

@@ -2,8 +2,7 @@
 
 The model is ``s ~ LogNormal(1, 1)`` without data, whose posterior is the prior.
 AutoNormal's guide holds it exactly, with location 1 and scale 1 of log s, where the
-negative ELBO is 0,
-its minimum. Run it with
+negative ELBO is 0, its minimum. Run it with
 
     python docs/design/jacobian_of_automatic_guides.py
 """

@@ -1,4 +1,4 @@
-"""The posterior of a chain a -> b -> y, sampled forwards and backwards, under three ELBOs."""
+"""The posterior of a chain a -> b -> y, forwards and backwards, under three ELBOs."""
 
 import math
 import warnings

@@ -1,4 +1,4 @@
-# In one process `python fifteen_lines.py fit`, and then, in another one, `python fifteen_lines.py compare`.
+# `python fifteen_lines.py fit` in one process, then in another `... fifteen_lines.py compare`.
 import sys
 
 import arviz as az
@@ -8,16 +8,10 @@ import ib_pyro as ib
 
 
 def make():
-    return ib.Bottleneck(
-        Sequential(Flatten(), ib.nn.InformationDropout.linear(64, 32)), Linear(32, 10)
-    )
+    return ib.Bottleneck(Sequential(Flatten(), ib.nn.InformationDropout.linear(64, 32)), Linear(32, 10))
 
 
-betas, train, test = (
-    (1e-3, 1e-1, 1.0),
-    ib.data.load("digits", "train"),
-    ib.data.load("digits", "test"),
-)
+betas, train, test = (1e-3, 1e-1, 1.0), ib.data.load("digits", "train"), ib.data.load("digits", "test")
 if sys.argv[1] == "fit":
     for beta in betas:
         ib.fit(program := make(), train, beta=beta, epochs=10)
@@ -25,11 +19,4 @@ if sys.argv[1] == "fit":
     curve = ib.sweep(make, train, betas=betas, seeds=(0, 1), epochs=10, test=test)
     ib.plots.plot_rate_distortion(curve).figure.savefig("curve.png")
 else:
-    print(
-        az.compare(
-            {
-                b: ib.elpd(ib.to_arviz(ib.load(b, make()), test.x, test.y))
-                for b in map(str, betas)
-            }
-        )
-    )
+    print(az.compare({b: ib.elpd(ib.to_arviz(ib.load(b, make()), test.x, test.y)) for b in map(str, betas)}))

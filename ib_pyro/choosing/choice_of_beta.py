@@ -1,5 +1,6 @@
 """One beta out of a sweep, with the reason and the table behind it."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -88,6 +89,9 @@ def choose_beta(
     >>> choice.beta, choice.at_edge
     (0.01, False)
     """
+    for name, target in (("target_error", target_error), ("target_rate", target_rate)):
+        if target is not None and math.isnan(target):
+            raise ValueError(f"{name} must be a number; got {target}")
     rules = {"target_error": target_error is not None, "target_rate": target_rate is not None}
     rules |= {"knee": knee, "one_standard_error": one_standard_error}
     wanted = [name for name, given in rules.items() if given]

@@ -2,6 +2,7 @@
 
 from ib_pyro.distributions import kl as _kl  # noqa: F401  (registers the divergences)
 from ib_pyro.distributions.factorized_log_normal import FactorizedLogNormal
+from ib_pyro.distributions.gate_logit import GateLogit
 from ib_pyro.distributions.multiplicative_bernoulli import MultiplicativeBernoulli
 from ib_pyro.distributions.multiplicative_log_normal import MultiplicativeLogNormal
 from ib_pyro.distributions.multiplicative_normal import MultiplicativeNormal
@@ -10,6 +11,7 @@ from ib_pyro.distributions.zero_inflated_log_uniform import ZeroInflatedLogUnifo
 
 __all__ = [
     "FactorizedLogNormal",
+    "GateLogit",
     "MultiplicativeBernoulli",
     "MultiplicativeLogNormal",
     "MultiplicativeNormal",

@@ -41,7 +41,7 @@ class FactorizedLogNormal(TorchDistribution):
     def __init__(
         self, loc: Tensor | float, scale: Tensor | float, *, validate_args: bool | None = None
     ) -> None:
-        self.loc, self.scale = broadcast_floats(loc, scale)
+        self.loc, self.scale = broadcast_floats(loc, scale, names=("loc", "scale"))
         super().__init__(torch.Size(), self.loc.shape, validate_args=validate_args)
 
     @constraints.dependent_property(is_discrete=False)

@@ -14,6 +14,7 @@ from torch.distributions import Independent, LogNormal, Normal, kl_divergence, r
 
 from ib_pyro.atoms import on_or_off
 from ib_pyro.distributions.factorized_log_normal import FactorizedLogNormal
+from ib_pyro.distributions.gate_logit import GateLogit
 from ib_pyro.distributions.multiplicative_bernoulli import MultiplicativeBernoulli
 from ib_pyro.distributions.multiplicative_log_normal import MultiplicativeLogNormal
 from ib_pyro.distributions.multiplicative_normal import MultiplicativeNormal
@@ -23,6 +24,7 @@ from ib_pyro.rates import (
     gaussian_log_uniform_rate,
     log_normal_log_normal_rate,
     log_normal_log_uniform_rate,
+    relaxed_gate_rate,
 )
 
 __all__: list[str] = []
@@ -139,6 +141,13 @@ def _kl_multiplicative_normal_normal(p: MultiplicativeNormal, q: Normal) -> Tens
     log_ratio = f.abs().log() + 0.5 * alpha.log() - scale.log()
     rate = 0.5 * (size.square() + distance.square() - 1) - log_ratio
     return rate.masked_fill(p.is_atom, math.inf).to(dtype)
+
+
+@register_kl(GateLogit, GateLogit)
+def _kl_gate_logit_gate_logit(p: GateLogit, q: GateLogit) -> Tensor:
+    if p.temperature != q.temperature:
+        raise NotImplementedError(f"the gates have the temperatures {p.temperature:g} and {q.temperature:g}")
+    return relaxed_gate_rate(p.logits - q.logits)
 
 
 def _log_normal_rate(p: MultiplicativeLogNormal, q: LogNormal | FactorizedLogNormal) -> Tensor:

@@ -38,7 +38,8 @@ class MultiplicativeBernoulli(NoisyActivation):
         *,
         validate_args: bool | None = None,
     ) -> None:
-        self.activation, self.drop_prob = broadcast_floats(activation, drop_prob)
+        names = ("activation", "drop_prob")
+        self.activation, self.drop_prob = broadcast_floats(activation, drop_prob, names=names)
         super().__init__(self.activation.shape, validate_args=validate_args)
 
     @constraints.dependent_property(is_discrete=True, event_dim=0)

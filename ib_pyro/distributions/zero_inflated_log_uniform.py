@@ -82,7 +82,8 @@ class ZeroInflatedLogUniform(TorchDistribution):
             gate = torch.as_tensor(gate, dtype=like.dtype, device=like.device)
         # A number is not rounded to the type of the gate: in bfloat16 the rate of each unit would be off alike.
         given = (log_c,) if isinstance(log_c, Tensor) else ()
-        self.gate, self.low, self.high, *constant = broadcast_floats(gate, low, high, *given)
+        names = ("gate", "low", "high", "log_c")
+        self.gate, self.low, self.high, *constant = broadcast_floats(gate, low, high, *given, names=names)
         low, high = _rounded("low", low, self.gate.dtype), _rounded("high", high, self.gate.dtype)
         if not _all(low < high):
             raise ValueError(f"low must be below high; got low={low}, high={high}")

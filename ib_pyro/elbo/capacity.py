@@ -44,6 +44,7 @@ class FreeBitsELBO(InformationBottleneckELBO):
         free_nats: lambda in nats per sample, as in :class:`ib_pyro.elbo.FreeBits`.
         beta: Weight of the rate, one for all samples of a site.
         gamma: Weight of the total correlation.
+        per: ``"site"``, ``"unit"`` or ``"sample"``, as in :class:`ib_pyro.elbo.FreeBits`.
         **options: Options of :class:`InformationBottleneckELBO`.
 
     Raises:
@@ -51,8 +52,16 @@ class FreeBitsELBO(InformationBottleneckELBO):
         NotImplementedError: If an automatic guide spreads a site over several.
     """
 
-    def __init__(self, free_nats: Weight, beta: Weight = 1.0, gamma: Weight = 0.0, **options: Any) -> None:
-        self._free_bits = FreeBits(free_nats)
+    def __init__(
+        self,
+        free_nats: Weight,
+        beta: Weight = 1.0,
+        gamma: Weight = 0.0,
+        *,
+        per: str = "site",
+        **options: Any,
+    ) -> None:
+        self._free_bits = FreeBits(free_nats, per=per)
         super().__init__(beta, gamma, penalty=self._free_bits, **options)
 
     @property

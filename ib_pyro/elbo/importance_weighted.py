@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ib_pyro.checks import fails, is_traced
+from ib_pyro.checks import checks_values, fails, is_traced
 from ib_pyro.choices import require_known
 from ib_pyro.elbo.attribution import attribute
 from ib_pyro.elbo.information_bottleneck import InformationBottleneckELBO
@@ -35,12 +35,11 @@ class ImportanceWeightedELBO(InformationBottleneckELBO):
 
     Two gradients of it, both unbiased:
 
-    * ``"iwae"``: that of the value itself. What it says of the guide gets lost in noise as K grows, its ratio of
-    signal
-      to noise falls as ``1 / sqrt(K)`` (Rainforth et al. 2018).
+    * ``"iwae"``: that of the value itself. What it says of the guide gets lost in noise as K grows: its ratio of
+      signal to noise falls as ``1 / sqrt(K)`` (Rainforth et al. 2018).
     * ``"dreg"``: doubly reparameterised, ``sum_k w_k² (d log p(y, z_k) / dz - d log p(z_k | x) / dz) dz_k`` with
-      normalised weights w_k for the guide, and the first one for the model (Tucker et al. 2019, eq. 8); its ratio of
-      signal to noise grows as ``sqrt(K)``. With K = 1 it is the path derivative of the ELBO (Roeder et al. 2017).
+      normalised weights w_k for the guide, and the first one for the model (Tucker et al. 2019); its ratio of signal
+      to noise grows as ``sqrt(K)``. With K = 1 it is the path derivative of the ELBO (Roeder et al. 2017).
 
     Beta is 1: another weight of the rate makes no weights of a likelihood, and is refused, as are gamma, penalties and
     scales other than those of plates. All latents have to be in the same plates, so that a sample has a weight of its
@@ -50,8 +49,7 @@ class ImportanceWeightedELBO(InformationBottleneckELBO):
         num_particles: Number of draws K.
         gradient: ``"iwae"`` or ``"dreg"``.
         **options: Options of :class:`pyro.infer.ELBO`, such as ``vectorize_particles=True``, which draws all particles
-            in
-            one pass.
+            in one pass.
 
     Raises:
         ValueError: If the gradient is unknown, or an option of the Lagrangian is given that the bound does not have.
@@ -136,6 +134,10 @@ class ImportanceWeightedELBO(InformationBottleneckELBO):
         traces = list(self._get_traces(model, guide, args, kwargs))
         particles = [ParticleWeights.of(trace[0], trace[1], self.max_plate_nesting) for trace in traces]
         loss = self._loss_of(particles, [trace[1] for trace in traces], model)
+        if checks_values() and fails(loss.detach().isfinite()):
+            # All draws of a sample have no weight.
+            for trace, particle in zip(traces, particles, strict=True):
+                self._require_finite_rates(_rates_of(particle), attribute(trace[1], trace[0]), trace[1])
         with torch.no_grad():
             reports = [
                 self._report(trace[0], trace[1], particle, loss)
@@ -165,13 +167,17 @@ class ImportanceWeightedELBO(InformationBottleneckELBO):
             per_plate(masked(values.detach(), observed[name]), observed[name], shared)
             for name, values in particle.log_likelihoods.items()
         ]
-        rates = {
-            name: Rate(value.detach() - particle.log_priors.get(name, 0.0), "monte-carlo")
-            for name, value in particle.log_posteriors.items()
-        }
         return Terms(
             -torch.as_tensor(sum(parts)),
             loss=loss,
             likelihood={name: site["fn"] for name, site in observed.items()},
-            **report_rates(rates, attribution, guide_sites),
+            **report_rates(_rates_of(particle), attribution, guide_sites),
         )
+
+
+def _rates_of(particle: ParticleWeights) -> dict[str, Rate]:
+    """Return ``log q(z) - log p(z)`` of each site of the guide at the draw, without a graph."""
+    return {
+        name: Rate((value - particle.log_priors.get(name, 0.0)).detach(), "monte-carlo")
+        for name, value in particle.log_posteriors.items()
+    }

@@ -12,14 +12,15 @@ from pyro.infer.util import is_validation_enabled, torch_item
 from pyro.util import check_model_guide_match, warn_if_nan
 from torch import Tensor
 
-from ib_pyro.checks import checks_values, fails
+from ib_pyro.checks import checks_values, fails, require_count
 from ib_pyro.elbo.attribution import Attribution, attribute, require_rates_apart
 from ib_pyro.elbo.captured_loss import CapturedLoss
 from ib_pyro.elbo.loss_module import LossModule
-from ib_pyro.elbo.penalties import Penalty
+from ib_pyro.elbo.penalties import Penalty, require_penalty
 from ib_pyro.elbo.site_rate import Rate, check_estimator, site_rate
 from ib_pyro.elbo.terms import Terms, average_terms, report_rates, what_is_nan
 from ib_pyro.elbo.total_correlation import TotalCorrelationEstimator, resolve_total_correlation
+from ib_pyro.elbo.unit_rates import sum_of_units, unit_rates
 from ib_pyro.elbo.weights import (
     Weight,
     check_scalar_weight,
@@ -126,12 +127,13 @@ class InformationBottleneckELBO(ELBO):
         **options: Any,
     ) -> None:
         super().__init__(**options)
+        require_count("num_particles", self.num_particles)
         self.beta = beta
         self.gamma = gamma
         self.total_correlation = resolve_total_correlation(total_correlation)
-        self.penalty = penalty
+        self.penalty = require_penalty(penalty)
         self.on_no_closed_form = _resolve_estimator(on_no_closed_form, on_missing_kl)
-        self.sampled_rates = frozenset([sampled_rates] if isinstance(sampled_rates, str) else sampled_rates)
+        self.sampled_rates = _names(sampled_rates)
 
     def __repr__(self) -> str:
         settings = {"beta": self.beta, "gamma": self.gamma}
@@ -279,15 +281,16 @@ class InformationBottleneckELBO(ELBO):
                 elbo = elbo + scaled_sum(log_likelihood[name], site)
             elif name in guide_sites and (with_unweighted or not is_zero(weight_of(self.beta, name, 1.0))):
                 rates[name] = self._rate(name, guide_sites[name], site, later)
-                elbo = elbo - self._weighted(name, name, rates[name].values, guide_sites[name])
+                elbo = elbo - self._weighted(name, name, rates[name], guide_sites[name])
         for name, site in guide_sites.items():
             if name not in model_sites:
                 rates[name] = Rate(log_prob_of(name, site), "monte-carlo")
                 owner = attribution.rate_of[name] or name
-                elbo = elbo - self._weighted(name, owner, rates[name].values, site)
+                elbo = elbo - self._weighted(name, owner, rates[name], site)
         loss = -torch.as_tensor(elbo)
         if checks_values() and fails(loss.isfinite()):
             self._require_finite_rates(rates, attribution, guide_sites)
+            _say_infinite(log_likelihood, model_sites)
         correlation = self._total_correlations(guide_sites)
         for name, value in correlation.items():
             loss = loss + weighted(weight_of(self.gamma, name, 0.0), value) * num_samples(guide_sites[name])
@@ -311,6 +314,8 @@ class InformationBottleneckELBO(ELBO):
         if is_validation_enabled():
             require_plate_shape(rate.values, guide_site, self.max_plate_nesting)
             require_plate_shape(rate.values, model_site, self.max_plate_nesting)
+        if self.penalty is not None and _part_of(self.penalty) == "unit":
+            return rate._replace(units=unit_rates(name, guide_site, model_site, rate.estimator))
         return rate
 
     def _distortion(self, model_sites: Sites) -> tuple[Tensor, dict[str, Tensor]]:
@@ -325,31 +330,32 @@ class InformationBottleneckELBO(ELBO):
             distortion = distortion - per_plate(masked(values, observed[name]), observed[name], shared)
         return torch.as_tensor(distortion), log_likelihood
 
-    def _weighted(self, name: str, owner: str, values: Tensor, site: Site) -> Tensor | float:
+    def _weighted(self, name: str, owner: str, rate: Rate, site: Site) -> Tensor | float:
         """Return what a site's rate, or a part of its owner's, adds to the loss."""
         beta = weight_of(self.beta, owner, 1.0)
         if is_zero(beta):
             return 0.0
+        values = rate.values
         if self.penalty is not None:
-            return self._penalised(name, beta, values, site)
+            if _part_of(self.penalty) != "sample":
+                return self._penalised(name, beta, rate, site)
+            _require_own_rate(name, site, self.penalty)
+            values = self.penalty(name, values, 1.0)
         if isinstance(beta, Tensor) and beta.dim():
             require_reach(beta, "beta", name, values.shape)
             return scaled_sum(weighted(beta, values), site)
         return weighted(beta, scaled_sum(values, site))
 
-    def _penalised(self, name: str, beta: float | Tensor, values: Tensor, site: Site) -> Tensor:
+    def _penalised(self, name: str, beta: float | Tensor, rate: Rate, site: Site) -> Tensor:
         assert self.penalty is not None
         if isinstance(beta, Tensor) and beta.dim():
             raise ValueError(
                 f"site {name!r}: beta has shape {tuple(beta.shape)}, but a rate that is averaged before "
                 f"it is compared with its {self.penalty.name} has one weight; pass a scalar"
             )
-        if site["infer"].get("is_auxiliary"):
-            raise NotImplementedError(
-                f"site {name!r} is auxiliary: an automatic guide spreads a rate over several sites, which cannot be "
-                f"compared with a {self.penalty.name} one by one; write the guide with one site for each latent"
-            )
-        return beta * self.penalty(name, scaled_sum(values, site), num_samples(site))
+        _require_own_rate(name, site, self.penalty)
+        total = scaled_sum(rate.values, site) if rate.units is None else sum_of_units(rate.units, site)
+        return beta * self.penalty(name, total, num_samples(site)).sum()
 
     def _total_correlations(self, guide_sites: Sites) -> dict[str, Tensor]:
         require_known_sites(self.gamma, "gamma", guide_sites.keys())
@@ -394,6 +400,43 @@ class InformationBottleneckELBO(ELBO):
                 )
 
 
+def _part_of(penalty: Penalty) -> str:
+    """Return which part of a rate a penalty is of."""
+    return getattr(penalty, "per", "site")
+
+
+def _require_own_rate(name: str, site: Site, penalty: Penalty) -> None:
+    if site["infer"].get("is_auxiliary"):
+        raise NotImplementedError(
+            f"site {name!r} is auxiliary: an automatic guide spreads a rate over several sites, which cannot be "
+            f"compared with a {penalty.name} one by one; write the guide with one site for each latent"
+        )
+
+
+def _say_infinite(log_likelihood: Mapping[str, Tensor], model_sites: Sites) -> None:
+    """Warn of observations without a density, and refuse scales that are none, where those make the loss infinite.
+
+    Raises:
+        ValueError: If a scale is not finite; names the site.
+    """
+    for name, site in model_sites.items():
+        scale = torch.as_tensor(site["scale"])
+        if not bool(scale.isfinite().all()):
+            raise ValueError(
+                f"site {name!r}: its scale is {scale.max().item()}; pass a finite one to poutine.scale"
+            )
+    for name, values in log_likelihood.items():
+        infinite = masked(values, model_sites[name]).isinf()
+        if infinite.any():
+            lost = int((~model_sites[name]["value"].isfinite()).sum())
+            why = f"its value has {lost} that are not finite" if lost else "the model has no density there"
+            warnings.warn(
+                f"site {name!r}: its log density is infinite for {int(infinite.sum())} of {infinite.numel()} values, "
+                f"and so is the loss: {why}",
+                stacklevel=2,
+            )
+
+
 def _resolve_estimator(on_no_closed_form: str | None, on_missing_kl: str | None) -> str:
     if on_no_closed_form is not None and on_missing_kl is not None and on_no_closed_form != on_missing_kl:
         raise ValueError(
@@ -401,7 +444,14 @@ def _resolve_estimator(on_no_closed_form: str | None, on_missing_kl: str | None)
         )
     if on_missing_kl is not None:
         return check_estimator(on_missing_kl, "on_missing_kl")
-    return check_estimator(on_no_closed_form or "error", "on_no_closed_form")
+    return check_estimator("error" if on_no_closed_form is None else on_no_closed_form, "on_no_closed_form")
+
+
+def _names(sampled_rates: Iterable[str]) -> frozenset[str]:
+    names = [sampled_rates] if isinstance(sampled_rates, str) else sampled_rates
+    if not isinstance(names, Iterable):
+        raise TypeError(f"sampled_rates must be names of sites; got {names!r}")
+    return frozenset(names)
 
 
 def _require_samples_alike(name: str, site: Site) -> None:

@@ -45,7 +45,7 @@ def doubly_reparameterised(
     r"""Return what has the doubly reparameterised gradient of ``sum log mean_k w_k``.
 
     For the model that gradient is ``sum_k w_k d log p(y, z_k)``, and for the guide
-    ``sum_k w_k² (d log w_k / dz_k) dz_k``, both with normalised weights (Tucker et al. 2019, eq. 8). The derivative in
+    ``sum_k w_k² (d log w_k / dz_k) dz_k``, both with normalised weights (Tucker et al. 2019). The derivative in
     a draw holds the other draws, and the parameters of all laws, fixed; those draws of a guide that depend on earlier
     ones hand on to these what reaches them.
 
@@ -117,8 +117,6 @@ def _require_samples_apart(
         if fails((other - expected).abs() <= tolerance):
             raise ValueError(
                 f"site {name!r}: the weight of a sample depends on the draws of other samples, as behind batch norm "
-                f"in"
-                'training mode, and gradient="dreg" holds for weights of their own; use gradient="iwae", put batch '
-                "norm"
-                "before the noise, another normalisation behind it, or the program into evaluation mode"
+                'in training mode, and gradient="dreg" holds for weights of their own; use gradient="iwae", put batch '
+                "norm before the noise, another normalisation behind it, or the program into evaluation mode"
             )

@@ -27,10 +27,12 @@ class Rate(NamedTuple):
         values: Nats, of the site's batch shape, before scale and mask.
         estimator: ``"analytic"``: the KL divergence; ``"monte-carlo"``: ``log p(z|x) - log q(z)`` at the draw, whose
             mean that is; ``"point"``: the same of a ``Delta``, whose density is a number by convention.
+        units: Nats of each unit, of the shape of z, where they are asked for.
     """
 
     values: Tensor
     estimator: str
+    units: Tensor | None = None
 
 
 def check_estimator(choice: str, option: str) -> str:

@@ -38,8 +38,13 @@ def check_weight(weight: Weight, name: str) -> Weight:
         TypeError: If it is neither a number, a tensor nor a mapping.
     """
     if isinstance(weight, Mapping):
+        for site, value in weight.items():
+            if isinstance(value, Mapping):
+                raise TypeError(f"{name}[{site!r}] is a mapping; a site has one weight, a number or a tensor")
         return {site: check_weight(value, f"{name}[{site!r}]") for site, value in weight.items()}  # type: ignore[misc]
     if isinstance(weight, Tensor):
+        if weight.is_complex():
+            raise TypeError(f"{name} must be a real number or tensor; got {weight.dtype}")
         if not is_traced() and fails((weight >= 0) & weight.isfinite()):
             raise ValueError(f"{name} must be at least 0{_but_finite(weight)}; got {weight}")
         return weight.reshape(()) if weight.numel() == 1 else weight

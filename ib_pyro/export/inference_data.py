@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from ib_pyro.buffers import buffers_kept
+from ib_pyro.checks import require_count
 from ib_pyro.elbo.weights import Weight
 from ib_pyro.export.chains import prepare_chains
 from ib_pyro.export.names import as_row_labels
@@ -169,6 +170,8 @@ def to_arviz(
     from ib_pyro.export.file import announce_size, check_path
     from ib_pyro.export.tree import filled_tree
 
+    if num_data is not None:
+        require_count("num_data", num_data)
     programs = resolve_programs(program)
     modules = tuple(module for each in programs for module in each.modules)
     one_argument = any(each.takes_one_argument for each in programs)

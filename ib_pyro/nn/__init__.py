@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 from ib_pyro.nn.additive_normal import AdditiveNormal
 from ib_pyro.nn.binary_dropout import BinaryDropout
+from ib_pyro.nn.concrete_dropout import ConcreteDropout
 from ib_pyro.nn.constant_dropout import ConstantDropout
 from ib_pyro.nn.gaussian_dropout import GaussianDropout
 from ib_pyro.nn.information_dropout import InformationDropout
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 __all__ = [
     "AdditiveNormal",
     "BinaryDropout",
+    "ConcreteDropout",
     "ConstantDropout",
     "GaussianDropout",
     "InformationDropout",

@@ -35,7 +35,8 @@ class GaussianNoise(Normal):
 class AdditiveNormal(StochasticLayer):
     """The noisy representation ``z = loc(x) + scale(x) * n`` with ``n ~ N(0, 1)``, prior ``N(0, 1)`` by default.
 
-    The latent of the VAE (Kingma & Welling 2014) and of deep VIB (Alemi et al. 2017).
+    The latent of the VAE (Kingma & Welling 2014) and of deep VIB (Alemi et al. 2017). Rates and slopes are finite
+    where the type holds the scale as a normal number: for ``scale(x)`` above -87, and above -9 in float16.
 
     Args:
         loc: Network whose output is the mean of z.

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable, Sequence
+from numbers import Real
 from typing import Any
 
 import torch
@@ -232,10 +233,19 @@ def _check_prior_fits(
 def _check_options(
     alpha_min: float, alpha_max: float, gate: float, atom: str, activation_floor: float
 ) -> None:
+    numbers = {
+        "alpha_min": alpha_min,
+        "alpha_max": alpha_max,
+        "gate": gate,
+        "activation_floor": activation_floor,
+    }
+    for name, value in numbers.items():
+        if not isinstance(value, Real | Tensor):
+            raise TypeError(f"{name} must be a number; got {value!r}")
     if not 0 < alpha_min < alpha_max:
         raise ValueError(f"need 0 < alpha_min < alpha_max; got alpha_min={alpha_min}, alpha_max={alpha_max}")
     if not 0 <= gate <= 1:
         raise ValueError(f"gate is a probability; got {gate}")
     require_known("atom=", atom, ("exact", "ignore"))
-    if activation_floor < 0:
-        raise ValueError(f"activation_floor must not be negative; got {activation_floor}")
+    if not activation_floor >= 0:
+        raise ValueError(f"activation_floor must not be negative, nor NaN; got {activation_floor}")

@@ -6,7 +6,7 @@ from torch import nn
 
 from ib_pyro.choices import require_known
 
-__all__ = ["LAYOUTS", "conv2d_map", "linear_map", "positionwise_map"]
+__all__ = ["LAYOUTS", "conv2d_map", "conv3d_map", "linear_map", "positionwise_map"]
 
 LAYOUTS = {"vector": 1, "tokens": 2, "series": 2, "image": 3, "volume": 4}
 """How a value is laid out, with the number of dimensions of one sample: the last, or of ``series``, ``image`` and
@@ -42,6 +42,29 @@ def conv2d_map(
     """
     conv = nn.Conv2d(in_channels, out_channels, kernel_size, bias=bias and not batch_norm, **options)
     return nn.Sequential(conv, nn.BatchNorm2d(out_channels)) if batch_norm else conv
+
+
+def conv3d_map(
+    in_channels: int,
+    out_channels: int,
+    kernel_size: int,
+    *,
+    batch_norm: bool = False,
+    bias: bool = True,
+    **options: Any,
+) -> nn.Module:
+    """Build a convolution over volumes, with batch norm behind it if asked for; its bias then is batch norm's.
+
+    Args:
+        in_channels: Channels of the input.
+        out_channels: Channels of the output.
+        kernel_size: Side of the kernel.
+        batch_norm: Put batch norm behind the convolution.
+        bias: Give the convolution a bias.
+        **options: Options of :class:`torch.nn.Conv3d`, such as ``stride`` and ``padding``.
+    """
+    conv = nn.Conv3d(in_channels, out_channels, kernel_size, bias=bias and not batch_norm, **options)
+    return nn.Sequential(conv, nn.BatchNorm3d(out_channels)) if batch_norm else conv
 
 
 def positionwise_map(width: int, layout: str) -> nn.Module:

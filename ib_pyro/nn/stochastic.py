@@ -18,7 +18,7 @@ from ib_pyro.checks import checks_values, is_traced
 from ib_pyro.distributions.placement import forget_values, modules_in, moved
 from ib_pyro.handlers import any_value_will_do, name_in_running_program, plate_sizes, sample, unwrap
 from ib_pyro.nn.activations import resolve_activation
-from ib_pyro.nn.maps import LAYOUTS, conv2d_map, linear_map, positionwise_map
+from ib_pyro.nn.maps import LAYOUTS, conv2d_map, conv3d_map, linear_map, positionwise_map
 from ib_pyro.nn.naming import name_by_holder
 from ib_pyro.nn.validity import describe_invalid, is_valid
 from ib_pyro.priors.given import Prior, check_prior, prior_over
@@ -303,7 +303,9 @@ class StochasticLayer(PyroModule):
         Raises:
             ValueError: If the activation or the noise is not what the distribution allows; names the site.
         """
-        posterior = self._posterior_of(x)
+        return self._emit(self._posterior_of(x), x)
+
+    def _emit(self, posterior: TorchDistributionMixin, x: Tensor) -> Tensor:
         fn = self._as_charged(self._with_event(posterior))
         if is_validation_enabled():
             self._require_batch_of_plates(fn)
@@ -369,15 +371,22 @@ class StochasticLayer(PyroModule):
         if key not in self._prior_cache:
             # Kept, it must outlive the mode that it is first needed in.
             with torch.inference_mode(False), torch.no_grad():  # noqa: FBT003  (by keyword it breaks dynamo)
-                prior = self._as_charged(self.prior_distribution(event_shape))
+                prior = self._as_charged(self._prior_over(event_shape))
                 self._prior_cache[key] = prior.expand(batch_shape)
         return self._prior_cache[key]
 
     def _prior_over(self, event_shape: torch.Size) -> TorchDistributionMixin:
         try:
-            return self.prior_distribution(event_shape)
+            prior = self.prior_distribution(event_shape)
         except ValueError as error:
             raise ValueError(f"site {self.site_name!r}: {error}") from error
+        if prior.event_shape != event_shape:
+            raise ValueError(
+                f"site {self.site_name!r}: its prior has event shape {tuple(prior.event_shape)} (and batch shape "
+                f"{tuple(prior.batch_shape)}), but an event of z has {tuple(event_shape)}; make one of that shape, "
+                "with .to_event() where it is elementwise"
+            )
+        return prior
 
     def _as_charged(self, fn: TorchDistributionMixin) -> TorchDistributionMixin:
         is_masked = isinstance(fn, MaskedDistribution)
@@ -477,13 +486,48 @@ class StochasticLayer(PyroModule):
             bias: Give the convolution a bias (batch norm has its own).
             **options: The layer's own options.
         """
-        build: Callable[..., Self] = cls
         size = in_channels, out_channels, kernel_size
         conv: dict[str, Any] = {"stride": stride, "padding": padding}
         branches = [conv2d_map(*size, batch_norm=batch_norm, bias=bias, **conv)]
-        if cls.has_noise_branch:
-            branches.append(conv2d_map(*size, **conv))
-        return build(*branches, **options)
+        return cls._over(branches, lambda: conv2d_map(*size, **conv), options)
+
+    @classmethod
+    def conv3d(
+        cls,
+        in_channels: int,
+        out_channels: int,
+        kernel_size: int,
+        stride: int = 1,
+        *,
+        padding: int | str = 0,
+        batch_norm: bool = False,
+        bias: bool = True,
+        **options: Any,
+    ) -> Self:
+        """Build the layer over a convolution of volumes ``[batch, channels, depth, rows, columns]``.
+
+        Args:
+            in_channels: Channels of the input.
+            out_channels: Channels of z.
+            kernel_size: Side of the kernel.
+            stride: Stride of the convolution.
+            padding: Padding of the convolution.
+            batch_norm: Put batch norm between the convolution and the activation.
+            bias: Give the convolution a bias (batch norm has its own).
+            **options: The layer's own options.
+        """
+        size = in_channels, out_channels, kernel_size
+        conv: dict[str, Any] = {"stride": stride, "padding": padding}
+        branches = [conv3d_map(*size, batch_norm=batch_norm, bias=bias, **conv)]
+        return cls._over(branches, lambda: conv3d_map(*size, **conv), options)
+
+    @classmethod
+    def _over(
+        cls, branches: list[nn.Module], noise: Callable[[], nn.Module], options: dict[str, Any]
+    ) -> Self:
+        """Build the layer over the map of f(x), and over another for the noise if that depends on the input."""
+        build: Callable[..., Self] = cls
+        return build(*branches, *([noise()] if cls.has_noise_branch else []), **options)
 
     @classmethod
     def after(cls, width: int, layout: str = "vector", **options: Any) -> Self:

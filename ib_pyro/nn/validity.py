@@ -60,7 +60,9 @@ def describe_invalid(posterior: Distribution, z: Tensor, x: object) -> str:
                 f"it must satisfy {posterior.arg_constraints[parameter]}: use an activation such as relu or softplus"
             )
     if not z.isfinite().all():
-        return f"z has {_count(~z.isfinite())} infinite or NaN values; the activation or its noise overflows"
+        lost = _count(~x.isfinite()) if isinstance(x, Tensor) else 0
+        why = f"the layer's input has {lost}, too" if lost else "the activation or its noise overflows"
+        return f"z has {_count(~z.isfinite())} infinite or NaN values; {why}"
     return (
         f"z has values outside of its support {_support_of(posterior)} (min {z.min():.4g}, max {z.max():.4g}); a "
         "handler, such as poutine.condition, or an earlier draw that is replayed has put them there"

@@ -105,9 +105,9 @@ def discrete_factorised_ib(
     r"""Minimise the bottleneck under a prior that factorises over the parts of z and is itself optimised.
 
     .. math::
-        \min_{p(z|x)} \min_{q_1, q_2, \dots} -I(z; y)
-            + \beta\, E_x KL\Big(p(z|x) \,\Big\|\, \prod_i q_i(z_i)\Big)
-        = \min_{p(z|x)} -I(z; y) + \beta \big(I(x; z) + TC(z)\big)
+        &\min_{p(z|x)} \min_{q_1, q_2, \dots} -I(z; y)
+            + \beta\, E_x KL\Big(p(z|x) \,\Big\|\, \prod_i q_i(z_i)\Big) \\
+        &= \min_{p(z|x)} -I(z; y) + \beta \big(I(x; z) + TC(z)\big)
 
     Achille & Soatto (2018), proposition 1. The iterations of :func:`discrete_ib` hold with the product of
     the marginals in place of p(z). Arguments and errors are those of :func:`discrete_ib`, but for:

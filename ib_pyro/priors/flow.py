@@ -17,12 +17,13 @@ __all__ = ["FlowPrior"]
 
 
 class FlowPrior(nn.Module):
-    r"""The law of ``z = T_n(... T_1(u))``, ``u ~ N(0, 1)``, that transforms such as Pyro's flows make, learned.
+    r"""The law that transforms such as Pyro's flows make of standard normal values, learned.
 
-    ``log q(z) = log N(u; 0, 1) - sum_i log|det dT_i|`` at ``u = T_1^-1(... T_n^-1(z))``: each transform must be able
-    to invert a z that it has not made. Coupling layers, splines and permutations are; what is fast in the one
-    direction alone is given as its inverse: ``affine_autoregressive(d).inv`` scores in one pass and samples unit by
-    unit, and ``planar(d).inv`` scores and does not sample.
+    ``z = T_n(... T_1(u))`` with ``u ~ N(0, 1)``, and ``log q(z) = log N(u; 0, 1) - sum_i log|det dT_i|`` at
+    ``u = T_1^-1(... T_n^-1(z))``: each transform must be able to invert a z that it has not made. Coupling layers,
+    splines and permutations are; what is fast in the one direction alone is given as its inverse:
+    ``affine_autoregressive(d).inv`` scores in one pass and samples unit by unit, and ``planar(d).inv`` scores and does
+    not sample.
 
     A module, given to a layer as ``prior=``: its transforms learn along with the program. The rate has no closed form;
     ask for that at the draw, ``InformationBottleneckELBO(on_no_closed_form="monte-carlo")``.

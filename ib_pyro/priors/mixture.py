@@ -3,15 +3,22 @@
 from collections.abc import Callable, Sequence
 
 import torch
-from pyro.distributions import Categorical, LogNormal, MixtureSameFamily, Normal
+from pyro.distributions import Categorical, MixtureSameFamily, Normal
 from pyro.distributions.torch_distribution import TorchDistributionMixin
 from torch import Tensor, nn
 
 from ib_pyro.choices import require_known
+from ib_pyro.distributions import MultiplicativeLogNormal
 
 __all__ = ["MixturePrior"]
 
-FAMILIES: dict[str, Callable[..., TorchDistributionMixin]] = {"log-normal": LogNormal, "normal": Normal}
+
+def _log_normal(loc: Tensor, scale: Tensor, validate_args: bool | None = None) -> TorchDistributionMixin:
+    # Pyro's has no number for the density at zero, where a unit that is off is.
+    return MultiplicativeLogNormal.from_log_activation(loc, scale, validate_args=validate_args)
+
+
+FAMILIES: dict[str, Callable[..., TorchDistributionMixin]] = {"log-normal": _log_normal, "normal": Normal}
 
 
 class MixturePrior(nn.Module):

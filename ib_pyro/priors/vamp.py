@@ -13,7 +13,7 @@ __all__ = ["VampPrior"]
 class VampPrior(nn.Module):
     r"""The mixture of posteriors at K pseudo-inputs, ``q(z) = sum_k pi_k p(z | u_k)``.
 
-    Tomczak & Welling (2018), "VAE with a VampPrior", eq. 9, arXiv:1705.07120: an approximation of the aggregate
+    Tomczak & Welling (2018), "VAE with a VampPrior", arXiv:1705.07120: an approximation of the aggregate
     posterior, under which the ELBO is largest, by K inputs that are learned instead of the N of the set. The
     pseudo-inputs go through the encoder of the program that the layer is in, so that a program alone has this prior.
     They do so in evaluation mode: batch norm has its running statistics, and ordinary dropout is off.

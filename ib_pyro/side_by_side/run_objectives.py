@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils._pytree import TreeSpec, tree_flatten, tree_unflatten
 
-from ib_pyro.elbo import InformationBottleneckELBO
+from ib_pyro.elbo import ImportanceWeightedELBO, InformationBottleneckELBO
 from ib_pyro.side_by_side.refusal import VectorizationError
 
 __all__ = ["Objectives"]
@@ -44,6 +44,8 @@ class Objectives:
         for elbo, name in zip(self._elbos[1:], names[1:], strict=True):
             _require_alike(first, elbo, names[0], name)
         _require_untrained(first)
+        for elbo in self._elbos:
+            _require_one_gradient(elbo)
         _require_known_nesting(first)
         columns = self._look()
         # A weight that is the same number in all runs stays a number as long as it is: exactly 0 leaves a site out.
@@ -114,6 +116,8 @@ def _require_alike(
         differing.append("type")
     if type(first.penalty) is not type(other.penalty):
         differing.append("penalty")
+    elif getattr(first.penalty, "per", None) != getattr(other.penalty, "per", None):
+        differing.append("what has the nats of a penalty for free")
     if not _is_same(first.total_correlation, other.total_correlation):
         differing.append("total_correlation")
     if _shape(first) != _shape(other):
@@ -139,6 +143,14 @@ def _is_same(one: object, other: object) -> bool:
     return (
         type(one) is type(other) and hasattr(one, "__dict__") and bool(vars(one)) and vars(one) == vars(other)
     )
+
+
+def _require_one_gradient(elbo: InformationBottleneckELBO) -> None:
+    if isinstance(elbo, ImportanceWeightedELBO) and elbo.gradient == "dreg":
+        raise VectorizationError(
+            'gradient="dreg" differentiates within the loss, which runs side by side do not take; use '
+            'gradient="iwae", or train the runs one by one'
+        )
 
 
 def _require_untrained(elbo: InformationBottleneckELBO) -> None:

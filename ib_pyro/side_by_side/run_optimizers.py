@@ -11,7 +11,7 @@ from torch.optim import Optimizer
 from ib_pyro.choices import require_known
 from ib_pyro.side_by_side.refusal import VectorizationError
 from ib_pyro.side_by_side.stack import Stack
-from ib_pyro.training.optimizers import build_optimizer
+from ib_pyro.training.optimizers import build_optimizer, require_rate
 
 __all__ = ["OptimizerSettings", "RunOptimizers", "clip_norms"]
 
@@ -31,7 +31,7 @@ class OptimizerSettings:
         weight_decay: Factor of ``½ ||w||²`` added to the loss.
 
     Raises:
-        ValueError: If the name is unknown.
+        ValueError: If the name is unknown, or the rate is none.
     """
 
     name: str = "sgd"
@@ -44,6 +44,7 @@ class OptimizerSettings:
         require_known("optimizer", self.name, RATES)
         if self.lr is None:
             object.__setattr__(self, "lr", RATES[self.name])
+        require_rate(self.lr)
 
     def build(self, groups: list[dict[str, Any]]) -> Optimizer:
         """Build the optimiser of groups of tensors, each with its own ``lr``."""

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from torch import nn
 
+from ib_pyro.checks import require_count
 from ib_pyro.elbo.weights import check_scalar_weight
 from ib_pyro.side_by_side.curve_over_seeds import curve
 
@@ -47,7 +48,7 @@ class Run:
     def __post_init__(self) -> None:
         for name in ("beta", "gamma"):
             check_scalar_weight(getattr(self, name), name, "as a run has one")
-        if not 0 <= self.seed < 2**63:
+        if require_count("seed", self.seed, least=0) >= 2**63:
             raise ValueError(f"seed must be within [0, 2**63); got {self.seed}")
         if self.lr is not None and not 0 < self.lr < math.inf:
             raise ValueError(f"lr must be positive and finite; got {self.lr}")

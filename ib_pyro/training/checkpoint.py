@@ -14,6 +14,7 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
 from ib_pyro.tensor_files import load_tensors, save_tensors
+from ib_pyro.training.divergence import finite_tensors
 from ib_pyro.training.randomness import rng_state, set_rng_state
 
 __all__ = ["Checkpoint", "State", "Stateful", "load_checkpoint", "restore_program"]
@@ -87,7 +88,7 @@ class Checkpoint:
         Raises:
             FloatingPointError: If a parameter or statistic is not finite, so that the last good state stays.
         """
-        for name, value in self._program.state_dict().items():
+        for name, value in finite_tensors(self._program):
             if not _is_finite(value):
                 raise FloatingPointError(
                     f"'{name}' is not finite after epoch {len(history)}; the checkpoint before it is kept. "
@@ -110,7 +111,10 @@ class Checkpoint:
     def save_held(self) -> None:
         """Write the state that is held, if it is newer than what was written, and finite."""
         held = self._held
-        if held is not None and all(_is_finite(value) for value in held["program"].values()):
+        if held is None:
+            return
+        names = [name for name, _ in finite_tensors(self._program) if name in held["program"]]
+        if all(_is_finite(held["program"][name]) for name in names):
             save_tensors(held, self.path)
             self._held = None
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from inspect import signature
 from typing import Any
 
 import pyro
@@ -132,6 +133,7 @@ def look_at(program: nn.Module, batch: Batch) -> FirstLook:
     Raises:
         ValueError: If the program learns parameters of Pyro's store, which belong to no module; names them.
     """
+    _require_arguments(program, batch)
     with seeded(0), _StoredParameters() as stored, buffers_kept([program]):
         traces = trace_pair(*model_and_guide(program), batch.args, batch.kwargs)
     stored.require_part_of(program)
@@ -143,6 +145,24 @@ def look_at(program: nn.Module, batch: Batch) -> FirstLook:
     sites = [site for site in sample_sites(traces.model.nodes).values() if is_observation(site)]
     labels = next((place for site, place in observed.values() if len(sites) == 1 and _are_labels(site)), None)
     return FirstLook(sample_sites(traces.guide.nodes), observed, labels, _num_data(sites))
+
+
+def _require_arguments(program: nn.Module, batch: Batch) -> None:
+    """Raise if model or guide do not take as many arguments as a batch has, or not by these names."""
+    for side, function in zip(("model", "guide"), model_and_guide(program), strict=True):
+        function = getattr(function, "forward", function)
+        try:
+            parameters = signature(function)
+        except (TypeError, ValueError):
+            continue
+        try:
+            parameters.bind(*batch.args, **batch.kwargs)
+        except TypeError as error:
+            given = [*(f"argument {place}" for place in range(len(batch.args))), *batch.kwargs]
+            raise TypeError(
+                f"data: a batch has {', '.join(given)}, which the {side} does not take ({error}); pass what it is "
+                "called with"
+            ) from error
 
 
 def check_steps(

@@ -4,12 +4,19 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from itertools import chain, repeat
 
 from torch import Tensor, nn
 
-__all__ = ["DivergenceError", "explained", "refused", "require_finite_parameters", "require_finite_terms"]
+__all__ = [
+    "DivergenceError",
+    "explained",
+    "finite_tensors",
+    "refused",
+    "require_finite_parameters",
+    "require_finite_terms",
+]
 
 _STATISTICS = ("running_mean", "running_var")
 _NAMES = ("inputs x", "targets y")
@@ -90,10 +97,20 @@ def require_finite_terms(values: Mapping[str, float]) -> None:
     )
 
 
-def require_finite_parameters(program: nn.Module) -> None:
-    """Raise if a parameter or a running statistic is not finite, as after a step whose loss still was.
+def finite_tensors(program: nn.Module) -> Iterator[tuple[str, Tensor]]:
+    """The parameters and running statistics of a program by name, all of which a fit that goes well keeps finite.
 
     Other buffers may be infinite, as a mask of scores is.
+
+    Args:
+        program: The program.
+    """
+    statistics = (named for named in program.named_buffers() if named[0].endswith(_STATISTICS))
+    return chain(program.named_parameters(), statistics)
+
+
+def require_finite_parameters(program: nn.Module) -> None:
+    """Raise if a parameter or a running statistic is not finite, as after a step whose loss still was.
 
     Args:
         program: The program.
@@ -101,8 +118,7 @@ def require_finite_parameters(program: nn.Module) -> None:
     Raises:
         DivergenceError: If one is not; it names the parameter.
     """
-    statistics = (named for named in program.named_buffers() if named[0].endswith(_STATISTICS))
-    for name, value in chain(program.named_parameters(), statistics):
+    for name, value in finite_tensors(program):
         if value.is_floating_point() and not value.isfinite().all():
             first = float(value.detach()[~value.isfinite()][0])
             raise DivergenceError(f"'{name}' is not finite", term=name, value=first)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +12,7 @@ import torch
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
+from ib_pyro.checks import require_count
 from ib_pyro.choices import require_known
 from ib_pyro.elbo import InformationBottleneckELBO
 from ib_pyro.elbo.weights import Weight
@@ -23,7 +25,7 @@ from ib_pyro.training.one_device import OneDevice
 if TYPE_CHECKING:
     from lightning.fabric import Fabric
 
-__all__ = ["FitOptions", "MakeOptimizer", "MakeScheduler"]
+__all__ = ["FitOptions", "MakeOptimizer", "MakeScheduler", "require_schedules"]
 
 MakeOptimizer = Callable[[Any], Optimizer]
 MakeScheduler = Callable[[Optimizer], LRScheduler]
@@ -58,12 +60,10 @@ class FitOptions:
     progress: bool = True
 
     def __post_init__(self) -> None:
-        for name in ("epochs", "checkpoint_every"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} must be at least 1; got {getattr(self, name)}")
+        for name in ("epochs", "checkpoint_every", "batch_size", "patience"):
+            if getattr(self, name) is not None:
+                require_count(name, getattr(self, name))
         require_known("monitor", self.monitor, MONITORS)
-        if self.patience is not None and self.patience < 1:
-            raise ValueError(f"patience must be at least 1 epoch; got {self.patience}")
         if self.patience is not None and self.validation is None:
             raise ValueError(
                 f"patience={self.patience} waits for a gain on held-out data; pass them as validation="
@@ -72,8 +72,8 @@ class FitOptions:
             raise ValueError(
                 f"beta={self.beta!r} and elbo={self.elbo!r} both weigh the rate; pass one of them"
             )
-        if self.warm_up < 0:
-            raise ValueError(f"warm_up must not be negative; got {self.warm_up}")
+        if not 0 <= self.warm_up < math.inf:
+            raise ValueError(f"warm_up must be a finite number of epochs, at least 0; got {self.warm_up}")
         if self.warm_up and "beta" in (self.schedules or {}):
             raise ValueError("warm_up and schedules['beta'] both move beta; pass one of them")
         if self.lr is not None and not isinstance(self.optimizer, str):
@@ -82,3 +82,27 @@ class FitOptions:
             )
         if self.resume and self.out is None:
             raise ValueError("resume=True goes on from a checkpoint; pass out=, where it is")
+
+
+def require_schedules(schedules: Mapping[str, Schedule], elbo: InformationBottleneckELBO) -> None:
+    """Raise unless each schedule is a function, and of an attribute that the objective has.
+
+    Args:
+        schedules: The schedules, by the attributes that they move.
+        elbo: The objective.
+
+    Raises:
+        ValueError: If the objective has no such attribute; names it.
+        TypeError: If a schedule is no function.
+    """
+    for name, schedule in schedules.items():
+        if not hasattr(elbo, name):
+            raise ValueError(
+                f"schedules[{name!r}]: {type(elbo).__name__} has no {name} to move; beta, gamma and a target of its "
+                "penalty can be, and the learning rate by scheduler="
+            )
+        if not callable(schedule):
+            raise TypeError(
+                f"schedules[{name!r}] is {schedule!r}; pass a function from the finished epochs, a fraction, to its "
+                "value"
+            )

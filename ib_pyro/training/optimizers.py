@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Sequence
+from numbers import Real
 from typing import Any
 
 import torch
@@ -11,7 +13,7 @@ from torch.optim import SGD, Adam, Optimizer
 
 from ib_pyro.choices import require_known
 
-__all__ = ["LEARNING_RATES", "build_optimizer", "optimizer_for"]
+__all__ = ["LEARNING_RATES", "build_optimizer", "optimizer_for", "require_rate"]
 
 LEARNING_RATES = {"adam": 3e-3, "sgd": 0.07}
 """What a fit takes where none is given."""
@@ -73,6 +75,7 @@ def build_optimizer(
     Raises:
         ValueError: If the name is unknown.
     """
+    require_rate(lr)
     given: list[Any] = list(parameters)
     tensors = [p for part in given for p in (part["params"] if isinstance(part, dict) else [part])]
     fused = _can_fuse(tensors)
@@ -84,6 +87,16 @@ def build_optimizer(
     if fused and momentum:
         optimizer.register_step_pre_hook(_begin_momenta)
     return optimizer
+
+
+def require_rate(lr: object) -> None:
+    """Raise unless a learning rate is one.
+
+    Raises:
+        ValueError: If it is negative, not finite or no number.
+    """
+    if not isinstance(lr, Real) or not 0 <= float(lr) < math.inf:
+        raise ValueError(f"lr must be a finite number, at least 0; got {lr!r}")
 
 
 def _begin_momenta(optimizer: Optimizer, *_: object) -> None:

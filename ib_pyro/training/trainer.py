@@ -28,7 +28,7 @@ from ib_pyro.training.data_checks import (
 from ib_pyro.training.divergence import explained, require_finite_parameters
 from ib_pyro.training.early_stopping import best_epoch, epochs_without_gain, outlasted, settled
 from ib_pyro.training.finite_data import require_finite_loss
-from ib_pyro.training.fit_options import FitOptions
+from ib_pyro.training.fit_options import FitOptions, require_schedules
 from ib_pyro.training.fit_result import FitResult, Row
 from ib_pyro.training.held_out import held_out_for, require_monitored
 from ib_pyro.training.lagrangian import is_one_number, lagrangian, warming_up, weights_by_site
@@ -96,6 +96,7 @@ class Trainer:
         self._schedules = dict(own.schedules or {})
         if own.warm_up:
             self._schedules["beta"] = warming_up(self._elbo.beta, own.warm_up)
+        require_schedules(self._schedules, self._elbo)
         self._targets = {name: getattr(self._elbo, name) for name in self._schedules}
         self._check(look)
         self._optimizer = optimizer_for(self.program, own.optimizer, lr=own.lr)

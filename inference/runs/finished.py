@@ -102,7 +102,7 @@ def read_finished(path: Path) -> Finished:
         content = {**spec.columns(), **result}
         settings, seed = _but_for_the_seed(spec), spec.training.seed
         made_of = folder.config().get("sources") or {}
-        sources = {name: each for own in made_of.values() for name, each in own["files"].items()}
+        sources = {name: each for own in made_of.values() for name, each in (own.get("files") or {}).items()}
         found = Finished(path, content, settings, seed, prints, sources, "digest" in result)
     else:
         found = Finished(path, result, told_by(result), result.get("seed"), {}, {}, is_verified=False)

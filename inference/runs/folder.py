@@ -12,7 +12,7 @@ from ib_pyro.provenance import revision, versions
 from inference.json_and_csv import csv_text, read_json, write_csv, write_json
 from inference.runs.identity import require_same_images, require_same_run, require_same_sources
 from inference.runs.older import read_spec
-from inference.runs.run_lock import held
+from inference.runs.run_lock import held, tidy
 from inference.runs.spec import RunSpec, settings_digest
 
 __all__ = ["RunFolder"]
@@ -38,7 +38,7 @@ class RunFolder:
         self.result_file = path / "result.json"
 
     def check(self, spec: RunSpec, *, resume: bool) -> None:
-        """Make sure that a run may write here; nothing is written yet.
+        """Make sure that a run may write here; nothing is written yet, and what a killed process has left goes away.
 
         Args:
             spec: The run that wants to.
@@ -65,6 +65,7 @@ class RunFolder:
             raise ValueError(
                 f"--out {self.path} already holds this run, {state}; add --resume, or choose a new folder"
             )
+        tidy(self.path)
 
     @contextmanager
     def held(self) -> Iterator[None]:
@@ -124,7 +125,17 @@ class RunFolder:
         """
         if not self.config_file.exists():
             raise ValueError(f"{self.path} holds no run: there is no {self.config_file.name} in it")
-        return read_json(self.config_file)
+        content = read_json(self.config_file)
+        sources = content.get("sources") or {}
+        parts = {name: content.get(name) or {} for name in ("settings", "fingerprints", "versions")}
+        parts |= {"sources": sources} | (dict(sources) if isinstance(sources, Mapping) else {})
+        for name, part in parts.items():
+            if not isinstance(part, Mapping):
+                raise ValueError(
+                    f"{self.config_file} is of something else: its {name} are {part!r:.50}; put back the file that "
+                    "belongs there"
+                )
+        return content
 
     def spec(self) -> RunSpec:
         """The run that lies here, of whichever version.

@@ -74,7 +74,10 @@ PROGRAMS: dict[str, Builder] = {
     "all-cnn-96": Builder("models.all_cnn:AllCNN96", **_ALL_CNN),
     "mlp": Builder("models.mlp:MLP", ("dropout", "hidden", "batch_norm", "activation")),
     "vae": Builder(
-        "models.vae:VAE", ("latent", "k", "link", "prior_per_unit"), noise="latent", task="reconstruction"
+        "models.vae:VAE",
+        ("latent", "k", "link", "prior_per_unit", "likelihood"),
+        noise="latent",
+        task="reconstruction",
     ),
 }
 # Every kind of noise, and what it may be told; builders pass it on to their layers.
@@ -93,6 +96,7 @@ _ATOMS = ("exact", "ignore")
 _LATENTS = ("gaussian", "information")
 _ACTIVATIONS = ("relu", "softplus")
 _LINKS = ("softplus", "exponential")
+_LIKELIHOODS = ("bernoulli", "continuous-bernoulli", "discretized-logistic")
 _VARIANTS = ("ours", "authors")
 
 
@@ -128,6 +132,11 @@ class ProgramSpec:
         known=_LINKS,
     )
     prior_per_unit: bool = setting(False, "a learned prior for each information latent of --model vae")
+    likelihood: str = setting(
+        "bernoulli",
+        f"what --model vae observes, binarised pixels or grey ones: {', '.join(_LIKELIHOODS)}",
+        known=_LIKELIHOODS,
+    )
     drop_prob: float = setting(0.5, "drop probability of --dropout binary")
     alpha: float = setting(0.7, "standard deviation of the log noise of --dropout constant")
     alpha_max: float = setting(0.7, "largest standard deviation of the log noise that is learned")
@@ -148,6 +157,7 @@ class ProgramSpec:
         require_known("dropout", self.dropout, NOISES)
         require_known("latent", self.latent, _LATENTS)
         require_known("link", self.link, _LINKS)
+        require_known("likelihood", self.likelihood, _LIKELIHOODS)
         require_known("activation", self.activation, _ACTIVATIONS)
         require_known("atom", self.atom, _ATOMS)
         for name in ("hidden", "k"):
@@ -177,6 +187,12 @@ class ProgramSpec:
         if self.own is not None:
             return Builder(self.model, ("model_options",), noise=None, task="own")
         return PROGRAMS[self.model]
+
+    @property
+    def task(self) -> str:
+        """Name of what the program does, a key of ``inference.runs.task.TASKS``."""
+        is_grey = "likelihood" in self.builder.options and self.likelihood != _LIKELIHOODS[0]
+        return f"{self.builder.task}, grey" if is_grey else self.builder.task
 
     @property
     def noise(self) -> str:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import platform
+import re
+import sys
 import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -15,6 +18,8 @@ from inference.runs.folder import PACKAGES
 __all__ = ["Token", "check_nodes", "refusals"]
 
 _SECONDS_FOR_AN_ANSWER = 120.0
+# The name of a token's file, or of an answer to it: whose it is, so that nobody else takes it away.
+_OWNED = re.compile(r"\.shared-[0-9a-f]{32}-(?P<pid>\d+)@(?P<host>.+?)(=.*)?")
 
 Report = Mapping[str, Any]
 
@@ -33,9 +38,13 @@ class Token:
 
     @classmethod
     def write(cls, folder: Path) -> Token:
-        """Leave a new word in a folder, made where it is not there."""
+        """Leave a new word in a folder, made where it is not there; those of processes that were killed go away."""
         folder.mkdir(parents=True, exist_ok=True)
-        token = cls(folder, uuid.uuid4().hex)
+        for file in folder.glob(".shared-*"):
+            owner = _OWNED.fullmatch(file.name)
+            if owner and owner["host"] == platform.node() and not _lives(int(owner["pid"])):
+                file.unlink(missing_ok=True)
+        token = cls(folder, f"{uuid.uuid4().hex}-{os.getpid()}@{platform.node()}")
         token.file.write_text(token.word, encoding="utf-8")
         return token
 
@@ -46,7 +55,7 @@ class Token:
 
     def answer_file(self, name: str) -> Path:
         """The file in which a machine shows that it writes to the same folder."""
-        return self.folder / f".shared-{self.word}-{name}"
+        return self.folder / f".shared-{self.word}={name}"
 
     def require(self) -> None:
         """Raise unless it is read here.
@@ -132,6 +141,19 @@ def refusals(reports: Mapping[str, Report], mine: Mapping[str, Any]) -> list[str
                 f"machine {name} has {', '.join(other)} here, and would give other numbers; install the same there"
             )
     return lines
+
+
+def _lives(pid: int) -> bool:
+    """Whether this machine has, or may have, a process of that number, whoever's it is."""
+    if sys.platform == "win32":
+        return True  # to ask there is to interrupt
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:
+        return True
+    return True
 
 
 def _unseen(folder: object) -> str:

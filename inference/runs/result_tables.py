@@ -173,7 +173,9 @@ def _noise_and_strength(result: Result) -> str:
     if "latent" in result:
         link = f", {result['link']} link" if result.get("link", "softplus") != "softplus" else ""
         prior = ", a prior per unit" if result.get("prior_per_unit") else ""
-        return f"{result['latent']} latent{link}{prior}, k = {result['k']}"
+        observed = result.get("likelihood", "bernoulli")
+        grey = f", {observed}" if observed != "bernoulli" else ""
+        return f"{result['latent']} latent{link}{prior}{grey}, k = {result['k']}"
     if "dropout" not in result:
         return "its own"
     option = NOISES[result["dropout"]].strength

@@ -13,7 +13,7 @@ from filelock import FileLock, Timeout
 
 from inference.json_and_csv import read_json, write_json
 
-__all__ = ["held"]
+__all__ = ["held", "tidy"]
 
 LOCK, HOLDER = ".lock", ".holder.json"
 
@@ -45,6 +45,19 @@ def held(folder: Path) -> Iterator[None]:
         with suppress(OSError):
             (folder / HOLDER).unlink()
         lock.release()
+
+
+def tidy(folder: Path) -> None:
+    """Take away what a process that was killed has left of its hold on a folder that nobody holds now.
+
+    Args:
+        folder: The folder; it need not exist.
+    """
+    if not (folder / HOLDER).exists():
+        return
+    # One that this very process has is no less held.
+    with suppress(OSError, RuntimeError, Timeout), FileLock(folder / LOCK, timeout=0):
+        (folder / HOLDER).unlink(missing_ok=True)
 
 
 def _holder(folder: Path) -> str:

@@ -18,7 +18,7 @@ from inference.runs.objective_spec import ObjectiveSpec
 from inference.runs.own_function import OwnFunction
 from inference.runs.program_spec import NOISES, Noise, ProgramSpec
 from inference.runs.settings import plain, require_type
-from inference.runs.task import TASKS, EvaluationSpec, Task
+from inference.runs.task import TASKS, EvaluationSpec, Reconstruction, Task
 from inference.runs.training_spec import TrainingSpec
 
 __all__ = ["PARTS", "RunSpec", "entries", "settings_digest"]
@@ -57,7 +57,7 @@ class RunSpec:
         if self.objective.beta is None and self.objective.beta_paper is None:
             self.task.require_beta(self.program)
         draws = self.evaluation.num_importance_samples
-        if draws != EvaluationSpec().num_importance_samples and self.task is not TASKS["reconstruction"]:
+        if draws != EvaluationSpec().num_importance_samples and not isinstance(self.task, Reconstruction):
             raise ValueError(
                 f"--num-importance-samples {draws} has no effect with --model {self.program.model}; it goes with "
                 "--model vae"
@@ -142,7 +142,7 @@ class RunSpec:
     @property
     def task(self) -> Task:
         """What the program does with the images."""
-        return TASKS[self.program.builder.task]
+        return TASKS[self.program.task]
 
     def betas(self, num_train: int) -> tuple[float, float]:
         """Both units of beta: per sample in nats, and ``beta_paper = beta * num_train``.

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from ib_pyro.training.loop import Transform
     from inference.runs.splits import Splits
 
-__all__ = ["TASKS", "Classification", "EvaluationSpec", "Reconstruction", "Task"]
+__all__ = ["TASKS", "Classification", "EvaluationSpec", "GreyReconstruction", "Reconstruction", "Task"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -132,6 +132,7 @@ class Reconstruction(Task):
     """
 
     optimizer, beta = "adam", 1.0
+    units: ClassVar[str] = "nats per image, of the test set, stochastically binarised once"
 
     def require_beta(self, program: ProgramSpec) -> None:
         """A bound on the likelihood has its own weight, 1."""
@@ -167,8 +168,25 @@ class Reconstruction(Task):
             "distortion": found.distortion,
             "distortion_deterministic": found.distortion_deterministic,
             **_rates(found),
-            "units": "nats per image, of the test set, stochastically binarised once",
+            "units": self.units,
         }
+
+
+class GreyReconstruction(Reconstruction):
+    """y is x, its grey values as they are, under a likelihood of these."""
+
+    units = "nats per image, of the test set, of its grey values"
+
+    @staticmethod
+    def transform(x: Tensor, _y: Tensor) -> tuple[Tensor, Tensor]:
+        """Let a batch be its own target."""
+        return x, x
+
+    def observed(self, images: LabelledImages, *, seed: int) -> Dataset:
+        """The images as they are."""
+        from ib_pyro.training.dataset import Samples
+
+        return Samples(images.x, images.x)
 
 
 class OwnTask(Classification):
@@ -192,6 +210,7 @@ TASKS: dict[str, Task] = {
     "classification": Classification(),
     "own": OwnTask(),
     "reconstruction": Reconstruction(),
+    "reconstruction, grey": GreyReconstruction(),
 }
 
 

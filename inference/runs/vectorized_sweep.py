@@ -79,6 +79,8 @@ def run_side_by_side(
                 all_of_them.enter_context(RunFolder(out).held())
             yield from RunsAtOnce(waiting, state, cache=cache).run(progress=progress)
         state.unlink(missing_ok=True)
+    for parent in {out.parent for _, out in jobs}:
+        _tidy(parent)
 
 
 def _is_fitted(folder: RunFolder, spec: RunSpec) -> bool:
@@ -93,6 +95,20 @@ def _state_of(jobs: Sequence[Job]) -> Path:
     names = sorted(spec.name for spec, _ in jobs)
     digest = hashlib.sha256("\n".join(names).encode()).hexdigest()[:12]
     return jobs[0][1].parent / _STATE.format(digest)
+
+
+def _tidy(parent: Path) -> None:
+    """Take away the states of other sets of runs, as a grid that was changed leaves one, once no run is under way."""
+    if all(_is_over(RunFolder(config.parent)) for config in parent.glob("*/config.json")):
+        for state in parent.glob(_STATE.format("*")):
+            state.unlink(missing_ok=True)
+
+
+def _is_over(folder: RunFolder) -> bool:
+    try:
+        return folder.result_file.exists() or read_failure(folder.path) is not None
+    except ValueError:
+        return False  # what is said of it is of something else
 
 
 def _require_alike(specs: Sequence[RunSpec]) -> None:

@@ -337,3 +337,46 @@ class TestConditionalDecoders:
         torch.testing.assert_close(trace.nodes["y"]["fn"].logits, expected)
         assert InformationBottleneckELBO()(program.model, program.guide)(two, y).isfinite()
         assert to_arviz(program, two, y, num_samples=2)["posterior"]["z"].shape == (1, 2, BATCH, 5)
+
+
+class TestTypesAndValues:
+    @pytest.fixture
+    def program(self, two_layers):
+        return Bottleneck(two_layers(), nn.Linear(2, CLASSES))
+
+    @pytest.mark.parametrize("dtype", [torch.float64, torch.float16, torch.int64, torch.bool])
+    def test_inputs_of_another_type_are_named(self, dtype, program, x, y):
+        with pytest.raises(TypeError, match=rf"x is {dtype}, and the encoder's parameters are torch.float32"):
+            InformationBottleneckELBO().loss(program.model, program.guide, x.to(dtype), y)
+        with pytest.raises(TypeError, match=rf"x is {dtype}"):
+            program.predict(x.to(dtype))
+
+    def test_an_error_of_the_network_itself_is_left_alone(self, program, y):
+        with pytest.raises(RuntimeError, match="shapes cannot be multiplied"):
+            InformationBottleneckELBO().loss(program.model, program.guide, torch.rand(BATCH, WIDTH_IN + 1), y)
+
+    @pytest.mark.parametrize("value", [float("nan"), float("inf"), float("-inf")])
+    def test_real_targets_that_are_not_finite(self, value, two_layers, x):
+        program = Bottleneck(two_layers(), nn.Linear(2, 2), "normal")
+        target = torch.zeros(BATCH, 2)
+        target[3, 1] = value
+        with pytest.raises(ValueError, match="site 'y': real y is a finite number"):
+            InformationBottleneckELBO().loss(program.model, program.guide, x, target)
+        labelled = torch.arange(BATCH) != 3
+        loss = InformationBottleneckELBO().loss(program.model, program.guide, x, target, labelled=labelled)
+        assert np.isfinite(loss)
+
+    @pytest.mark.parametrize("value", [-1.0, 0.0, float("nan"), float("inf")])
+    def test_class_weights_that_are_none(self, value, two_layers, x, y):
+        weights = torch.tensor([1.0, value, 2.0])
+        program = Bottleneck(two_layers(), nn.Linear(2, CLASSES), class_weights=weights)
+        with pytest.raises(ValueError, match="site 'y': class_weights are positive and finite"):
+            InformationBottleneckELBO().loss(program.model, program.guide, x, y)
+
+    def test_an_infinite_input_is_what_is_blamed(self, x, y):
+        program = Bottleneck(AdditiveNormal.linear(WIDTH_IN, 5), nn.Linear(5, CLASSES))
+        x[2, 1] = float("inf")
+        with pytest.raises(
+            ValueError, match="site 'z1': z has .* infinite or NaN values; the layer's input has 1, too"
+        ):
+            InformationBottleneckELBO().loss(program.model, program.guide, x, y)

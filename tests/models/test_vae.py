@@ -10,6 +10,7 @@ from torch.nn import functional as F
 
 from ib_pyro import InformationBottleneckELBO
 from ib_pyro.diagnostics import importance_weighted_log_likelihood
+from ib_pyro.priors import VampPrior
 from models.objectives import beta_vae
 from models.vae import VAE, binarise
 
@@ -208,6 +209,48 @@ def test_binarised_pixels_have_the_grey_value_as_their_mean():
 def test_bad_input_is_named(call, message):
     with pytest.raises(ValueError, match=message):
         call()
+
+
+@pytest.mark.parametrize("latent", LATENTS)
+@pytest.mark.parametrize("likelihood", ["continuous-bernoulli", "discretized-logistic"])
+def test_grey_images_by_hand(latent, likelihood):
+    """The loss is that of Pyro with the same laws, and training lowers it."""
+    x = torch.randint(256, (6, *SHAPE)).double() / 255
+    network = program(latent, likelihood=likelihood)
+    torch.manual_seed(3)
+    terms = InformationBottleneckELBO().terms(network.model, network.guide, x, x)
+    torch.manual_seed(3)
+    output = network.decoder(network.latents(x)["z1"])
+    if likelihood == "continuous-bernoulli":
+        density = torch.distributions.ContinuousBernoulli(logits=output).log_prob(x)
+    else:
+        mean, scale = output
+        high = torch.where(x < 1, torch.sigmoid((x + 1 / 510 - mean) / scale), torch.ones_like(x))
+        low = torch.where(x > 0, torch.sigmoid((x - 1 / 510 - mean) / scale), torch.zeros_like(x))
+        density = (high - low).log()
+    torch.testing.assert_close(terms.distortion, -density.flatten(1).sum(1))
+    optimizer = torch.optim.Adam(network.parameters(), lr=0.02)
+    for _ in range(50):
+        optimizer.zero_grad()
+        loss = InformationBottleneckELBO().differentiable_loss(network.model, network.guide, x, x)
+        loss.backward()
+        optimizer.step()
+    assert loss < terms.loss
+
+
+@pytest.mark.parametrize("latent", LATENTS)
+def test_another_prior(latent):
+    prior = VampPrior(images(3), bounds=(0.0, 1.0))
+    network, x = program(latent, prior=prior), images()
+    elbo = InformationBottleneckELBO(on_no_closed_form="monte-carlo")
+    assert elbo.terms(network.model, network.guide, x, x).estimator == {"z1": "monte-carlo"}
+    assert any(p is prior.pseudo_inputs for p in network.parameters())
+    assert network.model(x).shape == x.shape
+
+
+def test_a_likelihood_that_is_no_images_is_refused():
+    with pytest.raises(ValueError, match="likelihood='poisson' is unknown; choose 'bernoulli'"):
+        program(likelihood="poisson")
 
 
 def test_the_exponential_link_and_a_prior_per_unit():

@@ -61,7 +61,7 @@ def test_is_valid_and_small(path: Path, notebook: NotebookNode) -> None:
     nbformat.validate(notebook)
     assert len(notebook.cells) <= 30
     assert path.stat().st_size <= 1_000_000
-    assert max(cell.source.count("\n") + 1 for cell in code(notebook)) <= 15
+    assert max(cell.source.count("\n") + 1 for cell in code(notebook)) <= 20
 
 
 def test_opens_with_what_will_be_seen_and_closes_with_what_to_try(notebook: NotebookNode) -> None:
@@ -109,7 +109,7 @@ def test_says_which_variables_choose_data_and_size(path: Path, notebook: Noteboo
     source = "\n".join(cell.source for cell in code(notebook))
     assert "IB_PYRO_NOTEBOOK_DATA" in source
     assert "IB_PYRO_NOTEBOOK_DATA" in notebook.cells[0].source
-    # The last one reads committed numbers, and what it fits is small anyway.
+    # That one reads committed numbers, and fits nothing.
     assert "IB_PYRO_NOTEBOOK_SMOKE" in source or path.stem == "05_the_paper"
 
 

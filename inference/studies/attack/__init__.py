@@ -1,4 +1,4 @@
-"""Attacks on what is promised: processes that are killed, files that are broken, numbers at the ends of their ranges.
+"""Attacks on what is promised: processes killed, files broken, programs wrong, numbers at the ends of their ranges.
 
 ``python -m inference.studies.attack`` makes as many as its minutes allow, and prints the seed of each that finds
 something.

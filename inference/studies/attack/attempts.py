@@ -45,9 +45,16 @@ class Found:
     outcomes: Counter[str] = field(default_factory=Counter)
     silent: list[str] = field(default_factory=list)
 
+    @property
+    def told(self) -> str:
+        """The outcomes and how often each was seen, in words."""
+        return (
+            ", ".join(f"{number:,} {outcome}" for outcome, number in sorted(self.outcomes.items()))
+            or "nothing"
+        )
+
     def __str__(self) -> str:
-        told = ", ".join(f"{number} {outcome}" for outcome, number in sorted(self.outcomes.items()))
-        return f"{self.attempts} attempts of seed {self.seed}: {told or 'nothing'}; {len(self.silent)} silent"
+        return f"{self.attempts:,} attempts of seed {self.seed}: {self.told}; {len(self.silent)} silent"
 
 
 def attack(

@@ -7,7 +7,9 @@ import os
 import pickle
 import random
 import zipfile
+import zlib
 from collections.abc import Callable
+from functools import lru_cache
 from io import BytesIO
 from typing import Any
 
@@ -74,6 +76,12 @@ def foreign_json(_content: bytes, generator: random.Random) -> bytes:
         {"settings": 3},
         {"settings": {"epochs": "many"}},
         {"rows": []},
+        {"settings": {}, "fingerprints": 3},
+        {"settings": {}, "versions": ["1.0"], "device": 3},
+        {"settings": {}, "sources": {"program": 3}},
+        {"settings": {}, "sources": {"program": {}}},
+        {"settings": {}, "sources": [3]},
+        {"type": "ValueError", "message": 3},
     ]
     return json.dumps(generator.choice(others)).encode()
 
@@ -110,6 +118,28 @@ def bomb(_content: bytes, _generator: random.Random) -> bytes:
     return _archive(bytes(30_000_000), zipfile.ZIP_DEFLATED)
 
 
+def packed_bomb(_content: bytes, generator: random.Random) -> bytes:
+    """A small file, of the kinds that are unpacked as they are read, that unpacks to a quarter of a gigabyte."""
+    return generator.choice([_gzipped, _zipped])()
+
+
+@lru_cache(maxsize=1)
+def _gzipped() -> bytes:
+    packer = zlib.compressobj(9, wbits=31)
+    part = bytes(2**20)
+    return b"".join([*(packer.compress(part) for _ in range(2**8)), packer.flush()])
+
+
+@lru_cache(maxsize=1)
+def _zipped() -> bytes:
+    """As NumPy compresses arrays."""
+    file = BytesIO()
+    with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive, archive.open("x.npy", "w") as entry:
+        for _ in range(2**8):
+            entry.write(bytes(2**20))
+    return file.getvalue()
+
+
 def _archive(pickled: bytes, how: int) -> bytes:
     file = BytesIO()
     with zipfile.ZipFile(file, "w", how) as archive:
@@ -132,4 +162,5 @@ DAMAGE: dict[str, Damage] = {
     "edited JSON": edited_json,
     "malicious": malicious,
     "bomb": bomb,
+    "packed bomb": packed_bomb,
 }

@@ -46,9 +46,16 @@ class FittedRows:
         return [row for row in self._rows if all(row[name] == value for name, value in values.items())]
 
     def add(self, rows: Sequence[Mapping[str, Any]], *, order: Sequence[str]) -> None:
-        """Add rows and write the file whole, its rows sorted by the columns ``order``, whoever finished first."""
-        self._rows += [{**self._settings, **row} for row in rows]
-        self._rows.sort(key=lambda row: [row[name] for name in order])
+        """Add rows and write the file whole, its rows sorted by the columns ``order``, whoever finished first.
+
+        Args:
+            rows: The rows. One takes the place of a row that has the same values in the columns ``order``, as who was
+                stopped between two files has it already.
+            order: Names of columns, by which a row is known.
+        """
+        new = [{**self._settings, **row} for row in rows]
+        by_place = {tuple(row[name] for name in order): row for row in [*self._rows, *new]}
+        self._rows = [by_place[place] for place in sorted(by_place)]
         self._path.parent.mkdir(parents=True, exist_ok=True)
         write_csv(self._path, self._rows)
 

@@ -22,14 +22,27 @@ class Mean:
     runs: int = 1
 
     @classmethod
-    def of(cls, values: Sequence[float]) -> Mean:
+    def of(cls, values: Sequence[float | None]) -> Mean:
         """Average over independent runs: the standard error is ``s / sqrt(n)`` with s of ``n - 1``.
+
+        Args:
+            values: A number a run. Where one has none, None as a file says it or NaN, there is no mean either.
 
         >>> Mean.of([1.0, 2.0, 3.0])
         Mean(value=2.0, error=0.5773502691896258, runs=3)
+        >>> Mean.of([1.0, None]).percent()
+        'nan'
         """
-        error = statistics.stdev(values) / math.sqrt(len(values)) if len(values) > 1 else math.nan
-        return cls(statistics.fmean(values), error, len(values))
+        numbers = [float(value) for value in values if value is not None and math.isfinite(value)]
+        if len(numbers) < len(values):
+            return cls(math.nan, math.nan, len(values))
+        error = statistics.stdev(numbers) / math.sqrt(len(numbers)) if len(numbers) > 1 else math.nan
+        return cls(statistics.fmean(numbers), error, len(values))
+
+    @property
+    def rank(self) -> float:
+        """Its value, by which the least is chosen; infinite where there is none, which is chosen last."""
+        return math.inf if math.isnan(self.value) else self.value
 
     @property
     def half_width(self) -> float:
@@ -91,7 +104,7 @@ def summarize(results: Mapping[Setting, Sequence[Mapping[str, Any]]]) -> list[Su
     chosen = {}
     for setting, summary in averaged.items():
         best = chosen.get(setting.dropout)
-        if best is None or summary.validation_error.value < averaged[best].validation_error.value:
+        if best is None or summary.validation_error.rank < averaged[best].validation_error.rank:
             chosen[setting.dropout] = setting
     return [_average(setting, runs, chosen=setting in chosen.values()) for setting, runs in results.items()]
 

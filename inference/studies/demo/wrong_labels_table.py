@@ -63,7 +63,7 @@ def outcomes(rows: Iterable[Mapping[str, Any]]) -> list[Outcome]:
     chosen = {}
     for setting, outcome in averaged.items():
         best = chosen.get(setting.dropout)
-        if best is None or outcome.held_out_error.value < averaged[best].held_out_error.value:
+        if best is None or outcome.held_out_error.rank < averaged[best].held_out_error.rank:
             chosen[setting.dropout] = setting
     marked = [replace(o, chosen=o.setting in chosen.values()) for o in averaged.values()]
     return [*_never_stopped(marked), *marked]

@@ -6,6 +6,7 @@ are those of log z, in which the log-uniform prior is flat; it is improper, so t
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -126,7 +127,8 @@ def follows(activation: str) -> Callable[[pd.DataFrame], Finding]:
         distances = rows[rows["activation"] == activation].groupby("seed")["distance"].first()
         parts = [positive(_DISTANCE - distances)]
         words = f"distance from the prior in standard deviations of log z: {distances.mean():.2f}"
-        return Finding(f"{words} ± {parts[0].half:.2f}", parts, every(parts))
+        half = parts[0].half
+        return Finding(words if math.isnan(half) else f"{words} ± {half:.2f}", parts, every(parts))
 
     return judge
 

@@ -6,6 +6,7 @@ number: the share of the rate that lies within the digit's box, and what it woul
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import replace
 from itertools import product
@@ -200,7 +201,9 @@ def rate_outside_falls(rows: pd.DataFrame) -> Finding:
         word = NOT
     betas = levels(shares, "setting")
     words = f"nats outside of the box, β × N {betas[0]:g} → {betas[-1]:g}: {', '.join(parts)}"
-    return Finding(f"{words} (Page's p ≤ {max(fall.right for fall in falls):.2g})", falls, word)
+    largest = max(fall.right for fall in falls)
+    of_page = "" if math.isnan(largest) else f" (Page's p ≤ {largest:.2g})"
+    return Finding(words + of_page, falls, word)
 
 
 def share_beyond_chance(rows: pd.DataFrame) -> Finding:

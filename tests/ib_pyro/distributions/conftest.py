@@ -12,6 +12,7 @@ from torch import Tensor
 
 from ib_pyro.distributions import (
     FactorizedLogNormal,
+    GateLogit,
     MultiplicativeBernoulli,
     MultiplicativeLogNormal,
     MultiplicativeNormal,
@@ -142,6 +143,18 @@ CASES = [
         ),
         invalid=(({"drop_prob": 1.0}, "drop_prob"), ({"drop_prob": -0.1}, "drop_prob")),
         outside=0.123,
+    ),
+    Case(
+        "gate's logit",
+        GateLogit,
+        {"logits": [-1.5, 0.5, 2.0]},
+        GateLogit,
+        options={"temperature": 0.6},
+        law=lambda logits: stats.logistic(logits / 0.6, 1 / 0.6),
+        two_sided=True,
+        log_bounds=lambda logits: (-40.0, 4.5),
+        invalid=(({"logits": math.nan}, "logits"),),
+        outside=math.nan,
     ),
     Case(
         "factorised log-normal",

@@ -51,6 +51,28 @@ def test_the_continuous_bernoulli_is_exact_at_every_logit(dtype, digits, sign):
             assert value == pytest.approx(expected, rel=digits, abs=digits)
 
 
+@pytest.mark.parametrize("logit", [1e-9, 1e-3, 0.2, 0.599, 0.601, 2.0, 40.0])
+def test_its_moments_are_exact(logit):
+    law, both = LogitContinuousBernoulli(t(logit)), LogitContinuousBernoulli(t(-logit))
+    with mpmath.workdps(60):
+        half = mpmath.mpf(logit) / 2
+        mean = (1 + mpmath.coth(half) - 1 / half) / 2
+        variance = (1 / half**2 - 1 / mpmath.sinh(half) ** 2) / 4
+    assert law.mean.item() == pytest.approx(float(mean), rel=1e-15, abs=1e-15)
+    assert both.mean.item() == pytest.approx(float(1 - mean), rel=1e-14, abs=0.0)
+    assert law.variance.item() == both.variance.item() == pytest.approx(float(variance), rel=3e-14, abs=0.0)
+
+
+@pytest.mark.parametrize("logit", [-0.0099, 1e-9, 0.005, 0.0099, 0.0101, -2.0])
+def test_its_quantiles_are_exact(logit):
+    for share in (0.0, 0.1, 0.35, 0.5, 0.9, 1.0):
+        with mpmath.workdps(60):
+            expected = mpmath.log(1 + mpmath.mpf(share) * mpmath.expm1(mpmath.mpf(logit))) / mpmath.mpf(logit)
+        assert LogitContinuousBernoulli(t(logit)).icdf(t(share)).item() == pytest.approx(
+            float(expected), abs=1e-13
+        )
+
+
 def test_at_one_half_it_is_the_uniform_law():
     logit = t(0.0).requires_grad_()
     density = continuous_bernoulli_log_density(logit, t(0.0, 0.3, 1.0))
@@ -186,7 +208,7 @@ def test_counts_are_scipys(log_mean):
 
 
 @pytest.mark.parametrize(("dtype", "digits"), [(torch.float64, 1e-12), (torch.float32, 2e-6)])
-@pytest.mark.parametrize("r", [1e3, 1e6, 1e9, 1e15, 1e30])
+@pytest.mark.parametrize("r", [26.0, 1e3, 1e6, 1e9, 1e15, 1e30])
 def test_a_large_dispersion_keeps_its_digits_on_the_way_to_poisson(dtype, digits, r):
     """``lgamma(r + y) - lgamma(r)`` would have lost whole nats in single precision at 1e6, and all at 1e15."""
     log_mean, value = torch.tensor(1.2, dtype=dtype), torch.tensor([0.0, 3.0, 20.0], dtype=dtype)

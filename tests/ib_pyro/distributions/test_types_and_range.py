@@ -183,6 +183,18 @@ def test_float16_draws_of_a_small_activation_do_not_fall_onto_the_atom():
     assert d.log_prob(d.rsample()).isfinite().all()
 
 
+@pytest.mark.parametrize("dtype", TYPES)
+def test_draws_have_the_noise_for_a_slope_on_the_atom_too(dtype):
+    f = torch.tensor([0.0, 2.0, 0.0, 0.5], dtype=dtype, requires_grad=True)
+    torch.manual_seed(0)
+    z = MultiplicativeLogNormal(f, torch.tensor(0.5, dtype=dtype)).rsample()
+    (slope,) = torch.autograd.grad(z.sum(), f)
+    torch.manual_seed(0)
+    eps = MultiplicativeLogNormal(torch.ones(4, dtype=dtype), torch.tensor(0.5, dtype=dtype)).rsample()
+    torch.testing.assert_close(slope, eps)
+    assert (z[::2] == 0).all()
+
+
 def test_float16_draws_from_log_f_are_not_lifted_to_the_normal_numbers():
     d = MultiplicativeLogNormal.from_log_activation(torch.full((4000,), math.log(1e-6), dtype=HALF), 0.1)
     assert d.rsample().float().mean().item() == pytest.approx(1e-6, rel=0.05)
@@ -293,3 +305,19 @@ def test_near_and_far_bounds_keep_their_digits():
     assert near.log_c.item() == pytest.approx(-math.log(math.log1p(2.0**-20 / 3)), rel=1e-6)
     narrow = ZeroInflatedLogUniform(0.0, 1.0, 1.001)
     assert narrow.stddev.item() == pytest.approx(1e-3 / math.sqrt(12), rel=1e-2)
+
+
+@pytest.mark.parametrize(
+    ("build", "names"),
+    [
+        (lambda a, b: MultiplicativeLogNormal(a, b), r"activation \(2,\), alpha \(3,\)"),
+        (lambda a, b: MultiplicativeNormal(a, b), r"activation \(2,\), alpha \(3,\)"),
+        (lambda a, b: MultiplicativeBernoulli(a, b), r"activation \(2,\), drop_prob \(3,\)"),
+        (lambda a, b: FactorizedLogNormal(a, b), r"loc \(2,\), scale \(3,\)"),
+        (lambda a, b: ZeroInflatedLogUniform(a, 0.1 * b, 9.0), r"gate \(2,\), low \(3,\)"),
+    ],
+    ids=["log-normal", "normal", "bernoulli", "factorized", "log-uniform"],
+)
+def test_parameters_that_do_not_broadcast_are_named(build, names):
+    with pytest.raises(ValueError, match=f"parameters of shapes that do not broadcast: {names}"):
+        build(torch.full((2,), 0.5), torch.full((3,), 0.5))

@@ -15,6 +15,7 @@ from ib_pyro import Bottleneck, InformationBottleneckELBO, fit
 from ib_pyro.diagnostics import importance_weighted_log_likelihood
 from ib_pyro.elbo import FreeBits, ImportanceWeightedELBO
 from ib_pyro.nn import AdditiveNormal, InformationDropout
+from ib_pyro.priors import MixturePrior, VampPrior
 
 NOISE = 0.7
 W = torch.tensor([[1.2, -0.5], [0.3, 0.8], [-0.7, 0.4]], dtype=torch.float64)
@@ -285,6 +286,8 @@ def programs():
         "log-normal": lambda: nn.Sequential(
             InformationDropout.linear(3, 2, activation="softplus", prior="log-normal")
         ),
+        # Of which the encoder is part of the model too.
+        "pseudo-inputs": lambda: nn.Sequential(AdditiveNormal.linear(3, 2, prior=VampPrior(Y[:3].float()))),
         "batch norm before": lambda: nn.Sequential(
             nn.Linear(3, 3), nn.BatchNorm1d(3), nn.ReLU(), AdditiveNormal.linear(3, 2)
         ),
@@ -466,6 +469,16 @@ def scaled():
 def test_programs_without_a_weight_for_each_sample_are_refused(make, message, gradient):
     with pytest.raises(ValueError, match=message):
         elbo(3, gradient).differentiable_loss(*make(), Y)
+
+
+@pytest.mark.parametrize("gradient", ["iwae", "dreg"])
+def test_a_sample_of_which_no_draw_has_a_weight_names_the_site(gradient):
+    """Behind a ReLU, under a prior without an atom."""
+    layer = InformationDropout.linear(3, 2, prior=MixturePrior(2, 3, family="log-normal"))
+    nn.init.constant_(layer.features.bias, -9.0)
+    program = Bottleneck(layer, nn.Linear(2, 3), "normal").double()
+    with pytest.raises(ValueError, match="site 'z1': its rate is infinite for 4 of 4 samples"):
+        elbo(3, gradient).differentiable_loss(program.model, program.guide, Y, Y)
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 import copy
 import math
+from contextlib import nullcontext
 
 import numpy as np
 import pyro
@@ -360,3 +361,114 @@ def test_penalties_are_the_classes_of_old(beta):
             torch.manual_seed(0)
             losses.append(objective.loss(program.model, program.guide, X, Y))
         assert losses[0] == losses[1]
+
+
+class TestScalesAndMasksOfOtherSamples:
+    """They would broadcast a site's values to more than they are, and count each so often."""
+
+    @staticmethod
+    def sides(handler, *, around_y):
+        def side(loc, y=None):
+            def run():
+                with pyro.plate("d", 4):
+                    with nullcontext() if around_y else handler():
+                        z = pyro.sample("z", dist.Normal(torch.full((4, 2), loc), 1.0).to_event(1))
+                    if y is not None:
+                        with handler() if around_y else nullcontext():
+                            pyro.sample("y", dist.Normal(z.sum(-1), 1.0), obs=y)
+
+            return run
+
+        return side(0.0, torch.zeros(4)), side(1.0)
+
+    @pytest.mark.parametrize("shape", [(4, 1), (2, 4), (5,)])
+    @pytest.mark.parametrize("kind", ["scale", "mask"])
+    @pytest.mark.parametrize("around_y", [True, False])
+    def test_are_refused(self, shape, kind, around_y):
+        value = torch.full(shape, 0.5) if kind == "scale" else torch.ones(shape, dtype=torch.bool)
+        model, guide = self.sides(lambda: getattr(poutine, kind)(**{kind: value}), around_y=around_y)
+        site = "y" if around_y else "z"
+        for elbo in (InformationBottleneckELBO(), InformationBottleneckELBO(torch.full((4,), 0.5))):
+            with pytest.raises(ValueError, match=rf"site '{site}': its {kind} has shape"):
+                elbo.loss(model, guide)
+
+    @pytest.mark.parametrize("shape", [(4,), (1,), ()])
+    def test_of_the_same_are_taken(self, shape):
+        model, guide = self.sides(lambda: poutine.scale(scale=torch.full(shape, 0.5)), around_y=False)
+        losses = []
+        for elbo in (InformationBottleneckELBO(), pyro.infer.TraceMeanField_ELBO()):
+            torch.manual_seed(0)
+            losses.append(elbo.loss(model, guide))
+        assert losses[0] == pytest.approx(losses[1])
+
+    def test_a_scale_that_is_not_finite(self):
+        model, guide = self.sides(lambda: poutine.scale(scale=math.inf), around_y=False)
+        with pytest.raises(ValueError, match="site 'z': its scale is inf"):
+            InformationBottleneckELBO().loss(model, guide)
+
+
+class TestWhatIsSaidOfAnInfiniteLoss:
+    @staticmethod
+    def model(y, loc=0.0):
+        def run():
+            pyro.sample("y", dist.Normal(loc, 1.0).expand([len(y)]).to_event(1), obs=y)
+
+        return run
+
+    def test_an_observation_that_is_infinite(self):
+        y = torch.tensor([0.0, math.inf, 1.0])
+        with pytest.warns(UserWarning, match="site 'y': its log density is infinite.*1 that are not finite"):
+            assert InformationBottleneckELBO().loss(self.model(y), lambda: None) == math.inf
+
+    def test_an_observation_without_a_density(self):
+        with (
+            pyro.validation_enabled(True),
+            pytest.warns(UserWarning, match="site 'y'.*the model has no density there"),
+        ):
+            InformationBottleneckELBO().loss(self.model(torch.tensor([1e30])), lambda: None)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"beta": torch.tensor([1j])}, "beta must be a real number or tensor"),
+        ({"gamma": {"z": {"z": 1.0}}}, r"gamma\['z'\] is a mapping"),
+        ({"num_particles": 0}, "num_particles must be at least 1; got 0"),
+        ({"num_particles": 2.5}, "num_particles must be a whole number"),
+        ({"penalty": 20.0}, "penalty=20.0 is none"),
+        ({"penalty": Capacity}, "penalty=<class .* is none"),
+        ({"sampled_rates": 3}, "sampled_rates must be names of sites; got 3"),
+        ({"on_no_closed_form": ""}, "on_no_closed_form='' is unknown"),
+    ],
+    ids=[
+        "complex",
+        "mapping of mappings",
+        "no particle",
+        "half a particle",
+        "number",
+        "class",
+        "no names",
+        "empty",
+    ],
+)
+def test_options_that_are_none(options, message):
+    with pytest.raises((TypeError, ValueError), match=message):
+        InformationBottleneckELBO(**options)
+
+
+class TestAnImproperPriorThatIsSampled:
+    @staticmethod
+    def side(name, make):
+        return lambda: pyro.sample(name, make())
+
+    def test_in_the_model_names_the_site_that_the_guide_lacks(self):
+        model = self.side("z", lambda: ZeroInflatedLogUniform(0.5))
+        guide = self.side("other", lambda: MultiplicativeLogNormal(torch.ones(()), 0.5))
+        with pytest.raises(NotImplementedError, match=r"site 'z': an improper .*samples \['other'\]"):
+            InformationBottleneckELBO().loss(model, guide)
+
+    def test_in_the_guide_asks_whether_the_sides_are_swapped(self):
+        model = self.side("z", lambda: MultiplicativeLogNormal(torch.ones(()), 0.5))
+        guide = self.side("z", lambda: ZeroInflatedLogUniform(0.5))
+        with pytest.raises(NotImplementedError, match="site 'z': an improper .*model and guide swapped"):
+            InformationBottleneckELBO().loss(model, guide)

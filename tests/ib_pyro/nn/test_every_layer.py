@@ -145,6 +145,18 @@ class LayerContract:
         with noise_off():
             torch.testing.assert_close(layer(x), self.f(layer, x))
 
+    def test_convolution_of_volumes(self):
+        layer = self.layer.conv3d(2, 4, 3, stride=2, padding=1, batch_norm=True, **self.options)
+        x = torch.randn(BATCH, 2, 6, 6, 4)
+        with pyro.plate("data", BATCH, dim=-1), poutine.trace() as trace:
+            z = layer(x)
+        fn = trace.trace.nodes["z"]["fn"]
+        assert z.shape == (BATCH, 4, 3, 3, 2)
+        assert (fn.batch_shape, fn.event_shape) == ((BATCH,), (4, 3, 3, 2))
+        assert isinstance(layer.features[1], nn.BatchNorm3d)
+        with noise_off():
+            torch.testing.assert_close(layer(x), self.f(layer, x), rtol=1e-3, atol=1e-4)
+
     @pytest.mark.parametrize(
         ("reshape", "event"),
         [(nn.Flatten(), (50,)), (nn.Sequential(nn.Flatten(), nn.Unflatten(1, (5, 10))), (5, 10))],

@@ -272,6 +272,7 @@ def test_any_networks_may_be_its_branches(x):
         ({"gate": -0.5}, "gate is a probability"),
         ({"atom": "both"}, "atom='both' is unknown; choose 'exact' or 'ignore'"),
         ({"activation_floor": -1.0}, "activation_floor must not be negative"),
+        ({"activation_floor": math.nan}, "activation_floor must not be negative, nor NaN"),
         ({"prior": "uniform"}, "prior='uniform' is unknown; did you mean 'log-uniform'"),
         ({"prior": "log-normal"}, "log-normal prior has no mass at zero.*softplus.*activation_floor"),
         (
@@ -310,3 +311,37 @@ def test_a_noise_that_is_nan_names_the_site(x):
     nn.init.constant_(layer.noise.bias, math.nan)
     with pytest.raises(ValueError, match="site 'hidden': alpha has 30 NaN of 30 values"):
         layer(x)
+
+
+@pytest.mark.parametrize("option", ["alpha_min", "alpha_max", "gate", "activation_floor"])
+def test_options_that_are_no_numbers(option):
+    with pytest.raises(TypeError, match=f"{option} must be a number; got '0.7'"):
+        InformationDropout.linear(WIDTH_IN, WIDTH, **{option: "0.7"})
+
+
+@pytest.mark.parametrize(
+    ("prior", "message"),
+    [
+        (dist.LogNormal(torch.zeros(7), 1.0), r"site 'z': prior has batch shape \(7,\)"),
+        (
+            lambda _: dist.LogNormal(torch.zeros(7), 1.0).to_event(1),
+            r"site 'z': prior has .* event shape \(7,\)",
+        ),
+    ],
+    ids=["too wide", "another event"],
+)
+def test_a_given_prior_of_another_shape_is_refused(prior, message):
+    layer = InformationDropout.linear(WIDTH_IN, WIDTH, activation="softplus", prior=prior)
+    with pytest.raises(ValueError, match=message):
+        layer.sample_prior(torch.Size([WIDTH]))
+
+
+def test_a_prior_of_ones_own_without_its_event_is_refused():
+    class Own(InformationDropout):
+        def prior_distribution(self, event_shape):
+            return dist.LogNormal(torch.zeros(event_shape), 1.0)
+
+    with pytest.raises(
+        ValueError, match=r"site 'z': its prior has event shape \(\) \(and batch shape \(5,\)\)"
+    ):
+        Own.linear(WIDTH_IN, WIDTH).sample_prior(torch.Size([WIDTH]))

@@ -13,7 +13,8 @@ from pyro.infer import Trace_ELBO
 from scipy import integrate
 from torch import nn
 
-from ib_pyro import Bottleneck, InformationBottleneckELBO
+import ib_pyro
+from ib_pyro import Bottleneck, InformationBottleneckELBO, evaluate, fit, to_arviz
 from ib_pyro.capture import CaptureError
 from ib_pyro.elbo import MissingKLError
 from ib_pyro.nn import AdditiveNormal, BinaryDropout, ConstantDropout, GaussianDropout, InformationDropout
@@ -241,6 +242,31 @@ class TestAnyLayer:
             assert losses[0] == losses[1]
             assert not held & {id(p) for p in twin.parameters()}
 
+    def test_it_is_saved_and_loaded(self, kind, tmp_path):
+        program, other = self.program(kind), self.program(kind)
+        with torch.no_grad():
+            for parameter in program.parameters():
+                parameter.add_(0.1 * torch.randn_like(parameter))
+        elbo = InformationBottleneckELBO(**AT_THE_DRAW)
+        elbo.differentiable_loss(program.model, program.guide, *self.data)
+        ib_pyro.save(program, tmp_path / "program.safetensors")
+        ib_pyro.load(tmp_path / "program.safetensors", into=other)
+        losses = []
+        for one in (program, other):
+            torch.manual_seed(5)
+            losses.append(elbo.loss(one.model, one.guide, *self.data))
+        assert losses[0] == losses[1]
+
+    def test_fit_and_evaluation_take_it(self, kind):
+        program, (x, y) = self.program(kind), self.data
+        with pytest.raises(MissingKLError, match=r"site 'z1'.*monte-carlo"):
+            fit(program, (x, y), beta=0.1, epochs=1, progress=False)
+        elbo = InformationBottleneckELBO(0.1, **AT_THE_DRAW)
+        found = fit(program, (x, y), elbo=elbo, epochs=2, progress=False)
+        assert len(found.history) == 2
+        assert math.isfinite(evaluate(program, (x, y), elbo=elbo, num_samples=2).total_rate)
+        assert {"z1"} <= set(to_arviz(program, x, y, num_samples=2)["posterior"])
+
     def test_particles_are_averaged(self, kind):
         program, found = self.program(kind), []
         options = {"num_particles": 400, "max_plate_nesting": 1, **AT_THE_DRAW}
@@ -415,6 +441,29 @@ def test_a_flow_that_only_samples_says_so():
     layer.prior = FlowPrior(3, [transforms.planar(3)])
     with pytest.raises(ValueError, match=r"site 'z1': .*inverts only what it has drawn.*\.inv"):
         InformationBottleneckELBO(**AT_THE_DRAW).loss(program.model, program.guide, *TestAnyLayer.data)
+
+
+@pytest.mark.parametrize(
+    "prior",
+    [lambda: MixturePrior(3, 2, family="log-normal"), lambda: dist.LogNormal(0.0, 1.0)],
+    ids=["ours", "Pyro's"],
+)
+def test_an_atom_under_a_density_is_named(prior):
+    """A ReLU that is off is at zero, where no density has mass."""
+    layer = InformationDropout.linear(4, 3, prior=prior())
+    program = Bottleneck(layer, nn.Linear(3, 2))
+    nn.init.constant_(layer.features.bias, -9.0)
+    elbo = InformationBottleneckELBO(sampled_rates=["z1"])
+    with pytest.raises(ValueError, match="site 'z1': .*(its rate is infinite for 6 of 6|support)"):
+        elbo.loss(program.model, program.guide, *TestAnyLayer.data)
+
+
+def test_a_log_normal_mixture_has_pyros_density():
+    prior, z = MixturePrior(3, 4, family="log-normal").double(), torch.rand(5, 3).double() + 0.1
+    units = dist.LogNormal(prior.loc, prior.log_scale.exp()).to_event(1)
+    expected = dist.MixtureSameFamily(dist.Categorical(logits=prior.logits), units)
+    torch.testing.assert_close(prior(torch.Size([3])).log_prob(z), expected.log_prob(z))
+    assert (prior(torch.Size([3])).sample((100,)) > 0).all()
 
 
 def test_a_sum_over_components_is_by_weight():

@@ -7,14 +7,35 @@ import pyro
 import pytest
 import torch
 from pyro import distributions as dist
+from pyro.distributions.transforms import affine_coupling
 from torch import nn
 
 from ib_pyro import Bottleneck, InformationBottleneckELBO
 from ib_pyro.capture.recording import record
-from ib_pyro.elbo import Capacity, CapacityELBO, GaussianTotalCorrelation
+from ib_pyro.elbo import (
+    Capacity,
+    CapacityELBO,
+    FreeBitsELBO,
+    GaussianTotalCorrelation,
+    ImportanceWeightedELBO,
+)
 from ib_pyro.elbo.schedules import linear_warm_up
-from ib_pyro.nn import AdditiveNormal, BinaryDropout, ConstantDropout, GaussianDropout, InformationDropout
-from ib_pyro.side_by_side import Run, evaluate_side_by_side, lagrangians, train_side_by_side
+from ib_pyro.nn import (
+    AdditiveNormal,
+    BinaryDropout,
+    ConcreteDropout,
+    ConstantDropout,
+    GaussianDropout,
+    InformationDropout,
+)
+from ib_pyro.priors import FlowPrior, MixturePrior, VampPrior
+from ib_pyro.side_by_side import (
+    Run,
+    VectorizationError,
+    evaluate_side_by_side,
+    lagrangians,
+    train_side_by_side,
+)
 from ib_pyro.side_by_side.run_objectives import Objectives
 
 RUNS = [Run(beta=b, seed=s) for b, s in ((0.0, 0), (0.1, 0), (0.5, 3))]
@@ -41,6 +62,52 @@ def test_every_kind_of_noise(kind, replay, data, same):
     assert not found.diverged
     assert (found.not_replayed is None) == (replay == "on")
     same(found, make_program, data)
+
+
+PRIORS = {
+    "mixture": lambda: MixturePrior(5, 3),
+    "flow": lambda: FlowPrior(5, [affine_coupling(5, [4])]),
+    "pseudo-inputs": lambda: VampPrior(torch.randn(4, 6)),
+}
+
+
+@pytest.mark.parametrize("replay", ["off", "on"])
+@pytest.mark.parametrize("name", PRIORS)
+def test_priors_whose_rate_is_taken_at_the_draw(name, replay, data, same):
+    def make_program():
+        layer = AdditiveNormal.linear(6, 5, prior=PRIORS[name]())
+        return Bottleneck(nn.Sequential(layer), nn.Linear(5, 3)).double()
+
+    elbo = InformationBottleneckELBO(on_no_closed_form="monte-carlo")
+    runs = [Run(beta=b, seed=s, lr=0.01) for b, s in ((0.1, 0), (0.5, 3))]
+    found = train(make_program, data, runs, replay=replay, elbo=elbo)
+    assert (found.not_replayed is None) == (replay == "on")
+    same(found, make_program, data, elbo=elbo)
+
+
+def test_the_importance_weighted_bound_with_one_of_its_gradients(data, same):
+    def make_program():
+        return Bottleneck(AdditiveNormal.linear(6, 5), nn.Linear(5, 3)).double()
+
+    runs = [Run(beta=1.0, seed=s, lr=0.01) for s in (0, 3)]
+    elbo = ImportanceWeightedELBO(3)
+    same(train(make_program, data, runs, elbo=elbo, replay="on"), make_program, data, elbo=elbo)
+    with pytest.raises(VectorizationError, match='gradient="dreg" differentiates within the loss'):
+        train(make_program, data, runs, elbo=ImportanceWeightedELBO(3, gradient="dreg"))
+    with pytest.raises(ValueError, match="beta is 0.5"):
+        train(make_program, data, [Run(beta=0.5)], elbo=elbo)
+
+
+@pytest.mark.parametrize("per", ["unit", "sample"])
+def test_gates_and_nats_that_are_free_for_a_part(per, data, same):
+    def make_program():
+        return Bottleneck(ConcreteDropout.linear(6, 5), nn.Linear(5, 3), conditional=True).double()
+
+    elbo = FreeBitsELBO(0.1 if per == "unit" else 0.6, per=per)
+    runs = [Run(beta=b, seed=s) for b, s in ((0.1, 0), (0.5, 3))]
+    same(train(make_program, data, runs, elbo=elbo), make_program, data, elbo=elbo)
+    with pytest.raises(VectorizationError, match="what has the nats of a penalty for free"):
+        Objectives([elbo, FreeBitsELBO(0.1)], ["a", "b"], torch.zeros(()))
 
 
 @pytest.mark.parametrize("replay", ["off", "on"])

@@ -2,6 +2,7 @@
 
 import math
 import pickle
+from pathlib import Path
 
 import pytest
 import torch
@@ -11,6 +12,7 @@ from ib_pyro import Bottleneck
 from ib_pyro.elbo import InformationBottleneckELBO
 from ib_pyro.nn import InformationDropout
 from ib_pyro.training import Trainer, fit
+from ib_pyro.training.checkpoint import load_checkpoint
 from ib_pyro.training.divergence import DivergenceError, explained, require_finite_terms
 
 FINE = {"loss": 1.0, "distortion": 0.5, "rate/z1": 1.0, "rate/z2": 2.0, "total_correlation/z1": 0.1}
@@ -94,6 +96,23 @@ def test_an_infinite_buffer_is_no_divergence(data: tuple[Tensor, Tensor]) -> Non
     net = program()
     net.register_buffer("mask", torch.tensor([0.0, -math.inf]))
     assert fit(net, data, epochs=1, progress=False).epochs == 1
+
+
+@pytest.mark.parametrize("every", [1, 5])
+def test_an_infinite_buffer_is_kept_in_checkpoints(
+    every: int, data: tuple[Tensor, Tensor], tmp_path: Path
+) -> None:
+    def interrupt(history: list[dict[str, float]]) -> None:
+        if len(history) == 2:
+            raise KeyboardInterrupt
+
+    net = program()
+    net.register_buffer("mask", torch.tensor([0.0, -math.inf]))
+    with pytest.raises(KeyboardInterrupt):
+        fit(net, data, epochs=5, out=tmp_path, checkpoint_every=every, on_epoch=interrupt, progress=False)
+    kept = load_checkpoint(tmp_path / "checkpoint.pt")
+    assert len(kept["history"]) == 2
+    assert torch.equal(kept["program"]["mask"], net.mask)
 
 
 def test_what_a_law_refuses_of_moved_parameters_is_a_divergence(data: tuple[Tensor, Tensor]) -> None:

@@ -222,3 +222,39 @@ def test_validation_switch_is_restored(stripes: SimpleNamespace, build: Build) -
     before = pyro.settings.get()
     fit(build(), stripes, epochs=1, batch_size=30, progress=False)
     assert pyro.settings.get() == before
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"epochs": 1.5}, "epochs must be a whole number, at least 1; got 1.5"),
+        ({"epochs": "3"}, "epochs must be a whole number"),
+        ({"batch_size": 2.5}, "batch_size must be a whole number"),
+        ({"patience": 0.5, "validation": "itself"}, "patience must be a whole number"),
+        ({"warm_up": float("nan")}, "warm_up must be a finite number of epochs"),
+        ({"lr": float("nan")}, "lr must be a finite number, at least 0; got nan"),
+        ({"lr": -0.1}, "lr must be a finite number"),
+        ({"lr": "fast"}, "lr must be a finite number"),
+        (
+            {"schedules": {"lr": lambda _: 0.1}},
+            r"schedules\['lr'\]: InformationBottleneckELBO has no lr to move",
+        ),
+        ({"schedules": {"beta": 0.1}}, r"schedules\['beta'\] is 0.1; pass a function"),
+    ],
+    ids=["half", "text", "batch", "patience", "warm-up", "NaN rate", "rate below 0", "word", "lr", "number"],
+)
+def test_options_that_are_none(
+    options: dict[str, Any], message: str, build: Build, stripes: SimpleNamespace
+) -> None:
+    if options.get("validation"):
+        options = {**options, "validation": stripes}
+    with pytest.raises((TypeError, ValueError), match=message):
+        fit(build(), stripes, **{"epochs": 1, "progress": False, **options})
+
+
+def test_a_set_of_other_arguments_than_the_programs_is_refused(
+    build: Build, stripes: SimpleNamespace
+) -> None:
+    for data in ((stripes.x, stripes.y, stripes.y), {"x": stripes.x, "z": stripes.y}):
+        with pytest.raises(TypeError, match="data: a batch has .*, which the model does not take"):
+            fit(build(), data, epochs=1, progress=False)

@@ -15,6 +15,7 @@ from inference.cli import main
 from inference.json_and_csv import read_json, write_json
 from inference.runs import run as run_module
 from inference.runs import splits as splits_module
+from inference.runs.finished import read_finished
 from inference.runs.folder import RunFolder
 from inference.runs.identity import require_same_images
 from inference.runs.run import load_run
@@ -287,3 +288,18 @@ def test_a_setting_of_a_wrong_type_is_named(
     error = capsys.readouterr().err
     assert f"{path}: {told}" in error
     assert error.count("\n") == 1
+
+
+@pytest.mark.parametrize("name", ["settings", "fingerprints", "versions", "sources", "program"])
+def test_a_config_whose_parts_are_of_another_type_is_refused_by_its_path(
+    name: str, quick: Quick, tmp_path: Path
+) -> None:
+    job = quick(out=tmp_path / "run", epochs=1)
+    job.run()
+    content = read_json(job.out / "config.json")
+    write_json(
+        job.out / "config.json", {**content, **({"sources": {name: 3}} if name == "program" else {name: 3})}
+    )
+    for act in (evaluate_run, load_run, read_finished):
+        with pytest.raises(ValueError, match=rf"config.json is of something else: its {name} are 3"):
+            act(job.out)

@@ -1,6 +1,7 @@
 """Workers of this machine: a lost one costs its own work alone, and all end with their parent."""
 
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -9,6 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from inference.json_and_csv import read_json
 from inference.runs import pool
 from inference.runs.engine import InThisProcess, WorkerLost
 from inference.runs.pool import in_turn
@@ -132,3 +134,34 @@ def test_the_kernel_ends_workers_of_the_main_thread_and_a_pipe_all(where: str, n
     finally:
         parent.kill()
         parent.communicate()
+
+
+@linux
+def test_a_signal_to_the_parent_ends_its_workers_and_the_same_command_goes_on(tmp_path: Path) -> None:
+    words = [*SWEEP, "--epochs", "150", "--processes", "2", "--out"]
+    out, whole = tmp_path / "my sweep", tmp_path / "whole"
+    parent = start(*words, str(out))
+    try:
+        until(lambda: list(out.glob("*/checkpoint.pt")) or parent.poll() is not None)
+        workers = descendants(parent.pid)
+        parent.send_signal(signal.SIGTERM)
+        _, errors = parent.communicate(timeout=120)
+    finally:
+        parent.kill()
+    assert parent.returncode == 143, errors
+    assert len(workers) >= 2
+    until(lambda: not any(map(lives, workers)), seconds=10)
+    line = errors.splitlines()[-1]
+    assert line.startswith(
+        "interrupted by SIGTERM; what was finished is kept; go on with: python -m inference sweep"
+    )
+    assert len(list(out.glob("*/result.json"))) < 3
+    command = shlex.split(line.partition("go on with: python -m inference ")[2])
+    for each in (command, [*words, str(whole)]):
+        again = start(*each)
+        _, errors = again.communicate(timeout=300)
+        assert again.returncode == 0, errors
+    for result in whole.glob("*/result.json"):
+        found = read_json(out / result.parent.name / result.name)
+        assert {**found, "seconds": 0} == {**read_json(result), "seconds": 0}
+    assert not [path for path in out.glob("*/.*") if path.name != ".lock"]

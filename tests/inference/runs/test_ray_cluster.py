@@ -3,6 +3,7 @@
 import csv
 import importlib.util
 import os
+import platform
 import signal
 import subprocess
 import sys
@@ -198,6 +199,22 @@ def test_a_token_is_seen_in_its_folder_alone_and_taken_away(tmp_path: Path) -> N
         Token(tmp_path / "elsewhere", token.word).require()
     token.remove()
     assert not list((tmp_path / "sweep").iterdir())
+
+
+def test_a_new_token_takes_away_those_of_processes_that_are_no_more(tmp_path: Path) -> None:
+    ended = subprocess.Popen([sys.executable, "-c", ""])
+    ended.wait()
+    dead, lives_on = (
+        f"{number * 32}-{pid}@{platform.node()}" for number, pid in (("0", ended.pid), ("1", os.getpid()))
+    )
+    elsewhere = f"{'2' * 32}-{ended.pid}@another.machine"
+    for word in (dead, lives_on, elsewhere):
+        token = Token(tmp_path, word)
+        token.file.touch()
+        token.answer_file("node").touch()
+    token = Token.write(tmp_path)
+    left = {file.name for file in tmp_path.iterdir()} - {token.file.name}
+    assert left == {f".shared-{word}{end}" for word in (lives_on, elsewhere) for end in ("", "=node")}
 
 
 @ray

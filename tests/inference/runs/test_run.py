@@ -186,6 +186,24 @@ def test_tensorboard_reads_the_metrics_of_an_interrupted_run_too(
         assert found == {int(row["epoch"]): pytest.approx(float(row[name])) for row in rows(job)}
 
 
+def test_an_autoencoder_of_grey_images_fits_and_says_what_its_nats_are_of(quick: Quick) -> None:
+    job = quick(model="vae", likelihood="continuous-bernoulli", latent="gaussian", epochs=3)
+    result = job.run()
+    first, *_, last = rows(job)
+    assert float(last["loss"]) < float(first["loss"])
+    assert result["units"] == "nats per image, of the test set, of its grey values"
+    assert result["likelihood"] == "continuous-bernoulli"
+    # A density of 64 pixels that are mostly 0: no binary likelihood is above 1.
+    assert result["test_elbo"] > 0
+    error = result["test_importance_weighted_standard_error"]
+    assert -(result["distortion"] + result["rate"]) == pytest.approx(result["test_elbo"], abs=error)
+
+
+def test_levels_that_are_not_those_of_bytes_are_refused_by_name(quick: Quick) -> None:
+    with pytest.raises(ValueError, match=r"grey y is one of the 256 levels .*'continuous-bernoulli'"):
+        quick(model="vae", likelihood="discretized-logistic").run()
+
+
 @pytest.mark.parametrize("latent", ["gaussian", "information"])
 def test_autoencoder_fits_with_the_default_options(quick: Quick, latent: str) -> None:
     job = quick(model="vae", latent=latent, limit=None, epochs=2)

@@ -16,7 +16,7 @@ from inference import evaluate_run
 from inference.json_and_csv import read_json
 from inference.runs import run as run_module
 from inference.runs.folder import RunFolder
-from inference.runs.run_lock import held
+from inference.runs.run_lock import held, tidy
 
 ROOT = Path(__file__).parents[3]
 Quick = Callable[..., Any]
@@ -123,3 +123,18 @@ def test_a_run_that_another_process_began_in_the_meantime_is_refused_without_res
         job.run()
     assert RunFolder(job.out).spec() == other.spec
     assert read_json(job.out / "result.json")["digest"] == other.spec.digest
+
+
+def test_what_a_killed_process_has_left_of_its_hold_goes_away_once_nobody_holds(
+    quick: Quick, tmp_path: Path
+) -> None:
+    job = quick(out=tmp_path / "run", epochs=1)
+    job.run()
+    left = job.out / ".holder.json"
+    left.write_text("{}")
+    job.run(resume=True)
+    assert not left.exists()
+    with held(job.out):
+        tidy(job.out)
+        assert read_json(left)["pid"] == os.getpid()
+    tidy(tmp_path / "nothing")

@@ -116,6 +116,20 @@ def test_a_run_that_diverges_is_named_and_the_others_are_kept(tmp_path):
     assert again[jobs[1][1]].when > failure.when
 
 
+def test_the_state_of_a_grid_that_was_changed_goes_away_once_no_run_is_under_way(tmp_path):
+    jobs = [(spec, tmp_path / spec.name) for spec in specs("binary", epochs=1)]
+    under_way = tmp_path / "under way"
+    under_way.mkdir()
+    (under_way / "config.json").write_text("{}")
+    old = tmp_path / ".side-by-side-0123456789ab.pt"
+    old.write_bytes(b"of another grid")
+    list(run_side_by_side(jobs[:2], progress=False))
+    assert [path.name for path in tmp_path.glob(".side-by-side-*")] == [old.name]
+    (under_way / "config.json").unlink()
+    list(run_side_by_side(jobs, progress=False))
+    assert not list(tmp_path.glob(".side-by-side-*"))
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [

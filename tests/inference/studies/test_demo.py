@@ -180,6 +180,33 @@ def test_numbers_are_read_as_they_were_written(tmp_path: Path) -> None:
         FittedRows(tmp_path / "rows.csv", epochs=4)
 
 
+def test_a_row_that_is_there_already_is_not_there_twice(tmp_path: Path) -> None:
+    """Who is killed between two files of one share does that share again."""
+    path = tmp_path / "rows.csv"
+    FittedRows(path, epochs=3).add([{"name": "b", "share": 0.5}, {"name": "a", "share": 1.0}], order=["name"])
+    again = FittedRows(path, epochs=3)
+    again.add([{"name": "b", "share": 0.25}], order=["name"])
+    assert again.rows == FittedRows(path, epochs=3).rows
+    assert [(row["name"], row["share"]) for row in again.rows] == [("a", 1.0), ("b", 0.25)]
+
+
+def test_a_setting_without_an_error_is_chosen_last_and_its_mean_is_none() -> None:
+    names = ("validation_error_deterministic", "test_error_deterministic", "test_error_predictive")
+    names += ("distortion", "rate")
+    lost, kept = Setting("binary", "drop_prob", 0.1), Setting("binary", "drop_prob", 0.2)
+    results = {
+        setting: [{"beta": 0.0, **dict.fromkeys(names, value)} for value in values]
+        for setting, values in {lost: (0.1, None), kept: (0.3, 0.5)}.items()
+    }
+    for order in ((lost, kept), (kept, lost)):
+        found = {s.setting: s for s in summarize({setting: results[setting] for setting in order})}
+        assert not found[lost].chosen
+        assert found[kept].chosen
+        assert math.isnan(found[lost].error.value)
+        assert found[kept].error.value == pytest.approx(0.4)
+        assert found[lost].error.percent() == "nan"
+
+
 class Kept(Study):
     """A study of two shares that keeps what it is given."""
 

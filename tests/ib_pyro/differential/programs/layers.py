@@ -3,6 +3,7 @@
 import pyro
 import torch
 from pyro import distributions as dist
+from pyro.distributions.transforms import affine_coupling, permute
 from torch import nn
 
 from ib_pyro import Bottleneck
@@ -13,6 +14,7 @@ from ib_pyro.distributions import (
     ZeroInflatedLogUniform,
 )
 from ib_pyro.nn import AdditiveNormal, ConstantDropout, InformationDropout
+from ib_pyro.priors import FlowPrior, MixturePrior, VampPrior
 from models.discrete_ib import DiscreteBottleneck
 from models.mlp import MLP
 from models.vae import VAE
@@ -45,6 +47,57 @@ for name, layer in LAYERS.items():
         made = Bottleneck(layer(), nn.Linear(3, 3))
         new.tensors += list(made.parameters())
         return made.model, made.guide, *data()
+
+
+AT_THE_DRAW = {
+    "AdditiveNormal, a learned mixture as the prior": lambda: AdditiveNormal.linear(
+        4, 3, prior=MixturePrior(3, 2)
+    ),
+    "AdditiveNormal, a flow as the prior": lambda: AdditiveNormal.linear(
+        4, 3, prior=FlowPrior(3, [affine_coupling(3, [4]), permute(3, torch.tensor([2, 0, 1]))])
+    ),
+    "AdditiveNormal, a VampPrior": lambda: AdditiveNormal.linear(4, 3, prior=VampPrior(torch.randn(2, 4))),
+    "InformationDropout, softplus, a mixture as the prior": lambda: InformationDropout.linear(
+        4, 3, activation="softplus", prior=MixturePrior(3, 2, family="log-normal")
+    ),
+}
+
+
+for name, layer in AT_THE_DRAW.items():
+
+    @program(SECTION, f"Bottleneck of {name}", nesting=None, closed_form="z1")
+    def _(new: Leaves, layer=layer):
+        made = Bottleneck(layer(), nn.Linear(3, 3))
+        new.tensors += list(made.parameters())
+        return made.model, made.guide, *data()
+
+
+class Pair(nn.Module):
+    """A decoder of a location and a positive scale."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.second = nn.Linear(3, 2), nn.Linear(3, 2)
+
+    def forward(self, z: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        return self.first(z), nn.functional.softplus(self.second(z)) + 0.1
+
+
+OBSERVED = {
+    "continuous-bernoulli": (lambda: nn.Linear(3, 2), lambda: torch.rand(6, 2)),
+    "discretized-logistic": (Pair, lambda: torch.randint(256, (6, 2)) / 255.0),
+    "poisson": (lambda: nn.Linear(3, 2), lambda: torch.randint(4, (6, 2))),
+    "negative-binomial": (Pair, lambda: torch.randint(4, (6, 2))),
+}
+
+
+for name, (decoder, observed) in OBSERVED.items():
+
+    @program(SECTION, f"Bottleneck with the likelihood {name}")
+    def _(new: Leaves, name=name, decoder=decoder, observed=observed):
+        made = Bottleneck(AdditiveNormal.linear(4, 3), decoder(), likelihood=name)
+        new.tensors += list(made.parameters())
+        return made.model, made.guide, torch.randn(6, 4), observed()
 
 
 @program(SECTION, "Bottleneck of two layers", nesting=None)

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from ib_pyro.distributions import (
     FactorizedLogNormal,
+    GateLogit,
     MultiplicativeBernoulli,
     MultiplicativeLogNormal,
     MultiplicativeNormal,
@@ -157,6 +158,14 @@ PAIRS = [
         two_sided=True,
         log_bounds=(-40.0, 3.0),
         infinite=(True, False, False),
+    ),
+    Pair(
+        "gates, gates",
+        lambda: GateLogit(t(-2.0, 0.1, 3.0), 0.7),
+        lambda: GateLogit(t(0.0, 0.0, -1.0), 0.7),
+        (GateLogit, GateLogit),
+        two_sided=True,
+        log_bounds=(-40.0, 4.5),
     ),
     Pair(
         "log-uniform, log-uniform",
