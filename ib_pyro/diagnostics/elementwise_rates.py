@@ -62,7 +62,13 @@ def elementwise_rates(program: Bottleneck, x: Tensor) -> dict[str, Tensor]:
     rates = {}
     for name, layer in program.stochastic_layers.items():
         posterior: Distribution = sites[name]["fn"]
-        prior = layer.prior_distribution(posterior.event_shape)
+        try:
+            prior = layer.prior_distribution(posterior.event_shape)
+        except NotImplementedError as error:
+            raise NotImplementedError(
+                f"site {name!r}: {error}. The site's whole rate is that of "
+                'InformationBottleneckELBO(on_no_closed_form="monte-carlo").terms'
+            ) from error
         if not layer.is_charged:
             prior = prior.mask(False)
         rates[name] = _rate(name, posterior, prior, like=sites[name]["value"])

@@ -53,9 +53,8 @@ def continuous_bernoulli_log_density(logits: Tensor, value: Tensor) -> Tensor:
 class LogitContinuousBernoulli(TorchDistribution):
     r"""The continuous Bernoulli law of a grey value in [0, 1], ``p(y) ~ lambda^y (1 - lambda)^(1-y)``.
 
-    Loaiza-Ganem & Cunningham (2019). Density, mean and draws are exact to rounding at every logit:
-    :class:`torch.distributions.ContinuousBernoulli` has a polynomial around lambda = ½, and a constant where the
-    sigmoid of the logit rounds to 0 or 1.
+    Loaiza-Ganem & Cunningham (2019). Density, mean and draws are exact to rounding at every logit: PyTorch's own have
+    a polynomial around lambda = ½, and a constant where the sigmoid of the logit rounds to 0 or 1.
 
     Args:
         logits: ``log(lambda / (1 - lambda))``, any shape.

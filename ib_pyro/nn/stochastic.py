@@ -380,6 +380,8 @@ class StochasticLayer(PyroModule):
             prior = self.prior_distribution(event_shape)
         except ValueError as error:
             raise ValueError(f"site {self.site_name!r}: {error}") from error
+        except NotImplementedError as error:
+            raise NotImplementedError(f"site {self.site_name!r}: {error}") from error
         if prior.event_shape != event_shape:
             raise ValueError(
                 f"site {self.site_name!r}: its prior has event shape {tuple(prior.event_shape)} (and batch shape "

@@ -12,6 +12,7 @@ from pyro.infer import Predictive, Trace_ELBO
 from torch import nn
 
 from ib_pyro import Bottleneck, InformationBottleneckELBO
+from ib_pyro.diagnostics import elementwise_rates
 from ib_pyro.nn import AdditiveNormal, InformationDropout, insert
 from ib_pyro.priors import VampPrior
 
@@ -224,8 +225,10 @@ def test_pseudo_inputs_that_the_encoder_does_not_take():
 
 
 def test_the_layer_alone_does_not_know_it():
-    with pytest.raises(NotImplementedError, match="which the layer alone does not know"):
+    with pytest.raises(NotImplementedError, match="site 'z': .*which the layer alone does not know"):
         AdditiveNormal.linear(4, 2, prior=VampPrior(torch.rand(3, 4))).sample_prior(torch.Size([2]))
+    with pytest.raises(NotImplementedError, match="site 'z1': .*whole rate.*monte-carlo"):
+        elementwise_rates(program(VampPrior(X[:3])), X)
 
 
 @pytest.mark.parametrize(
