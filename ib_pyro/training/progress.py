@@ -67,13 +67,15 @@ class FitProgress:
         self._task = self._bar.add_task("", total=epochs * steps, completed=done * steps, **fields)
 
     def __enter__(self) -> FitProgress:
-        self._bar.start()
+        if self._live:  # else rich would end a line, in some versions
+            self._bar.start()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._bar.stop()
+        if self._live:
+            self._bar.stop()
 
     def step(self, epoch: int, step: int, metrics: Mapping[str, float]) -> None:
         """Show the running means within an epoch.

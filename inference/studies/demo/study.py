@@ -128,13 +128,15 @@ class _Progress:
         self._task = self._bar.add_task(f"{fits} fits", total=fits)
 
     def __enter__(self) -> _Progress:
-        self._bar.start()
-        if not self._console.is_terminal and self._fits:
+        if self._console.is_terminal:  # else rich would end a line, in some versions
+            self._bar.start()
+        elif self._fits:
             self._print(f"{self._fits} fits; the first are done in some seconds")
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._bar.stop()
+        if self._console.is_terminal:
+            self._bar.stop()
 
     def fit(self, line: str) -> None:
         """Count a finished fit."""

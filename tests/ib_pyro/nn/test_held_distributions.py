@@ -86,7 +86,7 @@ def test_what_a_transform_remembers_does_not_go_along():
     assert any(t is not None for t in ours.prior.transforms[0].inv._cached_x_y)
     moved = ours.double().prior.transforms[0]
     assert moved.inv._cached_x_y == (None, None)
-    assert moved.inv.inv is moved
+    assert moved.inv.inv == moved
 
 
 def test_a_rate_is_of_the_layers_type():

@@ -43,7 +43,17 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.parametrize(
     ("size", "file"),
-    [(1000, "config.json"), (6000, "checkpoint.pt")],
+    [
+        pytest.param(
+            1000,
+            "config.json",
+            marks=pytest.mark.skipif(
+                tuple(map(int, torch.__version__.split(".")[:2])) < (2, 10),
+                reason="PyTorch itself wrote a larger file at its import",
+            ),
+        ),
+        (6000, "checkpoint.pt"),
+    ],
 )
 def test_a_full_disk_is_one_line_and_the_run_goes_on(
     size: int, file: str, whole: Path, tmp_path: Path

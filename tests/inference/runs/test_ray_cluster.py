@@ -105,6 +105,48 @@ def test_a_kill_of_the_sweep_leaves_no_worker_on_the_cluster(cluster, tmp_path: 
         sweep.communicate()
 
 
+MINE = """
+import torch
+from torch import nn
+from ib_pyro import Bottleneck
+from ib_pyro.nn import InformationDropout
+from mine_parts import width
+
+def build(image_shape, num_classes):
+    return Bottleneck(InformationDropout.linear(image_shape[0], width), nn.Linear(width, num_classes))
+
+def load():
+    x = torch.linspace(-1, 1, 60)[:, None]
+    return {"train": (x, (x[:, 0] > 0).long()), "test": (x, (x[:, 0] > 0).long())}
+"""
+
+
+@ray
+@pytest.mark.slow
+def test_modules_of_ones_own_are_found_by_workers_that_began_elsewhere(cluster, tmp_path: Path) -> None:
+    (tmp_path / "mine.py").write_text(MINE)
+    (tmp_path / "mine_parts.py").write_text("width = 4\n")
+    words = "sweep --model mine:build --data mine:load --batch-size 20 --beta 0.01 --epochs 1".split()
+    words += [
+        "--accelerator",
+        "cpu",
+        "--seeds",
+        "0,1",
+        "--engine",
+        "ray",
+        "--address",
+        cluster.address,
+        "--out",
+        str(tmp_path / "out"),
+    ]
+    sweep = start(*words, cwd=tmp_path)
+    table, errors = sweep.communicate(timeout=300)
+    assert sweep.returncode == 0, errors
+    assert "| mine:build, mine:load |" in table
+    (config, _) = (read_json(path) for path in (tmp_path / "out").glob("*/config.json"))
+    assert set(config["sources"]["model"]["files"]) == {"mine.py", "mine_parts.py"}
+
+
 @ray
 @pytest.mark.slow
 def test_runs_of_a_killed_node_go_on_elsewhere_with_the_same_numbers(
