@@ -76,20 +76,13 @@ def runs(size: Size, _rows: pd.DataFrame) -> list[Planned]:
     cases = [(k, seed) for seed in size.seeds for k in size.sizes if k not in size.once]
     cases += [(k, size.seeds[0]) for k in size.once]
     forms: list[dict[str, Any]] = [{"latent": latent} for latent in _LOOKS]
-    planned = [
+    # What the gap of the information latents is owed to; at the sizes that have all the seeds.
+    freer = {"latent": "information", "link": "exponential", "prior_per_unit": True}
+    return [
         Planned(paper_run(size, k=int(k), seed=seed, **form, **options))
         for k, seed in cases
-        for form in forms
+        for form in (*forms, *([freer] if size.control and k not in size.once else []))
     ]
-    if size.control:
-        # What the gap of the information latents is owed to; at the sizes that have all the seeds.
-        freer = {"latent": "information", "link": "exponential", "prior_per_unit": True}
-        planned += [
-            Planned(paper_run(size, k=int(k), seed=seed, **freer, **options))
-            for k, seed in cases
-            if k not in size.once
-        ]
-    return planned
 
 
 def measure(run: RunSpec, result: Row, _load: Load) -> list[Row]:

@@ -17,7 +17,7 @@ from inference.cli.signals import command_to_go_on
 from tests.inference.quick_fit import QUICK
 
 ROOT = Path(__file__).parents[3]
-EPOCHS = 120
+EPOCHS = 300
 WORDS = [*QUICK, "--quiet", "--epochs", str(EPOCHS), "--accelerator", "cpu"]
 SIGNALS = [("SIGTERM", 143), ("SIGHUP", 129), ("SIGINT", 130)]
 # Epochs between two checkpoints: after each one, and never.
