@@ -17,7 +17,7 @@ from inference.cli.signals import command_to_go_on
 from tests.inference.quick_fit import QUICK
 
 ROOT = Path(__file__).parents[3]
-EPOCHS = 300
+EPOCHS = 150
 WORDS = [*QUICK, "--quiet", "--epochs", str(EPOCHS), "--accelerator", "cpu"]
 SIGNALS = [("SIGTERM", 143), ("SIGHUP", 129), ("SIGINT", 130)]
 # Epochs between two checkpoints: after each one, and never.
@@ -27,7 +27,15 @@ ENDS = [(*each, EPOCHS) for each in SIGNALS] + [("SIGTERM", 143, 1)]
 def start(words: list[str]) -> "subprocess.Popen[str]":
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
     command = [sys.executable, "-m", "inference", *words]
-    return subprocess.Popen(command, cwd=ROOT, env=environment, text=True, stderr=subprocess.PIPE)
+    return subprocess.Popen(
+        command, cwd=ROOT, env=environment, text=True, stderr=subprocess.PIPE, preexec_fn=listen
+    )
+
+
+def listen() -> None:
+    """Take signals as they come by default: what a shell starts in the background is deaf to SIGINT."""
+    for name, _ in SIGNALS:
+        signal.signal(getattr(signal, name), signal.SIG_DFL)
 
 
 def wait_for(path: Path, process: "subprocess.Popen[str]", *, lines: int = 0) -> None:
