@@ -35,6 +35,8 @@ _NUMBERS: dict[str, tuple[str, float]] = {
 # What the columns of a comparison say of a run in any case.
 _SHOWN = {"model", "dropout", "latent", "k", "drop_prob", "alpha", "data", "beta", "beta_paper", "epochs"}
 _SHOWN |= {"objective", "gamma", "total_correlation", "capacity", "free_nats", "beta_schedule"}
+# How a run was computed, and of which images: said where nothing else tells two lines apart.
+_MINOR = {"accelerator", "checkpoint_every", "eval_batch_size", "threads", "validate_every_epoch"}
 _NAMES: tuple[tuple[str, Callable[[Result], str]], ...] = (
     ("program", lambda r: f"{r['model']}, {r['data']}"),
     ("noise", lambda r: _noise_and_strength(r)),
@@ -96,7 +98,8 @@ def comparison_table(
     for key, members in grouped.items():
         cells = names[members[0]]
         alike = [told[first] for first, other in names.items() if other == cells]
-        differing = {*_differing(groups) - _SHOWN, *_differing(alike)}
+        major = {name for name in _differing(groups) - _SHOWN - _MINOR if not name.startswith("fingerprint")}
+        differing = {*major, *_differing(alike)}
         runs = [results[index] for index in members]
         numbers = [_mean(runs, name, _NUMBERS[name][1]) for name in columns]
         cells = [cells[0] + _apart(told[members[0]], runs[0], differing), *cells[1:]]
