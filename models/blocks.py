@@ -6,7 +6,7 @@ from torch import Tensor, nn
 
 from ib_pyro.choices import require_known
 from ib_pyro.nn import BinaryDropout, ConstantDropout, GaussianDropout, InformationDropout, StochasticLayer
-from ib_pyro.nn.maps import conv2d_map, linear_map
+from ib_pyro.nn.maps import conv_map, linear_map
 
 __all__ = ["DROPOUTS", "noisy_conv2d", "noisy_linear"]
 
@@ -68,7 +68,7 @@ def noisy_conv2d(
     conv: dict[str, Any] = {"stride": stride, "padding": padding, "batch_norm": batch_norm}
     if layer is not None:
         return layer.conv2d(in_channels, out_channels, kernel_size, activation=activation, **conv, **options)
-    features = conv2d_map(in_channels, out_channels, kernel_size, **conv)
+    features = conv_map(2, in_channels, out_channels, kernel_size, **conv)
     return nn.Sequential(features, _activation_module(activation))
 
 

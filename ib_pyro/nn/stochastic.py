@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from contextlib import nullcontext
+from functools import partial
 from inspect import signature
 from typing import Any, ClassVar, Self
 
@@ -18,7 +19,7 @@ from ib_pyro.checks import checks_values, is_traced
 from ib_pyro.distributions.placement import forget_values, modules_in, moved
 from ib_pyro.handlers import any_value_will_do, name_in_running_program, plate_sizes, sample, unwrap
 from ib_pyro.nn.activations import resolve_activation
-from ib_pyro.nn.maps import LAYOUTS, conv2d_map, conv3d_map, linear_map, positionwise_map
+from ib_pyro.nn.maps import LAYOUTS, conv_map, linear_map, positionwise_map
 from ib_pyro.nn.naming import name_by_holder
 from ib_pyro.nn.validity import describe_invalid, is_valid
 from ib_pyro.priors.given import Prior, check_prior, prior_over
@@ -457,11 +458,7 @@ class StochasticLayer(PyroModule):
             bias: Give the map a bias (batch norm has its own).
             **options: The layer's own options.
         """
-        build: Callable[..., Self] = cls
-        branches = [linear_map(in_features, out_features, batch_norm=batch_norm, bias=bias)]
-        if cls.has_noise_branch:
-            branches.append(linear_map(in_features, out_features))
-        return build(*branches, **options)
+        return cls._over(partial(linear_map, in_features, out_features), batch_norm, bias, options)
 
     @classmethod
     def conv2d(
@@ -488,10 +485,8 @@ class StochasticLayer(PyroModule):
             bias: Give the convolution a bias (batch norm has its own).
             **options: The layer's own options.
         """
-        size = in_channels, out_channels, kernel_size
-        conv: dict[str, Any] = {"stride": stride, "padding": padding}
-        branches = [conv2d_map(*size, batch_norm=batch_norm, bias=bias, **conv)]
-        return cls._over(branches, lambda: conv2d_map(*size, **conv), options)
+        conv = partial(conv_map, 2, in_channels, out_channels, kernel_size, stride=stride, padding=padding)
+        return cls._over(conv, batch_norm, bias, options)
 
     @classmethod
     def conv3d(
@@ -518,18 +513,19 @@ class StochasticLayer(PyroModule):
             bias: Give the convolution a bias (batch norm has its own).
             **options: The layer's own options.
         """
-        size = in_channels, out_channels, kernel_size
-        conv: dict[str, Any] = {"stride": stride, "padding": padding}
-        branches = [conv3d_map(*size, batch_norm=batch_norm, bias=bias, **conv)]
-        return cls._over(branches, lambda: conv3d_map(*size, **conv), options)
+        conv = partial(conv_map, 3, in_channels, out_channels, kernel_size, stride=stride, padding=padding)
+        return cls._over(conv, batch_norm, bias, options)
 
     @classmethod
     def _over(
-        cls, branches: list[nn.Module], noise: Callable[[], nn.Module], options: dict[str, Any]
+        cls, build_map: Callable[..., nn.Module], batch_norm: bool, bias: bool, options: dict[str, Any]
     ) -> Self:
         """Build the layer over the map of f(x), and over another for the noise if that depends on the input."""
         build: Callable[..., Self] = cls
-        return build(*branches, *([noise()] if cls.has_noise_branch else []), **options)
+        branches = [build_map(batch_norm=batch_norm, bias=bias)]
+        if cls.has_noise_branch:
+            branches.append(build_map())
+        return build(*branches, **options)
 
     @classmethod
     def after(cls, width: int, layout: str = "vector", **options: Any) -> Self:
