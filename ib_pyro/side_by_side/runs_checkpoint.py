@@ -35,7 +35,7 @@ class RunsCheckpoint:
         Args:
             training: The runs.
             history: Their rows so far.
-            last: Whether it was the last epoch.
+            last: Whether it was the last epoch, for now at least: then it is always time.
         """
         if self._path is None or (not last and time.monotonic() - self._last < self._every):
             return

@@ -65,6 +65,19 @@ def add_arguments(parser: Parser) -> None:
     )
     parser.add_argument("--jobs", type=int, default=1, help="runs at a time, each in a process of its own")
     parser.add_argument(
+        "--side-by-side",
+        type=int,
+        default=1,
+        metavar="RUNS",
+        help="runs of one network that are fitted as one computation, each with its own numbers, where that is "
+        "possible (default: 1, each alone)",
+    )
+    parser.add_argument(
+        "--compile",
+        action="store_true",
+        help="compile the steps of runs side by side, which takes a minute and a compiler for C++",
+    )
+    parser.add_argument(
         "--collect",
         action="store_true",
         help="run nothing: write the numbers of the runs that are done, and draw them",
@@ -85,6 +98,12 @@ def run(options: Namespace) -> int:
     require_known("preset", options.preset, PRESETS)
     if options.jobs < 1:
         raise ValueError(f"--jobs must be at least 1; got {options.jobs}")
+    if options.side_by_side < 1:
+        raise ValueError(f"--side-by-side must be at least 1; got {options.side_by_side}")
+    if options.compile and options.side_by_side == 1:
+        raise ValueError(
+            "--compile goes with runs side by side; pass --side-by-side as well, or leave it out"
+        )
     if options.time_limit is not None and not options.time_limit > 0:
         raise ValueError(f"--time-limit must be positive; got {options.time_limit:g}")
     if options.what == "results":
@@ -135,6 +154,8 @@ def _run_figures(options: Namespace) -> int:
                 precision=options.precision,
                 until=until,
                 retry_failed=options.retry_failed,
+                side_by_side=options.side_by_side,
+                compile=options.compile,
                 console=console,
             )
             failed |= missing_runs(numbers)
@@ -174,10 +195,11 @@ def _figures(options: Namespace) -> list[str]:
 
 def _same_command(options: Namespace) -> str:
     words = [*called_as(), "paper", options.what]
-    for name in ("preset", "data_root", "out", "jobs", "precision", "time_limit"):
+    for name in ("preset", "data_root", "out", "jobs", "side_by_side", "precision", "time_limit"):
         value = getattr(options, name)
         if value is not None:
             words += [f"--{name.replace('_', '-')}", f"{value:g}" if isinstance(value, float) else str(value)]
+    words += ["--compile"] * options.compile
     return shlex.join(words)
 
 

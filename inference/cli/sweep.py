@@ -46,6 +46,12 @@ def add_arguments(parser: Parser) -> None:
         help="fit all runs as one computation, each with its own numbers: true or false (default: false)",
     )
     parser.add_argument(
+        "--compile",
+        action="store_true",
+        help="compile the steps of --vectorize, which takes a minute and a compiler for C++; the numbers are the same "
+        "to rounding",
+    )
+    parser.add_argument(
         "--engine",
         default="local",
         known=ENGINES,
@@ -101,7 +107,7 @@ def _print_table(jobs: Sequence[Job], found: Mapping[Path, Outcome]) -> None:
 def _side_by_side(jobs: Sequence[Job], options: Namespace) -> dict[Path, Outcome]:
     from inference.runs.vectorized_sweep import run_side_by_side
 
-    return dict(run_side_by_side(jobs, retry_failed=options.retry_failed))
+    return dict(run_side_by_side(jobs, retry_failed=options.retry_failed, compile=options.compile))
 
 
 def _one_by_one(jobs: Sequence[Job], options: Namespace) -> dict[Path, Outcome]:
@@ -162,6 +168,8 @@ def _check(options: Namespace) -> None:
         raise ValueError(f"--processes must be at least 1; got {options.processes}")
     if options.address is not None and options.engine != "ray":
         raise ValueError(f"--address {options.address} goes with --engine ray")
+    if options.compile and not options.vectorize:
+        raise ValueError("--compile goes with --vectorize true; pass it as well, or leave --compile out")
     if options.vectorize and options.engine == "ray":
         raise ValueError(
             "--engine ray has no effect with --vectorize, which fits all runs as one; leave out one"

@@ -9,12 +9,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from copy import deepcopy
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import torch
 
 from ib_pyro.elbo.weights import Weight
-from ib_pyro.side_by_side import OptimizerSettings, SideBySideTraining, Streams
+from ib_pyro.side_by_side import OptimizerSettings, SideBySideTraining, Streams, VectorizationError
 from ib_pyro.side_by_side.runs_checkpoint import RunsCheckpoint
 from ib_pyro.training.batch_arguments import Placement
 from ib_pyro.training.checkpoint import Checkpoint
@@ -29,7 +29,7 @@ from ib_pyro.training.sources import source_of
 from inference.runs.failure import Failure, failure_kept, read_failure
 from inference.runs.folder import RunFolder
 from inference.runs.pool import Job, Outcome
-from inference.runs.run import Prepared, facts_of, finish, prepare
+from inference.runs.run import OutOfTime, Prepared, facts_of, finish, prepare
 from inference.runs.spec import RunSpec
 
 __all__ = ["RunsAtOnce"]
@@ -47,9 +47,23 @@ class RunsAtOnce:
         jobs: Runs, alike but for what may differ, each with a folder of its own.
         state: File that keeps the state of all of them while they go on.
         cache: See ``inference.runs.run.run``.
+        threads: See there.
+        compile: Whether to compile their steps.
+
+    Raises:
+        VectorizationError: If they cannot be fitted side by side, as far as their programs say.
     """
 
-    def __init__(self, jobs: Sequence[Job], state: Path, *, cache: Path | None = None) -> None:
+    def __init__(
+        self,
+        jobs: Sequence[Job],
+        state: Path,
+        *,
+        cache: Path | None = None,
+        threads: int | None = None,
+        compile: bool = False,
+    ) -> None:
+        self._threads, self._compile = threads, compile
         self._specs = [spec for spec, _ in jobs]
         self._folders = [RunFolder(out) for _, out in jobs]
         self._state = state
@@ -64,23 +78,32 @@ class RunsAtOnce:
                 states.append(torch.cuda.get_rng_state() if on_gpu else torch.get_rng_state())
         first = self._prepared[0]
         self._train = first.splits.train
+        if first.spec.training.is_steadied(first.program):
+            raise VectorizationError(
+                "--steady-priors gives learned priors a learning rate of their own, and runs side by side have one "
+                "each; leave it or --vectorize out"
+            )
         for prepared in self._prepared:
             prepared.program.to(first.fabric.device)
         self._streams = Streams.seeded([s.training.seed for s in self._specs], first.fabric.device)
         self._streams.states = states
         self._targets = [deepcopy(prepared.elbo) for prepared in self._prepared]
 
-    def run(self, *, progress: bool) -> Iterator[tuple[Path, Outcome]]:
+    def run(self, *, progress: bool, until: float = math.inf) -> Iterator[tuple[Path, Outcome]]:
         """Fit all runs, then evaluate each.
 
         Args:
             progress: Whether to show a progress bar.
+            until: See ``inference.runs.vectorized_sweep.run_side_by_side``.
 
         Yields:
             A folder and the run's result, or why there is none.
+
+        Raises:
+            OutOfTime: If they have stopped because of ``until``.
         """
         with self._ambience(0):
-            histories, diverged = self._fit(progress)
+            histories, diverged = self._fit(progress, until)
         for k, spec in enumerate(self._specs):
             # Of all runs before the first is evaluated, which may take long: none is fitted again then.
             if spec.name not in diverged:
@@ -102,9 +125,9 @@ class RunsAtOnce:
 
     def _ambience(self, k: int) -> AbstractContextManager[None]:
         # Sums round by the number of threads, so that runs that were stopped keep theirs.
-        return self._specs[k].training.ambience(self._folders[k].threads)
+        return self._specs[k].training.ambience(self._folders[k].threads or self._threads)
 
-    def _fit(self, progress: bool) -> tuple[list[list[Row]], dict[str, str]]:
+    def _fit(self, progress: bool, until: float) -> tuple[list[list[Row]], dict[str, str]]:
         how = self._specs[0].training
         training = self._training()
         training.expect(how.epochs)
@@ -120,7 +143,10 @@ class RunsAtOnce:
                     rows += new
                     last = finished + 1 == how.epochs
                     if last or (finished + 1) % how.checkpoint_every == 0:
-                        kept.save(training, rows, last=last)
+                        over = not last and time.time() > until
+                        kept.save(training, rows, last=last or over)
+                        if over:
+                            self._stop(rows, finished + 1)
                     seconds = new[0]["seconds"] * len(self._specs)
                     bar.epoch(finished + 1, {**new[0], "seconds": seconds})
         finally:
@@ -132,6 +158,12 @@ class RunsAtOnce:
         for folder, history in zip(self._folders, histories, strict=True):
             folder.write_metrics(history)
         return histories, training.diverged
+
+    def _stop(self, rows: list[Row], epochs: int) -> NoReturn:
+        for k, folder in enumerate(self._folders):
+            folder.write_metrics(rows[k :: len(self._folders)])
+        total = self._specs[0].training.epochs
+        raise OutOfTime(f"{len(self._specs)} runs side by side have stopped after {epochs} of {total} epochs")
 
     def _training(self) -> SideBySideTraining:
         first, how = self._prepared[0], self._specs[0].training
@@ -148,6 +180,7 @@ class RunsAtOnce:
             transform=first.spec.task.transform,
             schedules=[prepared.schedules for prepared in self._prepared],
             replay=how.capture,
+            compile=self._compile,
         )
 
     def _check(self) -> None:

@@ -143,11 +143,7 @@ class TrainingSpec:
         from ib_pyro.training.noisy_sites import sample_sites
         from ib_pyro.training.optimizers import build_optimizer
 
-        shared = {
-            name: p for name, p in program.named_parameters() if name.rsplit(".", 1)[-1].startswith("prior_")
-        }
-        if not self.steady_priors:
-            shared = {}
+        shared = _learned_priors(program) if self.steady_priors else {}
         others = [p for name, p in program.named_parameters() if name not in shared]
         optimizer = build_optimizer(
             self.optimizer or "sgd",
@@ -162,6 +158,10 @@ class TrainingSpec:
             lr = min(optimizer.param_groups[0]["lr"], 0.25 / max(beta * units, 1e-12))
             optimizer.add_param_group({"params": list(shared.values()), "lr": lr, "weight_decay": 0.0})
         return optimizer, MultiStepLR(optimizer, self.lr_milestones, gamma=self.lr_factor)
+
+    def is_steadied(self, program: nn.Module) -> bool:
+        """Whether parameters of a program have a learning rate of their own, see :meth:`build`."""
+        return self.steady_priors and bool(_learned_priors(program))
 
     def steps(self, num_train: int) -> int:
         """Number of steps in an epoch.
@@ -260,6 +260,10 @@ class TrainingSpec:
         increasing = all(first < second for first, second in pairwise(drops))
         inside = all(1 <= drop < self.epochs for drop in drops)
         require(increasing and inside, "lr_drops", drops, f"increasing and within [1, {self.epochs - 1}]")
+
+
+def _learned_priors(program: nn.Module) -> dict[str, nn.Parameter]:
+    return {name: p for name, p in program.named_parameters() if name.rsplit(".", 1)[-1].startswith("prior_")}
 
 
 def milestones(schedule: str, epochs: int) -> tuple[int, ...]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
@@ -17,7 +18,7 @@ from inference.runs.runs_at_once import RunsAtOnce
 from inference.runs.settings import flag
 from inference.runs.spec import RunSpec
 
-__all__ = ["VARIES", "run_side_by_side"]
+__all__ = ["VARIES", "are_alike", "run_side_by_side"]
 
 VARIES = (
     "alpha",
@@ -38,7 +39,14 @@ _STATE = ".side-by-side-{}.pt"
 
 
 def run_side_by_side(
-    jobs: Sequence[Job], *, progress: bool = True, retry_failed: bool = False, cache: Path | None = None
+    jobs: Sequence[Job],
+    *,
+    progress: bool = True,
+    retry_failed: bool = False,
+    cache: Path | None = None,
+    until: float = math.inf,
+    threads: int | None = None,
+    compile: bool = False,
 ) -> Iterator[tuple[Path, Outcome]]:
     """Fit everything that is not done yet, all at once, and evaluate and keep each run as ``inference.runs.run`` does.
 
@@ -50,12 +58,18 @@ def run_side_by_side(
         progress: Whether to show a progress bar.
         retry_failed: Whether runs that failed before are tried again; they are left as they are otherwise.
         cache: See ``inference.runs.run.run``.
+        until: When to stop, all of them at one epoch, in the seconds of ``time.time``; the last epochs are not begun
+            then, and runs that are fitted are still evaluated.
+        threads: See ``inference.runs.run.run``.
+        compile: Whether to compile their steps, which takes a few seconds to a minute, and a compiler for C++; the
+            numbers are the same to rounding.
 
     Yields:
         A folder and what its ``result.json`` holds, or why there is none, as of a run whose loss was not finite.
 
     Raises:
         ValueError: If a folder holds another run, or the runs cannot be fitted side by side; nothing is written then.
+        OutOfTime: If they have stopped because of ``until``.
     """
     waiting: list[Job] = []
     fitted: list[Path] = []
@@ -74,10 +88,11 @@ def run_side_by_side(
     if waiting:
         _require_alike([spec for spec, _ in waiting])
         state = _state_of(waiting)
+        at_once = RunsAtOnce(waiting, state, cache=cache, threads=threads, compile=compile)
         with ExitStack() as all_of_them:
             for _, out in waiting:
                 all_of_them.enter_context(RunFolder(out).held())
-            yield from RunsAtOnce(waiting, state, cache=cache).run(progress=progress)
+            yield from at_once.run(progress=progress, until=until)
         state.unlink(missing_ok=True)
     for parent in {out.parent for _, out in jobs}:
         _tidy(parent)
@@ -111,6 +126,12 @@ def _is_over(folder: RunFolder) -> bool:
         return False  # what is said of it is of something else
 
 
+def are_alike(one: RunSpec, other: RunSpec) -> bool:
+    """Whether two runs differ in nothing but what runs side by side may differ in."""
+    mine, theirs = one.settings(), other.settings()
+    return all(name in VARIES or mine[name] == theirs[name] for name in mine)
+
+
 def _require_alike(specs: Sequence[RunSpec]) -> None:
     """Raise unless runs may be fitted side by side, as far as their settings say; names the setting."""
     first = specs[0]
@@ -133,6 +154,6 @@ def _require_alike(specs: Sequence[RunSpec]) -> None:
         raise VectorizationError(
             "--devices, --num-nodes and --strategy go with single runs; leave --vectorize out"
         )
-    for name in ("drop_last", "steady_priors", "tensorboard"):
+    for name in ("drop_last", "tensorboard"):
         if getattr(training, name):
             raise VectorizationError(f"{flag(name)} goes with single runs; leave it or --vectorize out")

@@ -18,6 +18,7 @@ from inference.runs.failure import Failure, failure_kept, read_failure
 from inference.runs.pool import attempt, run_in_turn
 from inference.runs.run_clock import RunClock
 from inference.runs.spec import RunSpec
+from inference.studies.paper.beside import fit_beside, groups_of, run_beside
 from inference.studies.paper.figures import FIGURES, figure
 from inference.studies.paper.measured_rows import read_rows_of, require_same_images, write_rows_of
 from inference.studies.paper.missing import missing_runs, note_missing, write_missing
@@ -44,6 +45,8 @@ def run_figure(
     precision: str | None = None,
     until: float = math.inf,
     retry_failed: bool = False,
+    side_by_side: int = 1,
+    compile: bool = False,
     console: Console | None = None,
 ) -> Path:
     """Do every run of a figure that is not done, and write ``<name>.csv``, ``.png`` and ``.pdf`` to ``place.out``.
@@ -57,6 +60,9 @@ def run_figure(
         precision: Precision of the arithmetic, if not that of the figure's runs.
         until: When to stop, each run at its next checkpoint, in the seconds of ``time.time``.
         retry_failed: Whether runs that failed before are tried again.
+        side_by_side: How many runs of one network are fitted as one computation, in this process; 1: each alone. Each
+            has the numbers that it has alone, to rounding.
+        compile: Whether the steps of runs side by side are compiled.
         console: Where to report; standard error by default.
 
     Returns:
@@ -67,6 +73,10 @@ def run_figure(
         ValueError: If a name is unknown, or no full run of those that are to be collected is done.
     """
     asked = figure(name)
+    if side_by_side > 1 and jobs > 1:
+        raise ValueError(
+            f"--side-by-side {side_by_side} fits in this process, --jobs {jobs} in others; leave one of them out"
+        )
     console = console or Console(stderr=True)
     place.out.mkdir(parents=True, exist_ok=True)
     rows: dict[str, list[Row]] = {}
@@ -75,6 +85,7 @@ def run_figure(
     work = partial(_collected, name, place=place, console=console)
     if not collect:
         options: dict[str, Any] = {"jobs": jobs, "until": until, "retry_failed": retry_failed}
+        options |= {"side_by_side": side_by_side, "compile": compile}
         work = partial(_measured, name, place=place, console=console, **options)
     while True:
         so_far = [row for run_rows in rows.values() for row in run_rows]
@@ -158,6 +169,8 @@ def _measured(
     jobs: int,
     until: float,
     retry_failed: bool,
+    side_by_side: int,
+    compile: bool,
     console: Console,
 ) -> Iterator[tuple[Planned, list[Row] | Failure]]:
     specs = [place.here(planned.spec) for planned in plan]
@@ -180,9 +193,12 @@ def _measured(
     todo = [(spec, folder) for folder, spec in waiting.items()]
     done = len(plan) - len(todo)
     failed: dict[Path, Failure] = {}
-    for (_, folder), found in run_in_turn(
-        work, todo, processes=jobs, going_on=clock.going_on, console=console
-    ):
+    in_turn = partial(run_in_turn, work, processes=jobs, going_on=clock.going_on, console=console)
+    finding = in_turn(todo)
+    if side_by_side > 1:
+        fit = partial(fit_beside, place=place, until=until, threads=threads, compile=compile, console=console)
+        finding = run_beside(fit, in_turn, groups_of(todo, side_by_side))
+    for (_, folder), found in finding:
         if isinstance(found, Failure):
             failed[folder] = found
         if found is not None:

@@ -55,13 +55,17 @@ def test_finished_runs_are_not_repeated(tmp_path: Path) -> None:
         (["--beta", "0.1"], "--beta and --betas exclude each other"),
         (["--betas-paper", "1,3"], "--betas and --betas-paper name one weight"),
         (["--engine", "cloud"], "engine"),
-        (["--vectorize", "true", "--steady-priors", "true"], "--steady-priors goes with single runs"),
+        (
+            ["--vectorize", "true", "--steady-priors", "true", "--activation", "softplus"],
+            "--steady-priors gives learned priors a learning rate of their own",
+        ),
+        (["--compile"], "--compile goes with --vectorize true"),
         (
             ["--vectorize", "true", "--precision", "bf16-true"],
             "--precision bf16-true has no runs side by side",
         ),
     ],
-    ids=["beta", "units", "engine", "steady priors", "precision"],
+    ids=["beta", "units", "engine", "steady priors", "compile", "precision"],
 )
 def test_what_is_refused(
     tmp_path: Path, words: list[str], message: str, capsys: pytest.CaptureFixture[str]

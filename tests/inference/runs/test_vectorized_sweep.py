@@ -14,6 +14,7 @@ from inference import RunSpec, evaluate_run, run
 from inference.cli.main import main
 from inference.runs.failure import Failure
 from inference.runs.folder import RunFolder
+from inference.runs.run import OutOfTime
 from inference.runs.vectorized_sweep import run_side_by_side
 
 GROWING = {"beta_schedule": "linear", "beta_warm_up": 2, "lr_drops": (1,)}
@@ -134,7 +135,7 @@ def test_the_state_of_a_grid_that_was_changed_goes_away_once_no_run_is_under_way
     ("changes", "message"),
     [
         ({"precision": "bf16-mixed"}, "--precision bf16-mixed has no runs side by side"),
-        ({"steady_priors": True}, "--steady-priors goes with single"),
+        ({"steady_priors": True, "activation": "softplus"}, "--steady-priors gives learned priors a"),
     ],
     ids=["precision", "steady priors"],
 )
@@ -143,6 +144,37 @@ def test_what_is_refused_leaves_nothing(changes, message, tmp_path):
     with pytest.raises(ValueError, match=message):
         list(run_side_by_side(jobs, progress=False))
     assert not (tmp_path / "out").exists()
+
+
+def test_steady_priors_are_nothing_without_learned_priors(tmp_path):
+    jobs = [(spec, tmp_path / spec.name) for spec in specs("information", steady_priors=True)]
+    found = dict(run_side_by_side(jobs, progress=False))
+    spec, path = jobs[1]
+    alone = run(spec, tmp_path / "alone", progress=False)
+    assert numbers(found[path]) == pytest.approx(numbers(alone), rel=1e-9, abs=1e-12)
+
+
+def test_runs_that_are_out_of_time_stop_at_one_epoch_and_go_on_to_the_same_numbers(tmp_path):
+    def jobs(where):
+        made = specs("information", epochs=4, checkpoint_every=2)
+        return [(spec, tmp_path / where / spec.name) for spec in made]
+
+    whole = dict(run_side_by_side(jobs("whole"), progress=False))
+    with pytest.raises(OutOfTime, match="3 runs side by side have stopped after 2 of 4 epochs"):
+        list(run_side_by_side(jobs("part"), progress=False, until=0.0))
+    assert all(RunFolder(path).epochs() == 2 for _, path in jobs("part"))
+    parts = dict(run_side_by_side(jobs("part"), progress=False, until=time.time() + 3600))
+    for (_, one), (_, other) in zip(jobs("whole"), jobs("part"), strict=True):
+        assert numbers(parts[other]) == numbers(whole[one])
+
+
+@pytest.mark.slow
+def test_compiled_steps_have_the_numbers_to_rounding(tmp_path):
+    jobs = [(spec, tmp_path / "compiled" / spec.name) for spec in specs("information", capture="auto")]
+    plain = [(spec, tmp_path / "plain" / spec.name) for spec, _ in jobs]
+    found = dict(run_side_by_side(jobs, progress=False, compile=True))
+    for (_, one), (_, other) in zip(jobs, dict(run_side_by_side(plain, progress=False)).items(), strict=True):
+        assert numbers(found[one]) == pytest.approx(numbers(other), rel=1e-9, abs=1e-12)
 
 
 def test_runs_of_other_settings_are_refused(tmp_path):
