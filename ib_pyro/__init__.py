@@ -72,6 +72,7 @@ SUBMODULES = frozenset(
         "testing",
         "traces",
         "training",
+        "vector_math",
     }
 )
 

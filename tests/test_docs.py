@@ -41,6 +41,7 @@ SHARED_PAGES = {
     "pseudo_inputs": "program",
     "sites": "traces",
     "tensor_files": "files",
+    "vector_math": "precision",
 }
 MODULES = [info.name for info in pkgutil.iter_modules(ib_pyro.__path__) if not info.name.startswith("_")]
 BUILDERS = ("sphinx", "furo", "myst_nb", "sphinx-mathjax-offline")

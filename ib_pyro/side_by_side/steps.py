@@ -17,6 +17,7 @@ from ib_pyro.side_by_side.run_objectives import Objectives
 from ib_pyro.side_by_side.run_optimizers import OptimizerFactory, OptimizerSettings, RunOptimizers
 from ib_pyro.side_by_side.stack import Stack
 from ib_pyro.side_by_side.streams import Streams
+from ib_pyro.vector_math import page_in_special_cases
 
 __all__ = ["REPLAY", "SideBySideTraining"]
 
@@ -83,6 +84,7 @@ class SideBySideTraining:
             raise ValueError(
                 "compile=True compiles a recording, and replay='off' makes none; leave one of them out"
             )
+        page_in_special_cases()
         replay, self._compile = "on" if compile else replay, compile
         self._names, self._elbos, self._streams, self._replay = tuple(names), tuple(elbos), streams, replay
         self._schedules = schedules or [{}] * len(programs)

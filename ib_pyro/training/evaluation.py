@@ -24,6 +24,7 @@ from ib_pyro.training.one_draw import draw_once
 from ib_pyro.training.programs import as_program, model_and_guide
 from ib_pyro.training.randomness import seeded
 from ib_pyro.training.sources import Source, source_of
+from ib_pyro.vector_math import page_in_special_cases
 
 if TYPE_CHECKING:
     import pandas as pd  # type: ignore[import-untyped]
@@ -133,6 +134,7 @@ def evaluate(
         raise ValueError(f"confidence must be within (0, 1); got {confidence}")
     module = as_program(program).eval()
     source = source_of(data, batch_size=batch_size, default=BATCH_SIZE)
+    page_in_special_cases()
     found = _Found(confidence)
     look = look_at(module, Placement(module)(source.first()))
     with seeded(seed):

@@ -22,6 +22,7 @@ from ib_pyro.training.objective import Objective
 from ib_pyro.training.one_device import OneDevice, precision_of
 from ib_pyro.training.progress import Ticker
 from ib_pyro.training.sources import Source
+from ib_pyro.vector_math import page_in_special_cases
 
 if TYPE_CHECKING:
     from lightning.fabric import Fabric
@@ -75,6 +76,7 @@ class TrainingLoop:
         num_data: int | None = None,
     ) -> None:
         require_known("capture", capture, CAPTURE)
+        page_in_special_cases()
         self._fabric, self._capture = fabric, capture
         self.not_captured = _why_not(fabric, program) if capture != "off" else "capture is off"
         if capture == "on" and self.not_captured:
