@@ -69,7 +69,11 @@ def test_softplus_costs_what_its_parts_do():
 
 @pytest.mark.parametrize(
     "entry",
-    ["fit(make(), data, epochs=1)", "evaluate(make(), data)", "sweep(make, data, betas=(0.1, 0.2), epochs=1)"],
+    [
+        "fit(make(), data, epochs=1)",
+        "evaluate(make(), data)",
+        "sweep(make, data, betas=(0.1, 0.2), epochs=1)",
+    ],
     ids=["fit", "evaluate", "sweep"],
 )
 def test_fits_and_evaluations_begin_with_it(entry):

@@ -33,6 +33,7 @@ class Figure:
         draw: Draws the rows of all runs.
         claims: What the paper claims of it.
         remark: What a reader of its numbers must know.
+        table: Lines of a table of further numbers, from the rows of all runs.
         samples: Set of which some images are shown beside it.
     """
 
@@ -44,6 +45,7 @@ class Figure:
     draw: Callable[[pd.DataFrame], matplotlib.figure.Figure]
     claims: tuple[Claim, ...]
     remark: str = ""
+    table: Callable[[pd.DataFrame], list[str]] | None = None
     samples: str | None = None
 
     @property

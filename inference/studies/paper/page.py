@@ -18,6 +18,7 @@ from inference.studies.paper.missing import missing_runs
 from inference.studies.paper.plan import FRESH
 from inference.studies.paper.runner import with_numbers
 from inference.studies.paper.statistics import full_runs, levels, read_rows, size_name, sizes_in_words
+from inference.studies.paper.unification import summary_row, unification_section
 from inference.studies.paper.verdicts import Claim
 
 __all__ = ["error_table", "results_page", "write_results"]
@@ -78,7 +79,7 @@ def results_page(
     every = [figure(name) for name in FIGURES]
     lost = missing or {}
     sections = [_section(each, rows.get(each.name), pictures, lost.get(each.name, {})) for each in every]
-    return "\n".join([_HEAD, _summary(every, rows), *sections])
+    return "\n".join([_HEAD, _summary(every, rows), *sections, unification_section()])
 
 
 def error_table(rows: pd.DataFrame) -> list[str]:
@@ -113,6 +114,7 @@ def _summary(figures: list[Figure], rows: dict[str, pd.DataFrame]) -> str:
         for claim in each.claims:
             word = _verdict(each, claim, rows[each.name]) if each.name in rows else "not run"
             lines.append(f"| {each.heading} | {claim.words} | {word} |")
+    lines.append(summary_row())
     return "\n".join([*lines, ""])
 
 
@@ -142,7 +144,8 @@ def _section(shown: Figure, rows: pd.DataFrame | None, pictures: str, missing: M
         cells = (claim.words, claim.paper, found.ours, found.interval, claim.rule, f"**{word}**")
         lines.append(f"| {' | '.join(cells)} |")
     remark = ["", shown.remark] if shown.remark else []
-    return "\n".join([*lines, *_choices(rows), *remark, ""])
+    measured = ["", *shown.table(rows)] if shown.table is not None else []
+    return "\n".join([*lines, *_choices(rows), *measured, *remark, ""])
 
 
 def _sizes(runs: pd.DataFrame) -> str:
