@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -22,7 +23,12 @@ __all__ = [
     "intervals_in_words",
     "name_ticks",
     "new_figure",
+    "write_heading",
 ]
+
+
+# Of the small font, with room to spare.
+_LETTERS_PER_INCH = 15
 
 
 def new_figure(
@@ -41,6 +47,25 @@ def new_figure(
         The figure, and what ``subplots`` returns for its Axes.
     """
     return plt.subplots(num_rows, num_columns, figsize=(width, height), layout="constrained", **options)
+
+
+def write_heading(figure: Figure, text: str) -> None:
+    """Write above a figure what it is of, in as many lines as its width asks for.
+
+    Args:
+        figure: The figure.
+        text: The words; lines end after a semicolon where that is possible.
+    """
+    width = int(_LETTERS_PER_INCH * figure.get_figwidth())
+    lines = [""]
+    for clause in text.split("; "):
+        joined = f"{lines[-1]}; {clause}" if lines[-1] else clause
+        if len(joined) <= width:
+            lines[-1] = joined
+        else:
+            lines[-1] += ";" if lines[-1] else ""
+            lines += textwrap.wrap(clause, width)
+    figure.suptitle("\n".join(line for line in lines if line), fontsize="small")
 
 
 def dodged(positions: Sequence[float], shift: float) -> list[float]:
@@ -134,5 +159,5 @@ def draw_panels(
     handles, labels = axes[0].get_legend_handles_labels()
     figure.legend(handles, labels, fontsize="small", loc="outside lower center", ncols=len(METHODS))
     first = next(iter(panels.values()))[0]
-    figure.suptitle(f"{caption}; {sizes_in_words(first)}{intervals_in_words(first)}", fontsize="small")
+    write_heading(figure, f"{caption}; {sizes_in_words(first)}{intervals_in_words(first)}")
     return figure

@@ -18,7 +18,7 @@ from scipy.stats import wasserstein_distance
 
 from ib_pyro.training.noisy_sites import sample_sites, scalar_prior
 from inference.runs.spec import RunSpec
-from inference.studies.paper.drawing import new_figure
+from inference.studies.paper.drawing import new_figure, write_heading
 from inference.studies.paper.evidence import every, positive
 from inference.studies.paper.figure import Figure
 from inference.studies.paper.methods import BLUE, VERMILION
@@ -112,10 +112,10 @@ def draw(rows: pd.DataFrame) -> matplotlib.figure.Figure:
         ax.set_title(f"{name}{zeros}", fontsize="small")
         ax.legend(fontsize="small")
     first = rows.iloc[0]
-    figure.suptitle(
+    write_heading(
+        figure,
         f"All-CNN-32, {100 * first['size']:.3g} % of the filters, β × N = {first['setting']:g}, "
-        f"layer {first['site']}; {sizes_in_words(every_seed)}; the first seed\n",
-        fontsize="small",
+        f"layer {first['site']}; {sizes_in_words(every_seed)}; the first seed",
     )
     return figure
 

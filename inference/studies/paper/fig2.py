@@ -20,7 +20,7 @@ import torch
 from matplotlib.axes import Axes
 
 from inference.runs.spec import RunSpec
-from inference.studies.paper.drawing import dodged, name_ticks
+from inference.studies.paper.drawing import dodged, name_ticks, write_heading
 from inference.studies.paper.evidence import (
     FEW,
     LEVEL,
@@ -173,11 +173,11 @@ def draw(rows: pd.DataFrame) -> matplotlib.figure.Figure:
     _draw_shares(left, shares, betas)
     _draw_rates(right, shares, betas)
     basis = "seeds" if len(levels(shares, "seed")) > 1 else "test images"
-    figure.suptitle(
-        "rate by position in the noisy layers, one scale a column, colours by its square root;\n"
+    write_heading(
+        figure,
+        "rate by position in the noisy layers, one scale a column, colours by its square root; "
         f"box: the digit's; bars: 95 % intervals over the {basis}; "
-        f"{100 * shares['size'].iloc[0]:.3g} % of the filters;\n{sizes_in_words(shares)}",
-        fontsize="small",
+        f"{100 * shares['size'].iloc[0]:.3g} % of the filters; {sizes_in_words(shares)}",
     )
     return figure
 

@@ -12,7 +12,14 @@ import matplotlib.figure
 import pandas as pd
 
 from inference.runs.spec import RunSpec
-from inference.studies.paper.drawing import dodged, draw_means, intervals_in_words, name_ticks, new_figure
+from inference.studies.paper.drawing import (
+    dodged,
+    draw_means,
+    intervals_in_words,
+    name_ticks,
+    new_figure,
+    write_heading,
+)
 from inference.studies.paper.evidence import (
     LEVEL,
     NOT,
@@ -134,10 +141,10 @@ def draw(rows: pd.DataFrame) -> matplotlib.figure.Figure:
     for ax in axes:
         ax.margins(y=0.15)
         ax.legend(fontsize="small")
-    figure.suptitle(
+    write_heading(
+        figure,
         f"All-CNN-32, {100 * rows['size'].iloc[0]:.3g} % of the filters; {sizes_in_words(rows)}"
         f"{intervals_in_words(rows)}",
-        fontsize="small",
     )
     return figure
 

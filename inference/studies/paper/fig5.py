@@ -23,7 +23,14 @@ from ib_pyro.diagnostics import total_correlation
 from ib_pyro.training.noisy_sites import read_sites
 from ib_pyro.training.randomness import seeded
 from inference.runs.spec import RunSpec
-from inference.studies.paper.drawing import dodged, draw_means, intervals_in_words, name_ticks, new_figure
+from inference.studies.paper.drawing import (
+    dodged,
+    draw_means,
+    intervals_in_words,
+    name_ticks,
+    new_figure,
+    write_heading,
+)
 from inference.studies.paper.evidence import (
     FEW,
     LEVEL,
@@ -143,11 +150,11 @@ def draw(rows: pd.DataFrame) -> matplotlib.figure.Figure:
         ax.legend(fontsize="small")
     left.set_ylabel("test error [%]")
     _scale_correlations(right, groups)
-    figure.suptitle(
+    write_heading(
+        figure,
         f"All-CNN-32, softplus, {100 * rows['size'].iloc[0]:.3g} % of the filters, "
-        f"{int(rows['tc_dimensions'].iloc[0]):,} units of the last noisy layer;\n{sizes_in_words(rows)}"
+        f"{int(rows['tc_dimensions'].iloc[0]):,} units of the last noisy layer; {sizes_in_words(rows)}"
         f"{intervals_in_words(rows)}",
-        fontsize="small",
     )
     return figure
 

@@ -14,7 +14,14 @@ import pandas as pd
 
 from ib_pyro.training.noisy_sites import sample_sites
 from inference.runs.spec import RunSpec
-from inference.studies.paper.drawing import dodged, draw_means, intervals_in_words, name_ticks, new_figure
+from inference.studies.paper.drawing import (
+    dodged,
+    draw_means,
+    intervals_in_words,
+    name_ticks,
+    new_figure,
+    write_heading,
+)
 from inference.studies.paper.evidence import Part, between, complete_seeds, differences, every, positive
 from inference.studies.paper.figure import Figure
 from inference.studies.paper.methods import BLUE, VERMILION
@@ -97,10 +104,10 @@ def draw(rows: pd.DataFrame) -> matplotlib.figure.Figure:
         name_ticks(ax, shares, [f"{100 * share:.3g}" for share in shares])
         ax.set(xlabel="share of the filters [%]", ylabel=label, ylim=(0, None))
         ax.legend(fontsize="small", title="noisy layer")
-    figure.suptitle(
+    write_heading(
+        figure,
         f"All-CNN-32, softplus, CIFAR-10, β × N = {rows['setting'].iloc[0]:g}; {sizes_in_words(rows)}"
         f"{intervals_in_words(rows)}",
-        fontsize="small",
     )
     return figure
 

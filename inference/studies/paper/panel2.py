@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 
 from inference.runs.spec import RunSpec
-from inference.studies.paper.drawing import draw_means, new_figure
+from inference.studies.paper.drawing import draw_means, new_figure, write_heading
 from inference.studies.paper.evidence import between, complete_seeds, differences, every
 from inference.studies.paper.figure import Figure
 from inference.studies.paper.methods import BLUE, VERMILION
@@ -115,10 +115,10 @@ def draw(rows: pd.DataFrame) -> matplotlib.figure.Figure:
     axes[0].set_yscale("log")
     axes[0].legend(fontsize="small")
     first = rows.iloc[0]
-    figure.suptitle(
+    write_heading(
+        figure,
         f"All-CNN-32, {100 * first['size']:.3g} % of the filters, CIFAR-10, β × N = {first['setting']:g}; "
         f"{sizes_in_words(rows)}",
-        fontsize="small",
     )
     return figure
 

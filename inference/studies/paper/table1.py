@@ -13,7 +13,7 @@ import matplotlib.figure
 import pandas as pd
 
 from inference.runs.spec import RunSpec
-from inference.studies.paper.drawing import draw_means, intervals_in_words, new_figure
+from inference.studies.paper.drawing import draw_means, intervals_in_words, new_figure, write_heading
 from inference.studies.paper.evidence import FEW, MIN_SEEDS, Part, between, complete_seeds, every, positive
 from inference.studies.paper.figure import Figure
 from inference.studies.paper.methods import BLUE, GREEN, VERMILION
@@ -127,8 +127,9 @@ def draw(rows: pd.DataFrame) -> matplotlib.figure.Figure:
     right.margins(x=0.12)
     handles, labels = right.get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=4, fontsize="small")
-    figure.suptitle(
-        f"VAE, MNIST, binarised; {sizes_in_words(rows)}{_spread_in_words(rows)}", fontsize="small"
+    write_heading(
+        figure,
+        f"VAE, MNIST, binarised; {sizes_in_words(rows)}{_spread_in_words(rows)}",
     )
     return figure
 

@@ -76,7 +76,7 @@ IDENTITIES = (
     ),
     Identity(
         "variational dropout",
-        "Gaussian noise, shared over samples; log-uniform prior of |z|; β = 1/N",
+        "Gaussian noise, shared over samples; log-uniform prior of the size of z; β = 1/N",
         "Kingma et al. 2015, equation 1, and the same with the weights as a global latent site",
         "tests/models/test_variational_dropout.py",
         (

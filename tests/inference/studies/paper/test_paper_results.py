@@ -2,9 +2,11 @@
 
 from pathlib import Path
 
+import matplotlib.pyplot as plt
 import pytest
 
 from inference.cli import main
+from inference.studies.paper.figures import figure
 from inference.studies.paper.page import results_page
 from inference.studies.paper.runner import draw_figure, with_numbers
 from inference.studies.paper.statistics import read_rows
@@ -64,6 +66,21 @@ def test_every_line_of_a_table_has_the_cells_of_its_head(page):
 def test_the_committed_numbers_are_drawn(name, tmp_path):
     draw_figure(name, NUMBERS / f"{name}.csv", tmp_path, suffixes=("png",))
     assert (tmp_path / f"{name}.png").stat().st_size > 10_000
+
+
+@pytest.mark.parametrize("preset", ["", "definitive"])
+@pytest.mark.parametrize("name", SHOWN)
+def test_nothing_is_cut_off_at_the_edge(name, preset):
+    rows = read_rows(NUMBERS / f"{name}.csv")
+    drawn = figure(name).draw(rows.assign(preset=preset) if preset else rows)
+    drawn.canvas.draw()
+    inside = drawn.get_tightbbox()
+    width, height = drawn.get_size_inches()
+    plt.close(drawn)
+    assert inside.x0 > -0.02
+    assert inside.y0 > -0.02
+    assert inside.x1 < width + 0.02
+    assert inside.y1 < height + 0.02
 
 
 def test_numbers_are_read_to_the_last_digit_and_nothing_but_the_empty_is_missing(tmp_path):
