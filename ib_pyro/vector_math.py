@@ -18,9 +18,9 @@ def page_in_special_cases() -> None:
 
     With AVX-512, ``log1p`` of 16 numbers reads what it returns for special ones, such as -0, through a mask that is
     empty for the usual ones. An empty read raises no page fault, so it does not fetch the page of the constants from
-    the library's file either; the processor resolves it anew each time, which costs ten times the function, and a
-    third of a step of a convolutional network with softplus, until some program happens to touch that page. The numbers stay the same to
-    the last bit. Called by fits and evaluations; does its work once in a process.
+    the library's file either: the processor resolves it anew each time, until some program happens to touch that
+    page. That costs ten times the function, and a third of a step of a convolutional network with softplus. The
+    numbers stay the same to the last bit. Called by fits and evaluations; does its work once in a process.
     """
     for dtype in (torch.float32, torch.float64):
         special = torch.tensor(SPECIAL, dtype=dtype, device="cpu").repeat_interleave(REPEATS)
