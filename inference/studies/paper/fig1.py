@@ -115,7 +115,7 @@ def draw(rows: pd.DataFrame) -> matplotlib.figure.Figure:
     write_heading(
         figure,
         f"All-CNN-32, {100 * first['size']:.3g} % of the filters, β × N = {first['setting']:g}, "
-        f"layer {first['site']}; {sizes_in_words(every_seed)}; the first seed",
+        f"layer {first['site']}; {sizes_in_words(every_seed)}; drawn is the first",
     )
     return figure
 
