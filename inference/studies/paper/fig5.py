@@ -190,7 +190,7 @@ def less_than_by_noise_alone(rows: pd.DataFrame) -> Finding:
     betas, (first, *others) = by_beta(rows)
     controls = {row["seed"]: _control(row) for _, row in first.iterrows()}
     parts: list[Part] = []
-    said = []
+    said, without = [], []
     for beta, group in zip(betas[1:], others, strict=True):
         excess = [
             _at_rate(controls[row["seed"]], row["noise_1_rate"]) - np.log(max(row["noise_1_tc"], 1e-12))
@@ -200,9 +200,14 @@ def less_than_by_noise_alone(rows: pd.DataFrame) -> Finding:
         if np.isfinite(excess).all() and (group["noise_1_tc"] > 0).all():
             parts.append(positive(excess))
             said.append(f"{beta:g}: {np.exp(parts[-1].value):.2f}")
+        else:
+            without.append(f"{beta:g}")
     words = (
         f"correlation by noise alone over that of the network with the same rate, by β × N: {', '.join(said)}"
     )
+    if without:
+        most = _FACTORS[-1]
+        words += f"; none at {', '.join(without)}, whose rate noise scaled up to {most} times does not reach"
     return Finding(words, parts, every(parts))
 
 
