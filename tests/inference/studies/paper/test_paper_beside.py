@@ -87,6 +87,7 @@ def test_what_cannot_be_fitted_at_once_is_said_and_fitted_alone(tmp_path, fits):
     assert fits.count(1) == numbers["beta_paper"].nunique() * numbers["seed"].nunique()
 
 
+@pytest.mark.slow
 def test_a_failure_side_by_side_is_not_fitted_again(tmp_path, fits, monkeypatch):
     several = beside.run_side_by_side
 
@@ -109,6 +110,7 @@ def test_a_failure_side_by_side_is_not_fitted_again(tmp_path, fits, monkeypatch)
     assert sum(fits) == len(numbers) + 1
 
 
+@pytest.mark.slow
 def test_a_figure_out_of_time_goes_on(tmp_path):
     with pytest.raises(StoppedEarly, match="0 of"):
         ran("fig3a", tmp_path, side_by_side=3, until=0.0)
