@@ -291,8 +291,8 @@ FIGURE = Figure(
             judge=less_than_by_noise_alone,
         ),
     ),
-    remark=f"{PER_IMAGE} The small preset was revised after a first run, whose results were seen: β × N = 0.1, 0.5, 2, 8, "
-    "with D 54, 65, 76 and 90 %; the smaller two were added and 8 was left out. So was the rule: Tukey's "
+    remark=f"{PER_IMAGE} The small preset was revised after a first run, whose results were seen: β × N = 0.1, 0.5, "
+    "2, 8, with D 54, 65, 76 and 90 %; the smaller two were added and 8 was left out. So was the rule: Tukey's "
     "intervals, which take the spread over the seeds to be the same at each β, left the optimum undecided; it is "
     "not the same. Said after the runs of the preset `definitive`: total correlation falls with β, and so does "
     "the rate. At the two betas where they can be compared, more noise in the network of the smallest β leaves "

@@ -221,8 +221,8 @@ FIGURE = Figure(
             judge=second_layer_lets_less_through,
         ),
     ),
-    remark=f"{PER_IMAGE} Said after the runs: the preset `small`, with shares of 6.25 to 25 %, had the second layer let "
-    "less through in total at every share. At half of the filters it is the other way round, since its rate grows "
+    remark=f"{PER_IMAGE} Said after the runs: the preset `small`, with shares of 6.25 to 25 %, had the second layer "
+    "let less through in total at every share. At half of the filters it is the other way round, since its rate grows "
     "with its width and the first layer's does not. Whether that goes on to all of the filters, or ends with "
     "longer fits on more images, is not known here.",
 )
