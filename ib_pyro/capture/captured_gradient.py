@@ -226,7 +226,7 @@ class CapturedGradient:
             if self._compiles:
                 own = self._tensors("_parameters") + self._tensors("_buffers")
                 run = compiled(graph, [*own, *call.tensors])
-                self._require_same(run, call, expected, first)
+                self._require_same(run, call, expected, first, compiled=True)
         except CaptureError:
             raise
         except Exception as error:
@@ -262,7 +262,13 @@ class CapturedGradient:
             return record(flat, [*own, *as_recorded(call.tensors)])
 
     def _require_same(
-        self, run: Callable[..., Sequence[Tensor]], call: Call, expected: Evaluated, first: Trial
+        self,
+        run: Callable[..., Sequence[Tensor]],
+        call: Call,
+        expected: Evaluated,
+        first: Trial,
+        *,
+        compiled: bool = False,
     ) -> None:
         """Raise unless a replay gives, and leaves, what the function itself does under the same seed."""
         with self._trial(call) as second:
@@ -271,6 +277,14 @@ class CapturedGradient:
             results = [result.clone() for result in _run(run, [*own, *call.tensors])]
         pairs = zip(expected.names, expected.results, results, strict=True)
         other = next((name for name, a, b in pairs if not agree(a, b)), None) or first.difference(second)
+        if other and compiled:
+            # The recording itself has passed.
+            raise CaptureError(
+                f"the program cannot be compiled: its recording is right, but compiled it gives another {other}, by "
+                "more than rounding. Sums in another order do that in float32 where a gradient is a small difference of "
+                "large numbers, as behind batch norm, or a ReLU's input is near zero; leave compile out, or compute in "
+                "float64"
+            )
         if other:
             raise CaptureError(
                 f"the program cannot be captured: under the same seed a replay gives another {other}; "

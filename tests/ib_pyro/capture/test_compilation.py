@@ -2,6 +2,7 @@
 refused."""
 
 import copy
+from collections.abc import Callable, Sequence
 
 import pytest
 import torch
@@ -64,3 +65,18 @@ def test_a_copy_is_compiled_too() -> None:
     program = bottleneck()
     loss = InformationBottleneckELBO().capture(program.model, program.guide, compile=True)
     assert loss.__reduce__()[1][-1] is True
+
+
+def test_a_compiler_that_gives_other_numbers_is_blamed_for_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    from ib_pyro.capture import captured_gradient
+
+    def inexact(graph: Callable[..., Sequence[torch.Tensor]], _: object) -> Callable[..., list[torch.Tensor]]:
+        return lambda *given: [value * 1.001 for value in graph(*given)]
+
+    monkeypatch.setattr(captured_gradient, "compiled", inexact)
+    program = bottleneck()
+    loss = InformationBottleneckELBO(0.1).capture(program.model, program.guide, compile=True)
+    with pytest.raises(
+        CaptureError, match="cannot be compiled: its recording is right, .* leave compile out, or"
+    ):
+        loss(torch.rand(8, 6), torch.arange(8) % 3)
