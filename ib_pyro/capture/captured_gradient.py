@@ -281,9 +281,9 @@ class CapturedGradient:
             # The recording itself has passed.
             raise CaptureError(
                 f"the program cannot be compiled: its recording is right, but compiled it gives another {other}, by "
-                "more than rounding. Sums in another order do that in float32 where a gradient is a small difference of "
-                "large numbers, as behind batch norm, or a ReLU's input is near zero; leave compile out, or compute in "
-                "float64"
+                "more than rounding. Sums in another order do that in float32 where a gradient is a small difference "
+                "of large numbers, as behind batch norm, or a ReLU's input is near zero; leave compile out, or "
+                "compute in float64"
             )
         if other:
             raise CaptureError(
