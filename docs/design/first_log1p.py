@@ -30,7 +30,7 @@ def seconds(function: Callable[[], object]) -> float:
 
 
 def timed() -> dict[str, tuple[float, Callable[[], object]]]:
-    """Return what is timed by its name, with how many to a second of its unit."""
+    """Return what is timed by its name, each with the factor from seconds to its unit."""
     x = torch.linspace(-8, 8, NUMBERS)
     images, labels = torch.randn(BATCH, 3, 32, 32), torch.randint(10, (BATCH,))
     program, elbo = (

@@ -128,22 +128,25 @@ def _is_over(folder: RunFolder) -> bool:
 
 def are_alike(one: RunSpec, other: RunSpec) -> bool:
     """Whether two runs differ in nothing but what runs side by side may differ in."""
+    return _difference(one, other) is None
+
+
+def _difference(one: RunSpec, other: RunSpec) -> str | None:
+    """Return the first setting that keeps two runs apart."""
     mine, theirs = one.settings(), other.settings()
-    return all(name in VARIES or mine[name] == theirs[name] for name in mine)
+    return next((name for name in mine if name not in VARIES and mine[name] != theirs[name]), None)
 
 
 def _require_alike(specs: Sequence[RunSpec]) -> None:
     """Raise unless runs may be fitted side by side, as far as their settings say; names the setting."""
     first = specs[0]
-    mine = first.settings()
     for spec in specs[1:]:
-        theirs = spec.settings()
-        for name in mine:
-            if name not in VARIES and mine[name] != theirs[name]:
-                raise VectorizationError(
-                    f"{flag(name)} is {mine[name]} in one run and {theirs[name]} in another; runs side by side differ "
-                    f"in {', '.join(map(flag, VARIES))} alone: leave --vectorize out"
-                )
+        name = _difference(first, spec)
+        if name is not None:
+            raise VectorizationError(
+                f"{flag(name)} is {first.settings()[name]} in one run and {spec.settings()[name]} in another; runs "
+                f"side by side differ in {', '.join(map(flag, VARIES))} alone: leave --vectorize out"
+            )
     training = first.training
     if training.precision not in _PRECISIONS:
         raise VectorizationError(

@@ -53,7 +53,7 @@ def run_figure(
 
     Args:
         name: A name in ``inference.studies.paper.figures.FIGURES``.
-        preset: ``"smoke"``, ``"small"``, ``"paper"`` or ``"code"``.
+        preset: ``"smoke"``, ``"small"``, ``"definitive"``, ``"paper"`` or ``"code"``.
         place: Where data and runs are.
         collect: Run nothing, and write the numbers of the runs that are done.
         jobs: Runs at a time, each in a process of its own with one thread; 1 stays in this process.
@@ -70,7 +70,8 @@ def run_figure(
 
     Raises:
         StoppedEarly: If the time was over before all runs were done.
-        ValueError: If a name is unknown, or no full run of those that are to be collected is done.
+        ValueError: If a name is unknown, ``jobs`` and ``side_by_side`` both exceed 1, or no full run of those that are
+            to be collected is done.
     """
     asked = figure(name)
     if side_by_side > 1 and jobs > 1:

@@ -224,6 +224,5 @@ FIGURE = Figure(
         ),
     ),
     remark="The information latent takes longer to fit: [VAE.md](VAE.md) has k = 1 after 300 epochs on all images. "
-    "Said after the runs: at k = 1 every bound is above the paper's, so that the gap is not one of fits that were cut "
-    "short; link and prior close more than half of it.",
+    "Said after the runs: at k = 1 every bound is above the paper's; link and prior close more than half of the gap.",
 )
