@@ -37,68 +37,59 @@ Likelihood = Callable[[Any], TorchDistributionMixin]
 
 def categorical(logits: Tensor) -> TorchDistributionMixin:
     """Class labels given logits ``[batch, classes]``."""
-    if checks_values():
-        _require(~logits.isnan(), logits, "the decoder's output, the logits of y,", "NaN")
+    _require_numbers(logits, "the decoder's output, the logits of y,")
     # Pyro's own checks cost more than the density; the program checks labels once, in check_target.
     return _SoftmaxCategorical(logits, validate_args=False)
 
 
 def bernoulli(logits: Tensor) -> TorchDistributionMixin:
     """Binary y given logits ``[batch, ...]``."""
-    if checks_values():
-        _require(~logits.isnan(), logits, "the decoder's output, the logits of y,", "NaN")
+    _require_numbers(logits, "the decoder's output, the logits of y,")
     # The program checks y once, in check_target, as it does labels.
     return LogitBernoulli(logits=logits, validate_args=False).to_event(_event_dim(logits))
 
 
 def normal(output: Tensor | tuple[Tensor, Tensor]) -> TorchDistributionMixin:
     """Real y given a mean ``[batch, ...]`` (unit variance), or a pair of mean and standard deviation."""
-    loc, scale = output if isinstance(output, tuple | list) else (output, torch.ones_like(output))
-    if checks_values():
-        _require(~loc.isnan(), loc, "the decoder's output, the mean of y,", "NaN")
-        if isinstance(output, tuple | list):
-            what = "the decoder's second output, the standard deviation of y,"
-            _require(scale > 0, scale, what, "values that are not positive", POSITIVE)
+    if isinstance(output, Tensor):
+        loc, scale = output, torch.ones_like(output)
+    else:
+        loc, scale = _pair("normal", output, "mean and standard deviation (or the mean alone)")
+        _require_positive(scale, "the decoder's second output, the standard deviation of y,")
+    _require_numbers(loc, "the decoder's output, the mean of y,")
     return Normal(loc, scale, validate_args=False).to_event(_event_dim(loc))
 
 
 def continuous_bernoulli(logits: Tensor) -> TorchDistributionMixin:
     """Grey y in [0, 1] given logits ``[batch, ...]``: a density, so that its nats may be negative."""
-    if checks_values():
-        _require(~logits.isnan(), logits, "the decoder's output, the logits of y,", "NaN")
+    _require_numbers(logits, "the decoder's output, the logits of y,")
     return LogitContinuousBernoulli(logits, validate_args=False).to_event(_event_dim(logits))
 
 
 def discretized_logistic(output: tuple[Tensor, Tensor]) -> TorchDistributionMixin:
     """Grey y of 256 levels in [0, 1], given a pair of location and scale ``[batch, ...]`` in the units of y."""
     loc, scale = _pair("discretized-logistic", output, "location and scale")
-    if checks_values():
-        _require(~loc.isnan(), loc, "the decoder's output, the location of y,", "NaN")
-        what = "the decoder's second output, the scale of y,"
-        _require(scale > 0, scale, what, "values that are not positive", POSITIVE)
+    _require_numbers(loc, "the decoder's output, the location of y,")
+    _require_positive(scale, "the decoder's second output, the scale of y,")
     law = DiscretizedLogistic(loc, scale, validate_args=False)
     return law.to_event(_event_dim(law.loc))
 
 
 def poisson(log_mean: Tensor) -> TorchDistributionMixin:
     """Counts y given the logarithm of their mean ``[batch, ...]``."""
-    if checks_values():
-        _require(~log_mean.isnan(), log_mean, "the decoder's output, the log mean of y,", "NaN")
+    _require_numbers(log_mean, "the decoder's output, the log mean of y,")
     return LogMeanPoisson(log_mean, validate_args=False).to_event(_event_dim(log_mean))
 
 
 def negative_binomial(output: tuple[Tensor, Tensor]) -> TorchDistributionMixin:
     """Counts y given a pair: the logarithm of their mean m, and r > 0 of their variance ``m + m² / r``."""
     log_mean, dispersion = _pair("negative-binomial", output, "log mean and dispersion r")
-    if checks_values():
-        _require(~log_mean.isnan(), log_mean, "the decoder's output, the log mean of y,", "NaN")
-        what = "the decoder's second output, the dispersion r of y,"
-        _require(dispersion > 0, dispersion, what, "values that are not positive", POSITIVE)
+    _require_numbers(log_mean, "the decoder's output, the log mean of y,")
+    _require_positive(dispersion, "the decoder's second output, the dispersion r of y,")
     law = LogMeanNegativeBinomial(log_mean, dispersion, validate_args=False)
     return law.to_event(_event_dim(law.log_mean))
 
 
-POSITIVE = "make it positive in the decoder, with softplus or exp"
 LIKELIHOODS: dict[str, Likelihood] = {
     "bernoulli": bernoulli,
     "categorical": categorical,
@@ -242,10 +233,21 @@ def predictive_mean(likelihood: TorchDistributionMixin) -> Tensor:
     return mean
 
 
-def _require(condition: Tensor, values: Tensor, what: str, wrong: str, way_out: str = "") -> None:
+def _require_numbers(values: Tensor, what: str) -> None:
+    way_out = "look for NaN in x and in the parameters (a lower learning rate often helps)"
+    if checks_values():
+        _require(~values.isnan(), values, what, "NaN", way_out)
+
+
+def _require_positive(values: Tensor, what: str) -> None:
+    way_out = "make it positive in the decoder, with softplus or exp"
+    if checks_values():
+        _require(values > 0, values, what, "values that are not positive", way_out)
+
+
+def _require(condition: Tensor, values: Tensor, what: str, wrong: str, way_out: str) -> None:
     if not fails(condition):
         return
-    way_out = way_out or "look for NaN in x and in the parameters (a lower learning rate often helps)"
     count, low = int((~condition).sum()), values.detach().nan_to_num(math.inf).min().item()
     raise ValueError(
         f"site 'y': {what} has {wrong}: {count} of {values.numel()} (min {low:.4g}, "

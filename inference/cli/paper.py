@@ -195,9 +195,10 @@ def _figures(options: Namespace) -> list[str]:
 
 def _same_command(options: Namespace) -> str:
     words = [*called_as(), "paper", options.what]
+    unsaid = {"jobs": 1, "side_by_side": 1}
     for name in ("preset", "data_root", "out", "jobs", "side_by_side", "precision", "time_limit"):
         value = getattr(options, name)
-        if value is not None:
+        if value != unsaid.get(name):
             words += [f"--{name.replace('_', '-')}", f"{value:g}" if isinstance(value, float) else str(value)]
     words += ["--compile"] * options.compile
     return shlex.join(words)

@@ -51,7 +51,7 @@ def test_the_command_says_how_to_go_on(tmp_path, capsys):
     words = ["paper", "fig6", "--preset", "smoke", "--out", str(tmp_path)]
     assert main([*words, "--time-limit", "1e-9"]) == UNFINISHED == 75
     said = capsys.readouterr().err.replace("\n", " ")
-    assert f"python -m inference paper fig6 --preset smoke --out {tmp_path}" in said
+    assert f"python -m inference paper fig6 --preset smoke --out {tmp_path} --time-limit 1e-09" in said
     assert main([*words, "--time-limit", "60"]) == 0
     assert (tmp_path / "fig6.png").exists()
 
