@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from torch.nn.utils.rnn import PackedSequence
 
-__all__ = ["Input", "batch_size_of", "call_with", "count_nan", "shape_of", "tensors_of"]
+__all__ = ["Input", "batch_size_of", "call_with", "count_nan", "has_x", "shape_of", "tensors_of"]
 
 Input = Any
 """A tensor ``[batch, ...]``, a packed sequence, or a tuple or mapping of such and of what has no rows."""
@@ -45,11 +45,18 @@ def tensors_of(x: Input, name: str = "x") -> Iterator[tuple[str, Tensor | Packed
             yield from tensors_of(part, f"{name}[{key!r}]")
     elif not isinstance(x, OPTIONS):
         kinds = [kind.__name__ for kind in type(x).__mro__]
-        way_out = next((WAYS_OUT[kind] for kind in kinds if kind in WAYS_OUT), "")
+        way_out = (
+            "pass its x" if has_x(x) else next((WAYS_OUT[kind] for kind in kinds if kind in WAYS_OUT), "")
+        )
         raise TypeError(
             f"{name} is a {type(x).__name__}; a program takes one tensor [batch, ...], a packed sequence, or a tuple "
             f"or mapping of such{'; ' * bool(way_out)}{way_out}"
         )
+
+
+def has_x(data: object) -> bool:
+    """Whether these are samples with their labels, as fits take them, rather than inputs alone."""
+    return isinstance(getattr(data, "x", None), Tensor)
 
 
 def batch_size_of(x: Input) -> int:

@@ -136,9 +136,12 @@ def check_target(y: Tensor, likelihood: TorchDistributionMixin, batch_size: int)
         raise ValueError(f"site 'y': {count} targets for {batch_size} inputs; pass one for each")
     if y.shape[1:] != likelihood.event_shape:
         # Broadcasting would score each target against every prediction, without a word.
+        law = unwrap(likelihood)
+        is_one_hot = isinstance(law, Categorical) and y.shape[1:] == (law._num_events,)
+        way_out = "pass labels, as in y.argmax(-1)" if is_one_hot else "reshape y, or the decoder's output"
         raise ValueError(
             f"site 'y': one target has shape {tuple(y.shape[1:])}, but the likelihood has event shape "
-            f"{tuple(likelihood.event_shape)}; reshape y, or the decoder's output"
+            f"{tuple(likelihood.event_shape)}; {way_out}"
         )
     if checks_values():
         check_values(y, likelihood)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
@@ -15,7 +16,8 @@ __all__ = ["LabelledImages"]
 class LabelledImages:
     """A set of N labelled images, with the nuisance and the place of the digit where these are known.
 
-    Prepare the images with ``dataclasses.replace(data, x=...)``, which checks the result again.
+    Prepare the images with ``dataclasses.replace(data, x=...)``, which checks the result again. What takes a map-style
+    dataset of PyTorch's takes this one too: an image and its label by number.
 
     Args:
         x: Images, floating, shape ``[N, C, H, W]``; what :func:`load` returns is float32 in [0, 1].
@@ -61,6 +63,22 @@ class LabelledImages:
 
     def __len__(self) -> int:
         return len(self.x)
+
+    def __getitem__(self, number: int) -> tuple[Tensor, Tensor]:
+        """Return an image, ``[C, H, W]``, and its label, as views.
+
+        Raises:
+            IndexError: If there are not so many.
+            TypeError: If it is not one number; :meth:`subset` takes several, slices and masks.
+        """
+        try:
+            place = operator.index(number)
+        except TypeError:
+            kind = type(number).__name__
+            raise TypeError(
+                f"a {type(self).__name__} gives an image by its number; got a {kind}: .subset() takes several"
+            ) from None
+        return self.x[place], self.y[place]
 
     def __repr__(self) -> str:
         extra = "".join(f", {name}" for name in ("nuisance", "box") if getattr(self, name) is not None)

@@ -12,6 +12,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from ib_pyro.bottleneck import Bottleneck
 from ib_pyro.buffers import modules_behind
+from ib_pyro.inputs import has_x
 
 __all__ = [
     "Argument",
@@ -200,7 +201,9 @@ def _leaves(name: str, argument: object) -> Iterator[tuple[str, Tensor]]:
             "ndarray": "; pass torch.as_tensor(...)",
             "list": "; pass torch.as_tensor(...), or a tuple for several arguments",
             "PackedSequence": ", which cannot be cut by rows; pass the padded tensor and its lengths",
+            "DataLoader": "; pass its inputs at once, as in torch.cat([x for x, *_ in loader])",
         }.get(kind, "; what has no rows is bound with functools.partial")
+        advice = "; pass its x" if has_x(argument) else advice
         raise TypeError(f"{name}: expected a tensor [N, ...], or a dict of tensors; got {kind}{advice}")
 
 

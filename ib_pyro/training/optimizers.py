@@ -41,7 +41,9 @@ def optimizer_for(
             )
         return optimizer
     if not parameters:
-        raise ValueError(f"program: a {type(program).__name__} has no parameter to fit")
+        frozen = sum(1 for _ in program.parameters())
+        why = f": requires_grad is False of all {frozen}; set it where it should learn" if frozen else ""
+        raise ValueError(f"program: a {type(program).__name__} has no parameter to fit{why}")
     if callable(optimizer):
         return optimizer(parameters)
     require_known("optimizer", optimizer, LEARNING_RATES)

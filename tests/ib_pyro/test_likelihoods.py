@@ -74,7 +74,12 @@ NORMAL = dist.Normal(torch.zeros(4, 1), 1.0).to_event(1)
         ),
         (torch.tensor([0, 1, 2]), CATEGORICAL, r"'y': 3 targets for 4 inputs"),
         (torch.tensor(1), CATEGORICAL, r"'y': a single number"),
-        (torch.eye(4)[:, :3], CATEGORICAL, r"'y': one target has shape \(3,\).*event shape \(\)"),
+        (
+            torch.eye(4)[:, :3],
+            CATEGORICAL,
+            r"'y': one target has shape \(3,\).*event shape \(\); .*y\.argmax",
+        ),
+        (torch.zeros(4, 2), CATEGORICAL, r"'y': one target has shape \(2,\).*reshape y"),
         (torch.zeros(4), NORMAL, r"'y': one target has shape \(\).*event shape \(1,\)"),
         (
             torch.zeros(4),

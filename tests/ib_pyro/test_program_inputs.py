@@ -1,5 +1,7 @@
 """Programs of several inputs and outputs, rows without labels, and classes that weigh more than others."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pyro
 import pyro.distributions as dist
@@ -131,11 +133,12 @@ class TestInputs:
                 "x is a DataLoader; .*for x, y in loader",
             ),
             (TensorDataset(torch.zeros(2, 4)), TypeError, "x is a TensorDataset; .*DataLoader"),
+            (SimpleNamespace(x=torch.zeros(2, 4)), TypeError, "x is a SimpleNamespace; .*; pass its x"),
             (torch.tensor(1.0), TypeError, "x is a Tensor without rows"),
             ({}, TypeError, "x is a dict without rows"),
             ((torch.zeros(6, 4), torch.zeros(5)), ValueError, r"x\[1\] has 5 rows, but x\[0\] has 6"),
         ],
-        ids=["array", "array within", "list", "loader", "dataset", "scalar", "empty", "rows"],
+        ids=["array", "array within", "list", "loader", "dataset", "samples", "scalar", "empty", "rows"],
     )
     def test_what_is_no_input(self, x, error, message, make):
         with pytest.raises(error, match=message):

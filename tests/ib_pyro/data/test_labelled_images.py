@@ -49,6 +49,25 @@ def test_slices_copy_nothing(data):
     assert data.subset(slice(2, 4)).x.data_ptr() == data.x[2:].data_ptr()
 
 
+def test_is_a_map_style_dataset(data):
+    halves = torch.utils.data.random_split(data, [0.5, 0.5], torch.Generator().manual_seed(0))
+    both = torch.utils.data.ConcatDataset(halves)
+    x, y = next(iter(torch.utils.data.DataLoader(both, batch_size=6)))
+    order = [*halves[0].indices, *halves[1].indices]
+    assert torch.equal(x, data.x[order])
+    assert torch.equal(y, data.y[order])
+    assert len(list(data)) == 6
+    assert torch.equal(data[-1][0], data.x[5])
+
+
+@pytest.mark.parametrize("index", [slice(1, 3), [0, 1], torch.tensor([0, 1]), None, 0.0])
+def test_gives_one_image_by_its_number(data, index):
+    with pytest.raises(TypeError, match=r"an image by its number; .*\.subset\(\) takes several"):
+        data[index]
+    with pytest.raises(IndexError):
+        data[6]
+
+
 @pytest.mark.skipif(not torch.accelerator.is_available(), reason="needs a second device")
 def test_moves_every_tensor(data):
     device = torch.accelerator.current_accelerator()

@@ -8,11 +8,14 @@ import pyro.distributions as dist
 import pytest
 import torch
 from torch import nn
+from torch.utils.data import DataLoader
 
 from ib_pyro import Bottleneck, to_arviz
+from ib_pyro.data import LabelledImages
 from ib_pyro.nn import InformationDropout
 
 A, B, Y = torch.arange(7.0), torch.arange(14.0).reshape(7, 2), torch.arange(7.0) * 2
+IMAGES = LabelledImages(torch.zeros(2, 1, 3, 3), torch.zeros(2, dtype=torch.int64), ("one",))
 
 
 def model(a, b, y=None):
@@ -88,6 +91,8 @@ def test_without_targets_y_is_predicted():
         (A.numpy(), None, TypeError, "x: .*got ndarray; pass torch.as_tensor"),
         ([A, B], None, TypeError, "x: .*got list; pass torch.as_tensor.*or a tuple for several arguments"),
         (A, Y.numpy(), TypeError, "y: .*got ndarray"),
+        (IMAGES, None, TypeError, "x: .*got LabelledImages; pass its x"),
+        (DataLoader(A), None, TypeError, r"x: .*got DataLoader; pass its inputs at once, as in torch\.cat"),
         (A, (Y,), TypeError, "y: .*got tuple"),
     ],
 )

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from ib_pyro.training.optimizers import build_optimizer
+from ib_pyro.training.optimizers import build_optimizer, optimizer_for
 
 
 def parameter(*values):
@@ -62,6 +62,13 @@ def test_weight_decay_is_half_the_squared_norm_added_to_the_loss(name, options):
         by_loss.step()
     torch.testing.assert_close(decayed, penalised)
     assert not torch.allclose(decayed, parameter(*start), atol=0.1)
+
+
+def test_a_program_that_cannot_learn_is_told_why():
+    with pytest.raises(ValueError, match="a ReLU has no parameter to fit$"):
+        optimizer_for(nn.ReLU(), "adam")
+    with pytest.raises(ValueError, match="no parameter to fit: requires_grad is False of all 2; set it"):
+        optimizer_for(nn.Linear(2, 3).requires_grad_(False), "adam")
 
 
 def test_an_unknown_name_is_refused():
