@@ -14,6 +14,7 @@ from ib_pyro.side_by_side.refusal import VectorizationError
 from ib_pyro.side_by_side.run_optimizers import OptimizerFactory, OptimizerSettings
 from ib_pyro.side_by_side.runs import Run
 from ib_pyro.side_by_side.streams import Streams
+from ib_pyro.training.programs import as_program
 
 __all__ = ["build_programs", "objective_of", "optimizers_of", "pair_of", "program_and_state", "schedule_of"]
 
@@ -45,10 +46,19 @@ def build_programs(
 def program_and_state(
     make_program: Callable[..., nn.Module], run: Run, *, device: torch.device | str | None = None
 ) -> tuple[nn.Module, Tensor]:
-    """Build a run's program under its seed; return it, and the state of the generator of its device thereafter."""
+    """Build a run's program under its seed; return it, and the state of the generator of its device thereafter.
+
+    Raises:
+        TypeError: If ``make_program`` is no function, or returns no program.
+    """
+    if isinstance(make_program, nn.Module) or not callable(make_program):
+        raise TypeError(
+            f"make_program: a {type(make_program).__name__} builds no programs, and each run needs a new one; pass a "
+            "function that returns it, such as `lambda: Bottleneck(...)`"
+        )
     with torch.random.fork_rng():
         torch.manual_seed(run.seed)
-        program = make_program(**run.options)
+        program = as_program(make_program(**run.options), name="make_program()")
         if device is not None:
             program.to(device)
         where = next((p.device for p in program.parameters()), torch.device("cpu"))
@@ -57,9 +67,20 @@ def program_and_state(
 
 
 def objective_of(elbo: InformationBottleneckELBO | None, run: Run) -> InformationBottleneckELBO:
-    """Return a run's objective: what is common to all, with its weights."""
+    """Return a run's objective: what is common to all, with its weights.
+
+    Raises:
+        ValueError: If what is common to all has other weights.
+    """
     new = copy(elbo or InformationBottleneckELBO())
-    new.beta, new.gamma = run.beta, run.gamma
+    for name, unset in (("beta", 1.0), ("gamma", 0.0)):
+        given, own = getattr(new, name), getattr(run, name)
+        if not _is_same(given, unset) and not _is_same(given, own):
+            raise ValueError(
+                f"elbo: {name}={given} stands in it, and {name}={own} in the run {run.name}; give it to the runs, and "
+                "leave it out of elbo="
+            )
+        setattr(new, name, own)
     if new.penalty is not None:
         new.penalty = copy(new.penalty)
     return new
@@ -100,6 +121,18 @@ def pair_of(data: object) -> tuple[Tensor, Tensor]:
             f"data: {len(tensors)} tensors, but a program takes inputs x and what is observed, y"
         )
     return tensors[0], tensors[1]
+
+
+def _is_same(weight: object, other: object) -> bool:
+    """Whether two weights are the same numbers; that of a sample each is the same as no other."""
+    if isinstance(weight, Mapping) and isinstance(other, Mapping):
+        return weight.keys() == other.keys() and all(_is_same(weight[site], other[site]) for site in weight)
+    if any(
+        isinstance(each, Mapping) or (isinstance(each, Tensor) and each.numel() != 1)
+        for each in (weight, other)
+    ):
+        return False
+    return float(weight) == float(other)  # type: ignore[arg-type]
 
 
 def _scaled(beta: Weight, share: Callable[[float], float], epoch: float) -> Weight:

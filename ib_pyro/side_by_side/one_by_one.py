@@ -13,9 +13,11 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
 from ib_pyro.elbo import InformationBottleneckELBO
+from ib_pyro.side_by_side.apart import Apart
 from ib_pyro.side_by_side.building import objective_of, optimizers_of, pair_of, program_and_state, schedule_of
 from ib_pyro.side_by_side.measuring import evaluate_alone
 from ib_pyro.side_by_side.run_batches import Transform
+from ib_pyro.side_by_side.run_objectives import what_learns
 from ib_pyro.side_by_side.run_optimizers import OptimizerFactory, OptimizerSettings
 from ib_pyro.side_by_side.runs import Run, SideBySide, require_alike
 from ib_pyro.side_by_side.streams import Streams
@@ -61,6 +63,8 @@ def train_one_by_one(
         weight_decay=weight_decay,
     )
     require_alike(runs)
+    if elbo is not None and (learns := what_learns(elbo)):
+        raise ValueError(learns)
     how = optimizers_of(optimizer, settings, runs)
     if clip_norm is not None and not clip_norm > 0:
         raise ValueError(f"clip_norm must be positive; got {clip_norm}")
@@ -69,8 +73,10 @@ def train_one_by_one(
     history: list[Row] = []
     diverged: dict[str, str] = {}
     held_out: dict[str, list[Row]] = {"validation": [], "test": []}
+    apart = Apart()
     for number, run in enumerate(runs):
         program, state = program_and_state(make_program, run, device=device)
+        apart.add(program, run.name)
         parameters = list(program.parameters())
         one = how(parameters) if callable(how) else _built(how[number], parameters)
         if clip_norm is not None:

@@ -12,7 +12,7 @@ from torch.utils._pytree import TreeSpec, tree_flatten, tree_unflatten
 from ib_pyro.elbo import ImportanceWeightedELBO, InformationBottleneckELBO
 from ib_pyro.side_by_side.refusal import VectorizationError
 
-__all__ = ["Objectives"]
+__all__ = ["Objectives", "what_learns"]
 
 SETTINGS = ("num_particles", "vectorize_particles", "max_plate_nesting", "on_no_closed_form", "sampled_rates")
 
@@ -153,14 +153,21 @@ def _require_one_gradient(elbo: InformationBottleneckELBO) -> None:
         )
 
 
-def _require_untrained(elbo: InformationBottleneckELBO) -> None:
+def what_learns(elbo: InformationBottleneckELBO) -> str:
+    """Return why several runs cannot have an objective in common, where a part of it learns; "" where none does."""
     for part in (elbo.total_correlation, *vars(elbo.total_correlation).values(), elbo.penalty):
         if isinstance(part, nn.Module) and any(p.requires_grad for p in part.parameters()):
-            raise VectorizationError(
+            return (
                 f"total_correlation: {type(elbo.total_correlation).__name__} has a {type(part).__name__} that is "
-                "trained alongside by steps of its own, of which each run would need one; use "
-                "total_correlation='gaussian' or 'minibatch-stratified', or train the runs one by one"
+                "trained alongside by steps of its own, and each run would need one of its own; use "
+                "total_correlation='gaussian' or 'minibatch-stratified', or fit each run alone, by ib_pyro.fit"
             )
+    return ""
+
+
+def _require_untrained(elbo: InformationBottleneckELBO) -> None:
+    if learns := what_learns(elbo):
+        raise VectorizationError(learns)
     leaves = tree_flatten((elbo.beta, elbo.gamma))[0]
     for leaf in leaves:
         if isinstance(leaf, Tensor) and leaf.numel() > 1:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from inspect import signature
 from itertools import product
 from typing import TYPE_CHECKING, Any
 
 from torch import nn
 
-from ib_pyro.choices import require_known
+from ib_pyro.choices import nearest, require_known
 from ib_pyro.side_by_side.one_by_one import train_one_by_one
 from ib_pyro.side_by_side.refusal import VectorizationError
 from ib_pyro.side_by_side.runs import Run, SideBySide
@@ -56,6 +57,7 @@ def sweep(
         vectorize: ``"auto"``: all runs at once where that is possible, or else one by one; True: all at once or a
             refusal; False: one by one.
         **training: What else :func:`ib_pyro.side_by_side.train_side_by_side` takes, such as ``optimizer`` and ``lr``.
+            An ``elbo`` keeps its gamma in all runs; its beta is theirs.
 
     Returns:
         A row for each run, betas outermost: ``beta`` (or ``beta/<site>``), ``seed``, ``diverged``, ``distortion``,
@@ -67,7 +69,9 @@ def sweep(
         :func:`ib_pyro.side_by_side.curve` averages it over seeds.
 
     Raises:
-        ValueError: If a grid is empty or names a run twice, or an argument or the data are wrong.
+        TypeError: If ``make_program`` makes no programs, a grid is a single value, or an argument is unknown.
+        ValueError: If a grid is empty or names a run twice, an argument or the data are wrong, or the programs of two
+            runs share what they learn.
         VectorizationError: If ``vectorize`` is True, and the programs cannot be run for several at once; says why.
 
     >>> import torch
@@ -84,7 +88,11 @@ def sweep(
     """
     if not isinstance(vectorize, bool):
         require_known("vectorize=", vectorize, ("auto",), otherwise="pass True or False")
-    runs = [Run(beta=beta, seed=seed) for beta, seed in product(betas, seeds)]
+    _require_options(training)
+    for name, values, example in (("betas", betas, 0.1), ("seeds", seeds, 0)):
+        _require_several(name, values, example)
+    gamma = 0.0 if training.get("elbo") is None else training["elbo"].gamma
+    runs = [Run(beta=beta, gamma=gamma, seed=seed) for beta, seed in product(betas, seeds)]
     if not runs:
         raise ValueError("betas or seeds is empty; pass at least one of each")
     how = {"epochs": epochs, "batch_size": batch_size, "validation": validation, "test": test}
@@ -123,6 +131,28 @@ def _trained(
         )
     alone = {name: value for name, value in how.items() if name not in TOGETHER and name != "order"}
     return train_one_by_one(make_program, data, runs, **alone), why
+
+
+def _require_options(training: Mapping[str, Any]) -> None:
+    known = [
+        name
+        for name in signature(train_side_by_side).parameters
+        if name not in ("make_program", "data", "runs")
+    ]
+    for name in training:
+        if name not in known:
+            near = nearest(name, known)
+            hint = f"; did you mean {' or '.join(near)}?" if near else ""
+            raise TypeError(f"sweep() got an unexpected keyword argument {name!r}{hint}")
+
+
+def _require_several(name: str, values: object, example: float) -> None:
+    if (
+        isinstance(values, Mapping | str)
+        or not isinstance(values, Iterable)
+        or getattr(values, "ndim", 1) != 1
+    ):
+        raise TypeError(f"{name}: expected several, as in [{example}]; got {values!r}")
 
 
 def _settings(runs: list[Run]) -> set[str]:

@@ -31,11 +31,12 @@ class ModelAndGuide(nn.Module):
         object.__setattr__(self, "guide", guide)
 
 
-def as_program(program: object) -> nn.Module:
+def as_program(program: object, *, name: str = "program") -> nn.Module:
     """Return what is fitted as a module with a model and a guide.
 
     Args:
         program: A ``ib_pyro.Bottleneck``, a module with ``model`` and ``guide``, or a pair ``(model, guide)``.
+        name: What messages call it.
 
     Raises:
         TypeError: If it is none of these.
@@ -43,19 +44,20 @@ def as_program(program: object) -> nn.Module:
     if isinstance(program, tuple) and len(program) == 2 and all(callable(side) for side in program):
         return ModelAndGuide(*program)
     if isinstance(program, nn.Module):
-        model_and_guide(program)
+        model_and_guide(program, name=name)
         return program
     raise TypeError(
-        f"program: a {type(program).__name__} is no program; pass an ib_pyro.Bottleneck, a module with model and "
+        f"{name}: a {type(program).__name__} is no program; pass an ib_pyro.Bottleneck, a module with model and "
         "guide, or the pair (model, guide)"
     )
 
 
-def model_and_guide(program: nn.Module) -> tuple[Side, Side]:
+def model_and_guide(program: nn.Module, *, name: str = "program") -> tuple[Side, Side]:
     """Return a program's model and its guide.
 
     Args:
         program: A ``ib_pyro.Bottleneck``, or any module with ``model`` and ``guide``.
+        name: What messages call it.
 
     Raises:
         TypeError: If it lacks one.
@@ -63,7 +65,7 @@ def model_and_guide(program: nn.Module) -> tuple[Side, Side]:
     sides = getattr(program, "model", None), getattr(program, "guide", None)
     if not all(callable(side) for side in sides):
         raise TypeError(
-            f"program: a {type(program).__name__} has no model and guide to call; pass an ib_pyro.Bottleneck, a "
+            f"{name}: a {type(program).__name__} has no model and guide to call; pass an ib_pyro.Bottleneck, a "
             "module that has both, or the pair (model, guide)"
         )
     return sides  # type: ignore[return-value]

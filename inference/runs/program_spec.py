@@ -253,18 +253,26 @@ class ProgramSpec:
         self, own: OwnFunction, image_shape: tuple[int, ...], num_classes: int | None
     ) -> nn.Module:
         from ib_pyro.training.programs import as_program
+        from ib_pyro.training.randomness import seeded
 
         offered: dict[str, Any] = {"image_shape": image_shape}
         if num_classes is not None:
             offered["num_classes"] = num_classes
-        found = call_with_options(
-            own.load(), offered, self.model_options or {}, called=str(own), option="--model-options"
-        )
-        try:
-            return as_program(found)
-        except TypeError as error:
-            told = str(error).removeprefix("program: ")
-            raise ValueError(f"{own}: {told.replace('pass', 'return')}") from error
+
+        def build() -> nn.Module:
+            found = call_with_options(
+                own.load(), offered, self.model_options or {}, called=str(own), option="--model-options"
+            )
+            try:
+                return as_program(found)
+            except TypeError as error:
+                told = str(error).removeprefix("program: ")
+                raise ValueError(f"{own}: {told.replace('pass', 'return')}") from error
+
+        program = build()
+        with seeded(0):
+            _require_new(build(), program, own)
+        return program
 
     def _check_effects(self) -> None:
         for entry in dataclasses.fields(self):
@@ -292,4 +300,19 @@ class ProgramSpec:
             raise ValueError(
                 f"{flag(entry.name)} {value} has no effect with {here}; it goes with {flag(other)} "
                 f"{' or '.join(kinds)}"
+            )
+
+
+def _require_new(again: nn.Module, program: nn.Module, own: OwnFunction) -> None:
+    """Raise if a function returns what it has returned before: the second run would begin with what the first learned.
+
+    Parameters that do not learn may be the same, as those of a network that was trained before.
+    """
+    mine = {id(t) for t in (*program.parameters(), *program.buffers())}
+    learned = [(name, tensor) for name, tensor in again.named_parameters() if tensor.requires_grad]
+    for name, tensor in (*learned, *again.named_buffers()):
+        if id(tensor) in mine:
+            raise ValueError(
+                f"{own} returns the same {name} each time it is called, and each run needs one of its own, drawn "
+                "under its seed; make it within the function"
             )

@@ -17,6 +17,8 @@ from inference.cli.main import main
 ROOT = Path(__file__).parents[3]
 
 MODULE = """
+from functools import cache
+
 import pyro
 import pyro.distributions as dist
 import torch
@@ -49,6 +51,19 @@ def pair(image_shape):
 
 def no_program(image_shape):
     return 3
+
+
+once = cache(build)
+learned_before = cache(lambda: nn.Linear(5, 5).requires_grad_(False))
+with_statistics = cache(lambda: nn.BatchNorm1d(5, affine=False))
+
+
+def behind(image_shape, num_classes):
+    return Bottleneck(nn.Sequential(learned_before(), InformationDropout.linear(5, 4)), nn.Linear(4, num_classes))
+
+
+def behind_statistics(image_shape, num_classes):
+    return Bottleneck(nn.Sequential(with_statistics(), InformationDropout.linear(5, 4)), nn.Linear(4, num_classes))
 
 
 def load(seed=0, size: int = 90, levels=False):
@@ -155,6 +170,16 @@ def test_runs_of_ones_own_go_side_by_side_or_one_by_one_to_the_same_numbers(mine
             assert together["distortion"] == pytest.approx(alone["distortion"], rel=1e-4)
 
 
+def test_runs_may_share_a_network_that_was_trained_before(mine: str) -> None:
+    """The second run of a sweep is that of a fit alone."""
+    words = [*FIT[1:-1], "--model", f"{mine}:behind", "--data", f"{mine}:load"]
+    assert main(["sweep", *words, "--seeds", "0,1", "--out", "both"]) == 0
+    assert main(["fit", *words, "--seed", "1", "--out", "alone"]) == 0
+    (path,) = Path("both").glob("*seed1*/result.json")
+    both, alone = (json.loads(file.read_text()) for file in (path, Path("alone/result.json")))
+    assert both["rate"] == alone["rate"]
+
+
 def test_learned_priors_of_a_program_that_is_no_bottleneck_go_at_their_own_rate(
     mine: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -230,6 +255,11 @@ def test_what_is_no_longer_there_is_named(mine: str, capsys: pytest.CaptureFixtu
             "--data NAME:one_split",
             "--data NAME:one_split returns a mapping of train; return a mapping such as",
         ),
+        (
+            "--model NAME:once",
+            "--model NAME:once returns the same encoder.0.features.weight each time it is called",
+        ),
+        ("--model NAME:behind_statistics", "returns the same encoder.0.running_mean each time"),
         ("--data NAME:bytes_for_numbers", "x of its train split is torch.uint8; make it floating"),
         (
             "--data NAME:no_program",
