@@ -106,4 +106,5 @@ def __getattr__(name: str) -> Any:  # noqa: ANN401 - a submodule, or what it has
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__, *SUBMODULES})
+    # What a reader may look for, and not what this file has beside it.
+    return sorted({*__all__, *SUBMODULES, *(name for name in globals() if name.startswith("__"))})

@@ -34,7 +34,7 @@ __all__ = ["Evaluation", "evaluate"]
 BATCH_SIZE = 1000
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Evaluation:
     """Errors as shares in [0, 1], distortion and rate in nats per sample.
 
@@ -68,6 +68,18 @@ class Evaluation:
     distortion_predictive: float = math.nan
     intervals: dict[str, Interval] = field(default_factory=dict)
     confidence: float = 0.95
+
+    def __repr__(self) -> str:
+        errors = {
+            "1 draw": self.error_noisy,
+            "predictive": self.error_predictive,
+            "noise off": self.error_deterministic,
+        }
+        found = [f"{name} {value:.1%}" for name, value in errors.items() if value is not None]
+        words = (
+            f"{self.num_images} samples: distortion {self.distortion:.4g}, rate {self.total_rate:.4g} nats"
+        )
+        return f"{type(self).__name__}({words}{'; error ' * bool(found)}{', '.join(found)})"
 
     @property
     def total_rate(self) -> float:

@@ -14,7 +14,7 @@ Row = dict[str, Any]
 """The metrics of an epoch by name."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class FitResult:
     """What a fit has to say: a row of metrics for each epoch.
 
@@ -40,6 +40,13 @@ class FitResult:
     stopped: str = ""
     best_epoch: int | None = None
     kept_epoch: int | None = None
+
+    def __repr__(self) -> str:
+        last = self.rows[-1] if self.rows else {}
+        found = [f"{self.epochs} epochs"]
+        found += [f"{name} {last[name]:.4g}" for name in ("loss", "distortion", "rate") if name in last]
+        found += [f"train error {last['train_error']:.1%}"] if last.get("train_error") is not None else []
+        return f"{type(self).__name__}({', '.join(found)}; {self.stopped or 'not ended'})"
 
     @property
     def history(self) -> pd.DataFrame:

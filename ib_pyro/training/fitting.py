@@ -19,6 +19,7 @@ from ib_pyro.training.fit_options import MakeOptimizer, MakeScheduler
 from ib_pyro.training.fit_result import FitResult, Row
 from ib_pyro.training.lagrangian import Schedule
 from ib_pyro.training.one_device import OneDevice
+from ib_pyro.training.stateful_parts import Beside
 from ib_pyro.training.trainer import Trainer
 
 if TYPE_CHECKING:
@@ -160,8 +161,10 @@ def fit(
     )
     if on_epoch is not None and trainer.rows:
         on_epoch(trainer.rows)
+    beside = Beside(elbo)
     with closing(iter(trainer)) as epochs_to_do:
         for _ in epochs_to_do:
             if on_epoch is not None:
                 on_epoch(trainer.rows)
+            beside.warn_if_idle(stacklevel=2)
     return trainer.result

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
 
@@ -14,7 +15,38 @@ from ib_pyro.training.one_device import OneDevice
 if TYPE_CHECKING:
     from lightning.fabric import Fabric
 
-__all__ = ["stateful_parts"]
+__all__ = ["Beside", "stateful_parts"]
+
+
+class Beside:
+    """What of an objective learns by steps that are not the fit's: whether anybody takes them.
+
+    Args:
+        elbo: The objective; None has no such part.
+    """
+
+    def __init__(self, elbo: InformationBottleneckELBO | None) -> None:
+        parts = [] if elbo is None or elbo.gamma == 0 else list(_modules_of(elbo))
+        self._parts = {
+            id(module): (name, module, _versions(module)) for name, module in parts if _versions(module)
+        }
+
+    def warn_if_idle(self, stacklevel: int) -> None:
+        """Warn of what has not changed since the beginning, once.
+
+        Args:
+            stacklevel: As of ``warnings.warn``, counted from who calls this.
+        """
+        for name, module, versions in self._parts.values():
+            if _versions(module) == versions:
+                kind = type(module).__name__
+                warnings.warn(
+                    f"{name}: the {kind} of the objective learns by steps of its own, and nobody took one in this "
+                    "epoch, so that it knows nothing of z; call ib_pyro.information.critic_step in transform=, or, if "
+                    "it was trained before, turn its gradients off, requires_grad_(False)",
+                    stacklevel=stacklevel + 1,
+                )
+        self._parts = {}
 
 
 def stateful_parts(
@@ -54,6 +86,11 @@ def stateful_parts(
 def _parameters(part: object) -> Iterator[nn.Parameter]:
     if isinstance(part, nn.Module):
         yield from part.parameters()
+
+
+def _versions(module: nn.Module) -> list[int]:
+    """How often each parameter that learns was written to."""
+    return [parameter._version for parameter in module.parameters() if parameter.requires_grad]
 
 
 def _modules_of(elbo: InformationBottleneckELBO) -> Iterator[tuple[str, nn.Module]]:

@@ -42,6 +42,7 @@ def test_importing_it_imports_only_what_it_needs():
 
 
 def test_its_own_names_are_those_of_their_homes():
+    assert not {"Any", "HOMES", "TYPE_CHECKING", "import_module"} & {*dir(ib_pyro)}
     assert {*ib_pyro.HOMES, "__version__"} == {*ib_pyro.__all__} <= {*dir(ib_pyro)}
     for name, home in ib_pyro.HOMES.items():
         assert getattr(ib_pyro, name) is getattr(getattr(ib_pyro, home, None) or ib_pyro.bottleneck, name)

@@ -1,7 +1,7 @@
 """Evaluation gives the same numbers every time, each of them what its name says."""
 
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from types import SimpleNamespace
 
 import pyro
@@ -28,6 +28,24 @@ def test_same_numbers_every_time_and_no_draw_from_the_caller(stripes: SimpleName
     torch.manual_seed(99)
     assert asdict(evaluate(program, stripes, train=stripes, batch_size=40)) == asdict(first)
     assert evaluate(program, stripes, seed=1).distortion != first.distortion
+
+
+def test_what_is_printed_fits_a_line(stripes: SimpleNamespace, build: Build) -> None:
+    program = build()
+    found = fit(program, stripes, epochs=2, beta=0.01, progress=False)
+    last = found.rows[-1]
+    words = f"loss {last['loss']:.4g}, distortion {last['distortion']:.4g}, rate {last['rate']:.4g}"
+    told = f"FitResult(2 epochs, {words}, train error {last['train_error']:.1%}; all 2 epochs are done)"
+    assert repr(found) == told
+    tested = evaluate(program, stripes, train=stripes)
+    errors = f"1 draw {tested.error_noisy:.1%}, predictive {tested.error_predictive:.1%}, noise off "
+    words = f"distortion {tested.distortion:.4g}, rate {tested.total_rate:.4g} nats"
+    start = f"Evaluation({len(stripes.x)} samples: {words}"
+    assert repr(tested) == f"{start}; error {errors}{tested.error_deterministic:.1%})"
+    assert (
+        repr(replace(tested, error_noisy=None, error_predictive=None, error_deterministic=None))
+        == f"{start})"
+    )
 
 
 def test_network_without_noise_has_one_error(stripes: SimpleNamespace, build: Build) -> None:

@@ -1,5 +1,6 @@
 """A fit that is interrupted and resumed ends in the bits of one that was not, whatever learns or counts in it."""
 
+import warnings
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -159,6 +160,7 @@ def test_a_critic_that_learns_is_kept(tmp_path: Path) -> None:
     require_same(critic, critic_again)
 
 
+@pytest.mark.filterwarnings("ignore:total_correlation. the DensityRatioCritic")
 def test_a_critic_that_nobody_names_is_refused_where_a_checkpoint_would_lack_it(tmp_path: Path) -> None:
     _, _, elbo = with_critic()
     with pytest.raises(
@@ -169,6 +171,7 @@ def test_a_critic_that_nobody_names_is_refused_where_a_checkpoint_would_lack_it(
     ended(build(), elbo=elbo)
 
 
+@pytest.mark.filterwarnings("ignore:total_correlation. the DensityRatioCritic")
 def test_what_is_named_and_what_is_there_must_agree(tmp_path: Path) -> None:
     critic, optimizer, elbo = with_critic()
     path = tmp_path / "state.pt"
@@ -191,3 +194,26 @@ def test_a_stamp_that_differs_is_refused_and_one_that_lacks_is_said(tmp_path: Pa
         ended(build(), stop=HALF, out=bare)
     with pytest.warns(UserWarning, match=r"bare\.pt is unverified"):
         ended(build(), out=bare, stamp={"settings": "a"}, resume=True)
+
+
+@pytest.mark.parametrize("how", ["idle", "stepped", "frozen", "not weighted"])
+def test_a_critic_that_nobody_trains_is_warned_of(how: str) -> None:
+    program = build()
+    critic, optimizer, elbo = with_critic()
+
+    def step(_rows: Any) -> None:
+        sum(parameter.sum() for parameter in critic.parameters()).backward()
+        optimizer.step()
+
+    if how == "frozen":
+        critic.requires_grad_(False)
+    if how == "not weighted":
+        elbo.gamma = 0.0
+    with warnings.catch_warnings(record=True) as found:
+        warnings.simplefilter("always")
+        fit(program, data(), epochs=3, elbo=elbo, progress=False, on_epoch=step if how == "stepped" else None)
+    told = [warning for warning in found if "learns by steps of its own" in str(warning.message)]
+    assert len(told) == (how == "idle")
+    if told:
+        assert "total_correlation: the DensityRatioCritic" in str(told[0].message)
+        assert told[0].filename == __file__
