@@ -7,6 +7,7 @@ import warnings
 from collections.abc import Callable
 from pathlib import Path
 
+import torch
 from torch import Tensor
 
 from ib_pyro.tensor_files import load_tensors, save_tensors
@@ -22,7 +23,8 @@ def fingerprint(*parts: Tensor | str) -> str:
             digest.update(f"{len(part)}:{part}".encode())
         else:
             digest.update(f"{part.dtype}{tuple(part.shape)}".encode())
-            digest.update(part.cpu().contiguous().numpy().data)
+            # As bytes: NumPy knows no bfloat16.
+            digest.update(part.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)
     return digest.hexdigest()[:16]
 
 

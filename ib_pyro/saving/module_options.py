@@ -32,8 +32,18 @@ def options_of(modules: Mapping[str, nn.Module]) -> dict[str, dict[str, Any]]:
     return described
 
 
-def difference_of(file: Mapping[str, Any], program: Mapping[str, Any]) -> str:
+def difference_of(
+    file: Mapping[str, Any],
+    program: Mapping[str, Any],
+    *,
+    sides: tuple[str, str] = ("in the file", "in the program"),
+) -> str:
     """Return the first difference of two such descriptions; an option that one side does not know is none.
+
+    Args:
+        file: What was saved.
+        program: What there is.
+        sides: Words for the two.
 
     >>> def one(alpha):
     ...     return {"z1": {"class": "Noise", "options": {"alpha": alpha}}}
@@ -45,14 +55,14 @@ def difference_of(file: Mapping[str, Any], program: Mapping[str, Any]) -> str:
     for path in [*file, *(path for path in program if path not in file)]:
         title = path or "the program"
         if path not in file or path not in program:
-            return f"module {title} is in the {'program' if path in program else 'file'} alone"
+            return f"module {title} is {sides[path in program]} alone"
         mine, theirs = file[path], program[path]
         if mine["class"] != theirs["class"]:
-            return f"module {title} is a {mine['class']} in the file and a {theirs['class']} in the program"
+            return f"module {title} is a {mine['class']} {sides[0]} and a {theirs['class']} {sides[1]}"
         for name, value in mine["options"].items():
             other = theirs["options"].get(name, value)
             if repr(other) != repr(value):  # NaN is no other value than NaN
-                return f"{f'{path}.' if path else ''}{name} is {value!r} in the file and {other!r} in the program"
+                return f"{f'{path}.' if path else ''}{name} is {value!r} {sides[0]} and {other!r} {sides[1]}"
     return ""
 
 

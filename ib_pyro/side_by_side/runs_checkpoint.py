@@ -1,15 +1,17 @@
 """Runs on their way, kept in one file, so that a process that was killed is as if it had not been."""
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from ib_pyro.files import written_whole
+from ib_pyro.saving.module_options import difference_of
 from ib_pyro.side_by_side.steps import SideBySideTraining
 from ib_pyro.tensor_files import load_tensors
+from ib_pyro.training.fit_description import Description
 
 __all__ = ["RunsCheckpoint"]
 
@@ -23,10 +25,19 @@ class RunsCheckpoint:
         path: The file; None: nothing is kept.
         settings: What all runs have in common, as far as the numbers depend on it.
         every: Least seconds between two saves; the last epoch's is made whatever they are.
+        programs: The program of each run, as ``describe_program`` has it before it first ran.
     """
 
-    def __init__(self, path: Path | None, settings: Mapping[str, Any], *, every: float = 0.0) -> None:
+    def __init__(
+        self,
+        path: Path | None,
+        settings: Mapping[str, Any],
+        *,
+        every: float = 0.0,
+        programs: Sequence[Description] = (),
+    ) -> None:
         self._path, self._settings, self._every = path, dict(settings), every
+        self._programs = list(programs)
         self._last = time.monotonic()
 
     def save(self, training: SideBySideTraining, history: list[dict[str, Any]], *, last: bool) -> None:
@@ -42,6 +53,7 @@ class RunsCheckpoint:
         content = {
             "kind": KIND,
             "settings": self._settings,
+            "programs": self._programs,
             "training": training.state_dict(),
             "history": history,
         }
@@ -59,10 +71,16 @@ class RunsCheckpoint:
             return []
         content = _read(self._path)
         for name, value in self._settings.items():
-            kept = content["settings"].get(name)
+            kept = content["settings"].get(name, value)
             if kept != value:
                 raise ValueError(
                     f"checkpoint={self._path} is of runs with {name}={kept}, and these have {value}; pass another path"
+                )
+        for there, here in zip(content.get("programs", ()), self._programs, strict=False):
+            if difference := difference_of(there, here, sides=("there", "here")):
+                raise ValueError(
+                    f"checkpoint={self._path} is of other runs: {difference}; make the programs as they were, or pass "
+                    "another path"
                 )
         try:
             training.load_state_dict(content["training"])

@@ -9,6 +9,7 @@ from torch import Generator, nn
 
 from ib_pyro.batch_norm import has_batch_norm
 from ib_pyro.choices import require_known
+from ib_pyro.data.cache import fingerprint
 from ib_pyro.elbo import InformationBottleneckELBO
 from ib_pyro.side_by_side.building import build_programs, objective_of, optimizers_of, pair_of, schedule_of
 from ib_pyro.side_by_side.measuring import evaluate_side_by_side
@@ -18,6 +19,7 @@ from ib_pyro.side_by_side.runs import Run, SideBySide, require_alike
 from ib_pyro.side_by_side.runs_checkpoint import RunsCheckpoint
 from ib_pyro.side_by_side.steps import SideBySideTraining
 from ib_pyro.side_by_side.tables import result_of
+from ib_pyro.training.fit_description import describe_program
 
 __all__ = ["train_side_by_side"]
 
@@ -128,6 +130,7 @@ def train_side_by_side(
     _check(runs, epochs, order)
     names = [run.name for run in runs]
     programs, streams = build_programs(make_program, runs, device=device)
+    described = [describe_program(program) for program in programs]
     pair = pair_of(data)
     _require_batches_to_norm(programs[0], len(pair[0]), batch_size)
     generators = [Generator().manual_seed(run.seed) for run in runs]
@@ -154,7 +157,10 @@ def train_side_by_side(
         compile=compile,
     )
     common = {"batch_size": batch_size, "order": order, "optimizer": str(settings), "samples": len(pair[0])}
-    kept = RunsCheckpoint(Path(checkpoint) if checkpoint else None, common, every=checkpoint_seconds)
+    if checkpoint:
+        common |= {"data": fingerprint(*pair), "clip_norm": clip_norm}
+    path = Path(checkpoint) if checkpoint else None
+    kept = RunsCheckpoint(path, common, every=checkpoint_seconds, programs=described)
     history = _epochs(training, names, epochs, lr_schedule, kept, on_epoch)
     how: dict[str, Any] = {"num_samples": num_samples, "elbo": elbo}
     by_name = dict(zip(names, programs, strict=True))

@@ -15,6 +15,12 @@ from torch.optim.lr_scheduler import LRScheduler
 
 from ib_pyro.tensor_files import load_tensors, save_tensors
 from ib_pyro.training.divergence import finite_tensors
+from ib_pyro.training.fit_description import (
+    Description,
+    describe_fit,
+    describe_program,
+    difference_to,
+)
 from ib_pyro.training.randomness import rng_state, set_rng_state
 
 __all__ = ["Checkpoint", "State", "Stateful", "load_checkpoint", "restore_program"]
@@ -48,6 +54,7 @@ class Checkpoint:
         also: What else has a state, by names of its own.
         stamp: What the fit is of, such as digests of its settings and its data, by name; a checkpoint of another one
             is refused.
+        described: The program, by ``describe_program``, as it was before it first ran; by default as it is.
     """
 
     def __init__(
@@ -61,12 +68,14 @@ class Checkpoint:
         *,
         also: Mapping[str, Stateful] | None = None,
         stamp: Mapping[str, str] | None = None,
+        described: Description | None = None,
     ) -> None:
         self.path = path
         self._program, self._optimizer, self._scheduler = program, optimizer, scheduler
         self._orders = [order] if isinstance(order, torch.Generator) else list(order)
         self._settings, self._stamp = dict(settings or {}), dict(stamp or {})
         self._also = dict(also or {})
+        self._description = describe_fit(described or describe_program(program), optimizer, scheduler)
         self._held: State | None = None
 
     def save(
@@ -135,6 +144,8 @@ class Checkpoint:
         """
         content = load_checkpoint(self.path, stamp=self._stamp) if content is None else content
         self._require_same_settings(content.get("settings") or {})
+        if content.get("description"):
+            self._require_same_description(content["description"], content["described_last"])
         states = content["rng"] if isinstance(content["rng"], list) else [content["rng"]]
         if process >= len(states):
             raise ValueError(
@@ -170,6 +181,14 @@ class Checkpoint:
                     f"{name}={self._settings[name]}; go on with the former, or fit anew under another path"
                 )
 
+    def _require_same_description(self, there: Description, last: Description) -> None:
+        difference = difference_to(self._description, there, last)
+        if difference:
+            raise ValueError(
+                f"{self.path} is of another fit: {difference}; make all as it was, or fit anew under another path"
+            )
+        self._description = there
+
     def _content(
         self,
         history: list[dict[str, Any]],
@@ -181,6 +200,8 @@ class Checkpoint:
             "best": best,
             "settings": self._settings,
             "stamp": self._stamp,
+            "description": self._description,
+            "described_last": describe_fit(describe_program(self._program), self._optimizer, self._scheduler),
             "optimizer": self._optimizer.state_dict(),
             "scheduler": None if self._scheduler is None else self._scheduler.state_dict(),
             "also": {name: part.state_dict() for name, part in self._also.items()},

@@ -14,6 +14,7 @@ from torch.optim import Optimizer
 
 from ib_pyro.batch_norm import has_batch_norm
 from ib_pyro.buffers import buffers_kept
+from ib_pyro.data.cache import fingerprint
 from ib_pyro.elbo import InformationBottleneckELBO
 from ib_pyro.elbo.weights import Weight
 from ib_pyro.training.batch_arguments import Batch, Placement, leaves_of
@@ -28,6 +29,7 @@ from ib_pyro.training.data_checks import (
 from ib_pyro.training.divergence import explained, require_finite_parameters
 from ib_pyro.training.early_stopping import best_epoch, epochs_without_gain, outlasted, settled
 from ib_pyro.training.finite_data import require_finite_loss
+from ib_pyro.training.fit_description import describe_program
 from ib_pyro.training.fit_options import FitOptions, require_schedules
 from ib_pyro.training.fit_result import FitResult, Row
 from ib_pyro.training.held_out import held_out_for, require_monitored
@@ -79,6 +81,7 @@ class Trainer:
         self._fabric = own.fabric or OneDevice()
         self._processes = Processes(self._fabric)
         self.program = as_program(program).to(self._fabric.device)
+        self._described = describe_program(self.program)
         self.rows: list[Row] = []
         self._source = source_of(
             data,
@@ -342,7 +345,9 @@ class Trainer:
             "size": self._source.size,
             "steps": self._source.steps,
         }
-        settings |= {"processes": self._processes.place[0]}
+        settings |= {"processes": self._processes.place[0], "warm_up": float(own.warm_up)}
+        if self._source.whole is not None:
+            settings["data"] = fingerprint(*leaves_of(self._source.whole))
         settings |= {"optimizer": type(self._optimizer).__name__, "elbo": f"{self._elbo!r:.200}"}
         generators = self._source.generators
         also = stateful_parts(self.program, self._elbo, self._fabric, own.also)
@@ -355,6 +360,7 @@ class Trainer:
             settings,
             also=also,
             stamp=own.stamp,
+            described=self._described,
         )
 
     def _target(self, name: str) -> Weight:

@@ -81,6 +81,12 @@ def test_checkpoints_of_others_are_refused_by_name(data, make, tmp_path):
         train(make, data, RUNS[:2], epochs=2, checkpoint=path)
     with pytest.raises(ValueError, match="of runs with batch_size=8, and these have 7"):
         train_side_by_side(make, data, RUNS, epochs=2, batch_size=7, checkpoint=path)
+    with pytest.raises(ValueError, match="of runs with data=.*, and these have"):
+        train(make, (data[0] + 1, data[1]), RUNS, epochs=2, checkpoint=path)
+    with pytest.raises(ValueError, match=r"of other runs: encoder.*alpha_max is 0\.7 there and 0\.5 here"):
+        train(partial(make, alpha_max=0.5), data, RUNS, epochs=2, checkpoint=path)
+    with pytest.raises(ValueError, match=r"of runs with clip_norm=None, and these have 0\.1"):
+        train(make, data, RUNS, epochs=2, clip_norm=0.1, checkpoint=path)
     path.write_bytes(path.read_bytes()[:200])
     with pytest.raises(ValueError, match=r"runs\.pt cannot be read"):
         train(make, data, RUNS, epochs=2, checkpoint=path)
