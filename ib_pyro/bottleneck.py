@@ -34,7 +34,7 @@ from ib_pyro.handlers import (
     unwrap,
 )
 from ib_pyro.inputs import Input, batch_size_of, call_with, count_nan, shape_of, tensors_of
-from ib_pyro.likelihoods import Likelihood, predictive_mean
+from ib_pyro.likelihoods import Likelihood, predictive_mean, warn_if_squashed
 from ib_pyro.nn.naming import hold
 from ib_pyro.nn.stochastic import StochasticLayer
 from ib_pyro.observing import Target, laws_of, observe, part_of, resolve_likelihoods
@@ -129,6 +129,7 @@ class Bottleneck(nn.Module):
         self.encoder = encoder
         self.decoder = decoder
         self.likelihood = likelihood
+        warn_if_squashed(decoder, likelihood, stacklevel=2)
         self.num_data, self.conditional = num_data, conditional
         # Not part of the state: it says how to fit, not what was fitted.
         self.register_buffer("class_weights", class_weights, persistent=False)

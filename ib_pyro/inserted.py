@@ -7,7 +7,7 @@ from typing import Any, Self
 from torch import nn
 
 from ib_pyro.bottleneck import Bottleneck
-from ib_pyro.likelihoods import Likelihood
+from ib_pyro.likelihoods import Likelihood, warn_if_squashed
 from ib_pyro.nn.insertion import Insertion
 from ib_pyro.nn.stochastic import StochasticLayer
 
@@ -108,4 +108,5 @@ def insert(
         (torch.Size([5, 3]), ['1'])
     """
     encoder = Insertion(network, layers, batch_dim=batch_dim, frozen=frozen)
+    warn_if_squashed(network, likelihood, stacklevel=2)
     return InsertedBottleneck(encoder, likelihood, conditional=conditional, **options)

@@ -1,6 +1,7 @@
 """Likelihoods p(y|z): from a decoder's output to a distribution over one sample's y."""
 
 import math
+import warnings
 from collections.abc import Callable
 from typing import Any
 
@@ -8,7 +9,7 @@ import torch
 from pyro.distributions import Categorical as PyroCategorical
 from pyro.distributions import Normal, ProjectedNormal
 from pyro.distributions.torch_distribution import TorchDistributionMixin
-from torch import Tensor
+from torch import Tensor, nn
 from torch.distributions import Categorical, ContinuousBernoulli, OneHotCategorical
 from torch.distributions.constraints import Constraint, nonnegative_integer
 from torch.nn import functional as F
@@ -30,6 +31,7 @@ __all__ = [
     "check_values",
     "predictive_mean",
     "resolve_likelihood",
+    "warn_if_squashed",
 ]
 
 Likelihood = Callable[[Any], TorchDistributionMixin]
@@ -101,6 +103,8 @@ LIKELIHOODS: dict[str, Likelihood] = {
 }
 
 
+# What makes probabilities of the logits that a likelihood takes.
+SQUASHING = {"bernoulli": nn.Sigmoid, "categorical": nn.Softmax, "continuous-bernoulli": nn.Sigmoid}
 COUNTS = LogMeanPoisson, LogMeanNegativeBinomial
 GREY = LogitContinuousBernoulli, DiscretizedLogistic
 TAKES_NUMBERS = torch.distributions.Bernoulli, ContinuousBernoulli, *GREY, *COUNTS
@@ -116,6 +120,26 @@ def resolve_likelihood(likelihood: str | Likelihood) -> Likelihood:
         return likelihood
     way_out = "pass a function from the decoder's output to a distribution"
     return LIKELIHOODS[require_known("likelihood=", likelihood, LIKELIHOODS, otherwise=way_out)]
+
+
+def warn_if_squashed(network: nn.Module | None, likelihood: object, *, stacklevel: int) -> None:
+    """Warn of a network that ends in probabilities before a likelihood that takes logits.
+
+    Args:
+        network: The network; where it is no ``nn.Sequential``, nobody knows how it ends.
+        likelihood: The likelihood, of which those by name are known.
+        stacklevel: As of ``warnings.warn``, counted from who calls this.
+    """
+    last = network
+    while isinstance(last, nn.Sequential) and len(last):
+        last = last[-1]
+    squashing = SQUASHING.get(likelihood) if isinstance(likelihood, str) else None
+    if squashing is not None and isinstance(last, squashing):
+        warnings.warn(
+            f"the output comes from a {type(last).__name__}, and likelihood={likelihood!r} takes logits, not "
+            "probabilities: it would squash them again; leave that layer out",
+            stacklevel=stacklevel + 1,
+        )
 
 
 def check_target(y: Tensor, likelihood: TorchDistributionMixin, batch_size: int) -> None:

@@ -39,6 +39,30 @@ def test_normal_is_half_the_squared_error():
     torch.testing.assert_close(scaled.log_prob(y), dist.Normal(loc, 2.0).log_prob(y).sum(-1))
 
 
+@pytest.mark.parametrize(
+    ("last", "likelihood", "is_told"),
+    [
+        (nn.Softmax(-1), "categorical", True),
+        (nn.Sequential(nn.ReLU(), nn.Sigmoid()), "bernoulli", True),
+        (nn.Sigmoid(), "continuous-bernoulli", True),
+        (nn.LogSoftmax(-1), "categorical", False),
+        (nn.Sigmoid(), "normal", False),
+        (nn.Sequential(), "categorical", False),
+    ],
+)
+def test_probabilities_are_no_logits(last, likelihood, is_told):
+    def build():
+        decoder = nn.Sequential(nn.Linear(3, 2), last)
+        return Bottleneck(AdditiveNormal.linear(4, 3), decoder, likelihood)
+
+    if is_told:
+        with pytest.warns(UserWarning, match=f"the output comes from a .*{likelihood}' takes logits") as told:
+            build()
+        assert told[0].filename == __file__
+    else:
+        build()
+
+
 def test_a_function_is_a_likelihood():
     def poisson(rate):
         return dist.Poisson(rate).to_event(1)

@@ -434,6 +434,15 @@ class TestInPlace:
             program(x)
 
 
+def test_a_network_that_ends_in_probabilities_is_warned_of():
+    network = nn.Sequential(nn.Linear(4, WIDTH), nn.Linear(WIDTH, CLASSES), nn.Softmax(-1))
+    with pytest.warns(
+        UserWarning, match="comes from a Softmax, and likelihood='categorical' takes logits"
+    ) as told:
+        insert(network, {"0": AdditiveNormal.after(WIDTH)})
+    assert told[0].filename == __file__
+
+
 class TestRefusals:
     @pytest.mark.parametrize(
         ("key", "message"),
