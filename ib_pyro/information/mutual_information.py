@@ -97,7 +97,7 @@ def label_entropy(labels: Tensor) -> Tensor:
         Scalar, nats, in torch's default dtype.
 
     Raises:
-        ValueError: There are no labels.
+        ValueError: There are no labels, or they are no whole numbers.
 
     Example:
         >>> round(label_entropy(torch.tensor([0, 1, 2, 3])).exp().item(), 4)
@@ -105,6 +105,11 @@ def label_entropy(labels: Tensor) -> Tensor:
     """
     if labels.numel() == 0:
         raise ValueError("labels is empty; an entropy needs at least one label")
+    if labels.is_floating_point() or labels.is_complex():
+        raise ValueError(
+            f"labels must be class indices, whole numbers; got {labels.dtype}: of probabilities or one-hot rows pass "
+            ".argmax(-1), of indices .long()"
+        )
     counts = labels.unique(return_counts=True)[1]
     return torch.special.entr(counts / labels.numel()).sum()
 

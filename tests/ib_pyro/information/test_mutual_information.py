@@ -84,6 +84,8 @@ def test_label_entropy():
     )
     with pytest.raises(ValueError, match="labels is empty"):
         label_entropy(torch.empty(0, dtype=torch.long))
+    with pytest.raises(ValueError, match=r"labels must be class indices.*float32.*argmax"):
+        label_entropy(torch.eye(3))
 
 
 def test_bad_input_names_the_shape():
