@@ -125,10 +125,13 @@ def _trained(
             if vectorize is True:
                 raise
             why = str(error)
-    if how.get("order", "own") != "own":
-        raise ValueError(
-            f"order={how['order']!r} is for runs at once, and these are trained one by one ({why}); leave order out"
-        )
+    asked = {"order": how.get("order", "own") != "own"}
+    asked |= {name: how.get(name) is not None for name in ("checkpoint", "on_epoch")}
+    for name, is_asked in asked.items():
+        if is_asked:
+            raise ValueError(
+                f"{name}={how[name]!r} is for runs at once, and these are trained one by one ({why}); leave {name} out"
+            )
     alone = {name: value for name, value in how.items() if name not in TOGETHER and name != "order"}
     return train_one_by_one(make_program, data, runs, **alone), why
 

@@ -90,6 +90,13 @@ def test_programs_that_look_at_values_are_trained_one_by_one_and_it_says_why(dat
         sweep(one_that_looks, data, vectorize=True)
     with pytest.raises(ValueError, match=r"order='shared' is for runs at once.*looks at a value"):
         sweep(one_that_looks, data, order="shared")
+    # Nothing would be kept, and nothing called.
+    with pytest.raises(ValueError, match=r"checkpoint='runs\.pt' is for runs at once.*looks at a value"):
+        sweep(one_that_looks, data, checkpoint="runs.pt")
+    with pytest.raises(
+        ValueError, match=r"on_epoch=.* is for runs at once.*vectorize=False.*leave on_epoch out"
+    ):
+        sweep(one_that_looks, data, on_epoch=print, vectorize=False)
 
 
 @pytest.mark.parametrize("vectorize", [True, False])
