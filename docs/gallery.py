@@ -133,7 +133,7 @@ def rate_distortion() -> None:
 def training() -> None:
     """The history of a fit, and the epoch that was kept."""
     _, found = fitted()
-    plot_training(found.history, kept_epoch=found.kept_epoch)
+    plot_training(found)
 
 
 def plane() -> None:

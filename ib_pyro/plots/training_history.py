@@ -14,6 +14,8 @@ from ib_pyro.plots._axes import BLACK, BLUE, GREY, VERMILION
 if TYPE_CHECKING:
     import pandas as pd  # type: ignore[import-untyped]
 
+    from ib_pyro.training.fit_result import FitResult
+
 __all__ = ["plot_training"]
 
 Panel = Literal["loss", "distortion", "rate", "error"]
@@ -52,7 +54,7 @@ _DASHES = ("--", "-.", (0, (1, 1)), (0, (5, 1, 1, 1, 1, 1)), (0, (3, 3)))
 
 
 def plot_training(
-    history: pd.DataFrame,
+    history: pd.DataFrame | FitResult,
     *,
     panels: Sequence[Panel] = ("loss", "distortion", "rate"),
     kept_epoch: int | None = None,
@@ -65,10 +67,10 @@ def plot_training(
     noisy sites, the rate of each in grey.
 
     Args:
-        history: A row an epoch, as :attr:`ib_pyro.training.FitResult.history` has it, or the ``metrics.csv`` of a run,
-            read by pandas.
+        history: What :func:`ib_pyro.fit` returned; or a row an epoch, as :attr:`ib_pyro.training.FitResult.history` has
+            it, or the ``metrics.csv`` of a run, read by pandas.
         panels: What to show: ``loss``, ``distortion`` and ``rate`` in nats per sample, ``error`` in percent.
-        kept_epoch: Epoch to mark: the one whose parameters were kept, as ``FitResult.kept_epoch`` has it.
+        kept_epoch: Epoch to mark: the one whose parameters were kept; by default that of a fit with a validation set.
         axes: Axes to draw into, one a panel; None: those of a new figure, side by side.
 
     Returns:
@@ -77,6 +79,12 @@ def plot_training(
     Raises:
         ValueError: If the table is empty or lacks a column, a panel is not known, or Axes and panels differ in number.
     """
+    from ib_pyro.training.fit_result import FitResult
+
+    if isinstance(history, FitResult):
+        if kept_epoch is None and history.best_epoch is not None:
+            kept_epoch = history.kept_epoch
+        history = history.history
     for panel in panels:
         require_known("panels=", panel, tuple(_LINES))
     _check(history, panels)

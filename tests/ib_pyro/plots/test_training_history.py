@@ -111,3 +111,9 @@ def test_takes_what_a_fit_returns():
     assert {"minimised", "at the target weights", "held out"} <= set(drawn(loss))
     assert {"training", "held out", "training, z1", "training, z2"} <= set(drawn(rate))
     np.testing.assert_allclose(drawn(error)["training"], 100 * found.history["train_error"])
+    for direct, made in zip(
+        plot_training(found), plot_training(found.history, kept_epoch=found.kept_epoch), strict=True
+    ):
+        assert drawn(direct) == drawn(made)
+    plain = fit(program, (x, y), beta=0.1, epochs=2, progress=False)
+    assert not any(label.startswith("kept") for label in drawn(plot_training(plain)[0]))
