@@ -67,8 +67,8 @@ def plot_training(
     noisy sites, the rate of each in grey.
 
     Args:
-        history: What :func:`ib_pyro.fit` returned, or a row an epoch, as its ``history`` has it, and the ``metrics.csv``
-            of a run, read by pandas.
+        history: What :func:`ib_pyro.fit` returned, or a row an epoch, as its ``history`` or the ``metrics.csv`` of a
+            run has it, read by pandas.
         panels: What to show: ``loss``, ``distortion`` and ``rate`` in nats per sample, ``error`` in percent.
         kept_epoch: Epoch to mark: the one whose parameters were kept; by default that of a fit with a validation set.
         axes: Axes to draw into, one a panel; None: those of a new figure, side by side.
