@@ -104,8 +104,9 @@ def to_arviz(
     function, the modules are found through its closure, its globals, and the object that it is bound to.)
 
     Args:
-        program: A :class:`~ib_pyro.Bottleneck`, or any pair ``(model, guide)``, called as ``model(x, y)`` or, without
-            y, as ``model(x)``. Automatic guides work. A list of such, all with the same sites, is a chain of each.
+        program: A :class:`~ib_pyro.Bottleneck`, a module with ``model`` and ``guide``, or any pair ``(model, guide)``,
+            called as ``model(x, y)`` or, without y, as ``model(x)``. Automatic guides work. A list of such, all with
+            the same sites, is a chain of each.
         x: Inputs, ``[N, ...]``. A tuple ``(x1, x2)`` is several arguments, ``model(x1, x2, y)`` (of a ``Bottleneck``
             the one x); a dict of tensors is one, ``model({...}, y)``. All are cut by rows together; what has no rows
             is bound with ``functools.partial``.

@@ -4,7 +4,7 @@ import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -28,7 +28,7 @@ __all__ = [
     "warn_if_batch_norm_trains",
 ]
 
-ProgramLike = Bottleneck | tuple[Callable[..., Any], Callable[..., Any]]
+ProgramLike = nn.Module | tuple[Callable[..., Any], Callable[..., Any]]
 """A Bottleneck, or a pair of a model and a guide."""
 
 Argument = Tensor | Mapping[str, Any]
@@ -79,7 +79,7 @@ class Inputs:
 
 
 def resolve_program(program: ProgramLike) -> Program:
-    """Return the model and guide of a :class:`~ib_pyro.Bottleneck`, or of a pair ``(model, guide)``.
+    """Return the model and guide of a :class:`~ib_pyro.Bottleneck`, of a module that has both, or of the pair of them.
 
     Raises:
         TypeError: If it is neither.
@@ -95,8 +95,14 @@ def resolve_program(program: ProgramLike) -> Program:
         return Program(
             program.model, program.guide, (program,), is_amortised=True, name="Bottleneck", **facts
         )
+    if isinstance(program, nn.Module) and all(
+        callable(getattr(program, side, None)) for side in ("model", "guide")
+    ):
+        pair = cast(tuple[Callable[..., Any], Callable[..., Any]], (program.model, program.guide))
+        return replace(resolve_program(pair), name=type(program).__name__)
     raise TypeError(
-        f"program must be a Bottleneck or a pair (model, guide), or a list of such; got {type(program).__name__}"
+        "program must be a Bottleneck, a module with model and guide, or the pair (model, guide), or a list of such; "
+        f"got {type(program).__name__}"
     )
 
 

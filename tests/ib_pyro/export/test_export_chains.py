@@ -79,8 +79,10 @@ def test_programs_of_other_sites_or_shapes_are_refused_by_name(labelled):
         to_arviz((make(0), make(1)), *labelled)
     with pytest.raises(ValueError, match="program: the list is empty"):
         to_arviz([], *labelled)
-    with pytest.raises(TypeError, match="program must be a Bottleneck or a pair"):
+    with pytest.raises(TypeError, match=r"program must be a Bottleneck, .* \(model, guide\), or .*; got int"):
         to_arviz([make(0), 3], *labelled)
+    with pytest.raises(TypeError, match="a module with model and guide.*; got Linear"):
+        to_arviz(nn.Linear(6, 3), *labelled)
 
 
 def test_labels_are_coordinates_by_which_rows_are_grouped(classifier, labelled):

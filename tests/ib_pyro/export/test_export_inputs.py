@@ -132,3 +132,25 @@ def test_numbers_of_draws_are_whole(num_samples):
 def test_numbers_of_numpy_will_do():
     result = to_arviz((model, guide), (A, B), num_samples=np.int64(2), batch_size=np.int32(2))
     assert result["posterior"].sizes["draw"] == 2
+
+
+class Both(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.shift = nn.Parameter(torch.tensor(0.5))
+
+    def model(self, a, b, y=None):
+        return model(a + self.shift, b, y)
+
+    def guide(self, a, b, y=None):
+        return guide(a, b, y)
+
+
+def test_a_module_with_model_and_guide_is_a_program():
+    program = Both()
+    one, other = (
+        to_arviz(each, (A, B), Y, num_samples=5, seed=3) for each in (program, (program.model, program.guide))
+    )
+    for group in one.groups():
+        for name, values in one[group].items():
+            assert values.equals(other[group][name]), name
