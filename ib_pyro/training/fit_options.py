@@ -64,6 +64,11 @@ class FitOptions:
             if getattr(self, name) is not None:
                 require_count(name, getattr(self, name))
         require_known("monitor", self.monitor, MONITORS)
+        if not isinstance(self.order, torch.Generator | None):
+            raise TypeError(
+                f"order is a generator that draws the order of the samples; got a {type(self.order).__name__}: pass "
+                "torch.Generator().manual_seed(0)"
+            )
         if self.patience is not None and self.validation is None:
             raise ValueError(
                 f"patience={self.patience} waits for a gain on held-out data; pass them as validation="

@@ -30,6 +30,7 @@ def optimizer_for(
         lr: Learning rate of one by name; by default that of :data:`LEARNING_RATES`.
 
     Raises:
+        TypeError: If the function makes no optimiser.
         ValueError: If the program has nothing to learn, the optimiser is of other parameters, or the name is unknown.
     """
     parameters = [p for p in program.parameters() if p.requires_grad]
@@ -45,7 +46,14 @@ def optimizer_for(
         why = f": requires_grad is False of all {frozen}; set it where it should learn" if frozen else ""
         raise ValueError(f"program: a {type(program).__name__} has no parameter to fit{why}")
     if callable(optimizer):
-        return optimizer(parameters)
+        made = optimizer(parameters)
+        if not isinstance(made, Optimizer):
+            raise TypeError(
+                f"optimizer: a {type(optimizer).__name__} makes a {type(made).__name__} of the parameters, and no "
+                "torch.optim.Optimizer (those of pyro.optim go with SVI); pass a name, or a function such as "
+                "functools.partial(torch.optim.AdamW, lr=1e-3)"
+            )
+        return made
     require_known("optimizer", optimizer, LEARNING_RATES)
     return build_optimizer(optimizer, parameters, lr=LEARNING_RATES[optimizer] if lr is None else lr)
 

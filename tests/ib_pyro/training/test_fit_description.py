@@ -139,6 +139,11 @@ def test_where_and_how_it_is_computed_may_change(tmp_path: Path) -> None:
     assert len(found.rows) == 3
 
 
+def test_an_order_is_a_generator() -> None:
+    with pytest.raises(TypeError, match=r"order is a generator .*; got a int: pass torch\.Generator"):
+        fit(build(), data(), epochs=1, beta=0.1, order=3, progress=False)  # type: ignore[arg-type]
+
+
 def test_a_checkpoint_of_before_there_were_descriptions_is_taken(tmp_path: Path) -> None:
     go(tmp_path, 2)
     content = load_checkpoint(tmp_path / "checkpoint.pt")

@@ -1,5 +1,6 @@
 """Optimisers by name: how far momentum carries, and what weight decay is added to."""
 
+import pyro.optim
 import pytest
 import torch
 from torch import nn
@@ -69,6 +70,13 @@ def test_a_program_that_cannot_learn_is_told_why():
         optimizer_for(nn.ReLU(), "adam")
     with pytest.raises(ValueError, match="no parameter to fit: requires_grad is False of all 2; set it"):
         optimizer_for(nn.Linear(2, 3).requires_grad_(False), "adam")
+
+
+def test_what_makes_no_optimizer_is_refused():
+    with pytest.raises(
+        TypeError, match=r"a PyroOptim makes a NoneType of the parameters.*go with SVI.*partial"
+    ):
+        optimizer_for(nn.Linear(2, 3), pyro.optim.Adam({"lr": 0.01}))
 
 
 def test_an_unknown_name_is_refused():
