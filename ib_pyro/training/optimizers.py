@@ -10,10 +10,11 @@ from typing import Any
 import torch
 from torch import nn
 from torch.optim import SGD, Adam, Optimizer
+from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 
 from ib_pyro.choices import require_known
 
-__all__ = ["LEARNING_RATES", "build_optimizer", "optimizer_for", "require_rate"]
+__all__ = ["LEARNING_RATES", "build_optimizer", "optimizer_for", "require_rate", "scheduler_for"]
 
 LEARNING_RATES = {"adam": 3e-3, "sgd": 0.07}
 """What a fit takes where none is given."""
@@ -56,6 +57,37 @@ def optimizer_for(
         return made
     require_known("optimizer", optimizer, LEARNING_RATES)
     return build_optimizer(optimizer, parameters, lr=LEARNING_RATES[optimizer] if lr is None else lr)
+
+
+def scheduler_for(
+    scheduler: LRScheduler | Callable[[Optimizer], LRScheduler] | None, optimizer: Optimizer
+) -> LRScheduler | None:
+    """Return the schedule of an optimiser's learning rate, stepped once an epoch.
+
+    Args:
+        scheduler: One that is made already, or a function that makes one of the optimiser.
+        optimizer: The optimiser.
+
+    Raises:
+        TypeError: If it is no schedule.
+        ValueError: If it moves another optimiser, or waits for a number.
+    """
+    if scheduler is None:
+        return None
+    way_out = "pass a function of the optimizer, such as functools.partial(StepLR, step_size=9)"
+    made = scheduler(optimizer) if callable(scheduler) else scheduler
+    if not isinstance(made, LRScheduler):
+        raise TypeError(f"scheduler: a {type(made).__name__} is no schedule of a learning rate; {way_out}")
+    if made.optimizer is not optimizer:
+        raise ValueError(
+            f"scheduler: the {type(made).__name__} moves another optimizer than the fit's; {way_out}"
+        )
+    if isinstance(made, ReduceLROnPlateau):
+        raise ValueError(
+            "scheduler: a ReduceLROnPlateau waits for a number, and a fit steps it without; step it in a loop of your "
+            "own, `for row in Trainer(...): plateau.step(row['validation_loss'])`, or stop by patience="
+        )
+    return made
 
 
 def build_optimizer(

@@ -36,7 +36,7 @@ from ib_pyro.training.held_out import held_out_for, require_monitored
 from ib_pyro.training.lagrangian import is_one_number, lagrangian, warming_up, weights_by_site
 from ib_pyro.training.loop import TrainingLoop
 from ib_pyro.training.one_device import OneDevice
-from ib_pyro.training.optimizers import optimizer_for
+from ib_pyro.training.optimizers import optimizer_for, scheduler_for
 from ib_pyro.training.processes import Processes
 from ib_pyro.training.programs import as_program, model_and_guide
 from ib_pyro.training.progress import FitProgress
@@ -103,7 +103,7 @@ class Trainer:
         self._targets = {name: getattr(self._elbo, name) for name in self._schedules}
         self._check(look)
         self._optimizer = optimizer_for(self.program, own.optimizer, lr=own.lr)
-        self._scheduler = own.scheduler(self._optimizer) if callable(own.scheduler) else own.scheduler
+        self._scheduler = scheduler_for(own.scheduler, self._optimizer)
         self._held_out = held_out_for(
             self.program, own.validation, self._elbo, look, device=self._fabric.device
         )

@@ -1,11 +1,14 @@
 """Optimisers by name: how far momentum carries, and what weight decay is added to."""
 
+from functools import partial
+
 import pyro.optim
 import pytest
 import torch
 from torch import nn
+from torch.optim.lr_scheduler import ReduceLROnPlateau, StepLR
 
-from ib_pyro.training.optimizers import build_optimizer, optimizer_for
+from ib_pyro.training.optimizers import build_optimizer, optimizer_for, scheduler_for
 
 
 def parameter(*values):
@@ -70,6 +73,28 @@ def test_a_program_that_cannot_learn_is_told_why():
         optimizer_for(nn.ReLU(), "adam")
     with pytest.raises(ValueError, match="no parameter to fit: requires_grad is False of all 2; set it"):
         optimizer_for(nn.Linear(2, 3).requires_grad_(False), "adam")
+
+
+@pytest.mark.parametrize(
+    ("schedule", "error", "message"),
+    [
+        ("cosine", TypeError, "a str is no schedule of a learning rate; pass a function of the optimizer"),
+        (lambda _: None, TypeError, "a NoneType is no schedule"),
+        (StepLR(torch.optim.Adam([parameter(0.0)]), 1), ValueError, "the StepLR moves another optimizer"),
+        (ReduceLROnPlateau, ValueError, "a ReduceLROnPlateau waits for a number.*in a loop of your own"),
+    ],
+)
+def test_what_is_no_schedule_of_the_optimizer_is_refused(schedule, error, message):
+    with pytest.raises(error, match=message):
+        scheduler_for(schedule, torch.optim.Adam([parameter(0.0)]))
+
+
+def test_a_schedule_or_what_makes_it_is_taken():
+    optimizer = torch.optim.Adam([parameter(0.0)])
+    made = StepLR(optimizer, 1)
+    assert scheduler_for(made, optimizer) is made
+    assert scheduler_for(partial(StepLR, step_size=2), optimizer).step_size == 2
+    assert scheduler_for(None, optimizer) is None
 
 
 def test_what_makes_no_optimizer_is_refused():
