@@ -43,7 +43,7 @@ class FitResult:
 
     def __repr__(self) -> str:
         last = self.rows[-1] if self.rows else {}
-        found = [f"{self.epochs} epochs"]
+        found = [f"{self.epochs} epoch{'s' * (self.epochs != 1)}"]
         found += [f"{name} {last[name]:.4g}" for name in ("loss", "distortion", "rate") if name in last]
         found += [f"train error {last['train_error']:.1%}"] if last.get("train_error") is not None else []
         return f"{type(self).__name__}({', '.join(found)}; {self.stopped or 'not ended'})"
