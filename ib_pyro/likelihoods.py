@@ -11,7 +11,7 @@ from pyro.distributions import Normal, ProjectedNormal
 from pyro.distributions.torch_distribution import TorchDistributionMixin
 from torch import Tensor, nn
 from torch.distributions import Categorical, ContinuousBernoulli, OneHotCategorical
-from torch.distributions.constraints import Constraint, nonnegative_integer
+from torch.distributions.constraints import Constraint, boolean, nonnegative_integer
 from torch.nn import functional as F
 from torch.types import _size
 
@@ -185,8 +185,8 @@ def check_values(y: Tensor, likelihood: TorchDistributionMixin) -> None:
         _check_labels(y, law._num_events)
     elif isinstance(law, torch.distributions.Bernoulli) and fails((y == 0) | (y == 1)):
         raise ValueError(
-            f"site 'y': binary y is 0 or 1, but {_describe_range(y)}; draw grey values as 0 or 1 (binarise), or give "
-            "them another likelihood, such as 'continuous-bernoulli'"
+            f"site 'y': binary y is 0 or 1, but {_describe_range(y)}{_example(y, boolean)}; draw grey values as 0 or 1 "
+            "(binarise), or give them another likelihood, such as 'continuous-bernoulli'"
         )
     elif isinstance(law, LogitContinuousBernoulli) and fails((y >= 0) & (y <= 1)):
         raise ValueError(

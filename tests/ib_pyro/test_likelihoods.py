@@ -294,7 +294,11 @@ def test_a_pair_is_asked_for(name):
             r"counts are whole numbers from 0, but y has values from -1 to 2",
         ),
         ("poisson", [[0.0, float("nan"), 2.0]], "y has 1 NaN of 3 values"),
-        ("bernoulli", [[0.0, 0.5, 1.0]], "binary y is 0 or 1, but .*'continuous-bernoulli'"),
+        (
+            "bernoulli",
+            [[0.0, 0.5, 1.0]],
+            r"binary y is 0 or 1, but .* from 0 to 1, such as 0\.5; .*'continuous-bernoulli'",
+        ),
     ],
 )
 def test_targets_that_a_law_does_not_take(name, y, message):
