@@ -185,8 +185,8 @@ def check_values(y: Tensor, likelihood: TorchDistributionMixin) -> None:
         _check_labels(y, law._num_events)
     elif isinstance(law, torch.distributions.Bernoulli) and fails((y == 0) | (y == 1)):
         raise ValueError(
-            f"site 'y': binary y is 0 or 1, but {_describe_range(y)}{_example(y, boolean)}; draw grey values as 0 or 1 "
-            "(binarise), or give them another likelihood, such as 'continuous-bernoulli'"
+            f"site 'y': binary y is 0 or 1, but {_describe_range(y)}{_example(y, boolean)}; draw grey values as 0 or "
+            "1 (binarise), or give them another likelihood, such as 'continuous-bernoulli'"
         )
     elif isinstance(law, LogitContinuousBernoulli) and fails((y >= 0) & (y <= 1)):
         raise ValueError(
