@@ -10,11 +10,10 @@ from matplotlib.ticker import MaxNLocator
 
 from ib_pyro.choices import require_known
 from ib_pyro.plots._axes import BLACK, BLUE, GREY, VERMILION
+from ib_pyro.training.fit_result import FitResult
 
 if TYPE_CHECKING:
     import pandas as pd  # type: ignore[import-untyped]
-
-    from ib_pyro.training.fit_result import FitResult
 
 __all__ = ["plot_training"]
 
@@ -79,8 +78,6 @@ def plot_training(
     Raises:
         ValueError: If the table is empty or lacks a column, a panel is not known, or Axes and panels differ in number.
     """
-    from ib_pyro.training.fit_result import FitResult
-
     if isinstance(history, FitResult):
         if kept_epoch is None and history.best_epoch is not None:
             kept_epoch = history.kept_epoch

@@ -328,6 +328,6 @@ def test_wrong_data_are_named(classifier, labelled):
     with pytest.raises(ValueError, match="at least one row"):
         to_arviz(classifier, x[:0], num_samples=2)
     with pytest.raises(
-        TypeError, match=r"a Bottleneck or a pair \(model, guide\), or a list of such; got Linear"
+        TypeError, match=r"a Bottleneck, a module .* \(model, guide\), or a list of such; got Linear"
     ):
         to_arviz(nn.Linear(2, 3), x, y)
