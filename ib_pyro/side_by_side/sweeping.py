@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from torch import nn
 
 from ib_pyro.choices import nearest, require_known
+from ib_pyro.elbo import InformationBottleneckELBO
 from ib_pyro.side_by_side.one_by_one import train_one_by_one
 from ib_pyro.side_by_side.refusal import VectorizationError
 from ib_pyro.side_by_side.runs import Run, SideBySide
@@ -91,7 +92,12 @@ def sweep(
     _require_options(training)
     for name, values, example in (("betas", betas, 0.1), ("seeds", seeds, 0)):
         _require_several(name, values, example)
-    gamma = 0.0 if training.get("elbo") is None else training["elbo"].gamma
+    elbo = training.get("elbo")
+    if not isinstance(elbo, InformationBottleneckELBO | None):
+        raise TypeError(
+            f"elbo: expected an InformationBottleneckELBO, what the runs have in common; got {elbo!r}"
+        )
+    gamma: Any = 0.0 if elbo is None else elbo.gamma  # a run checks it
     runs = [Run(beta=beta, gamma=gamma, seed=seed) for beta, seed in product(betas, seeds)]
     if not runs:
         raise ValueError("betas or seeds is empty; pass at least one of each")

@@ -8,6 +8,7 @@ import torch
 from torch import Generator, nn
 
 from ib_pyro.batch_norm import has_batch_norm
+from ib_pyro.checks import require_count
 from ib_pyro.choices import require_known
 from ib_pyro.data.cache import fingerprint
 from ib_pyro.elbo import InformationBottleneckELBO
@@ -127,7 +128,7 @@ def train_side_by_side(
     >>> found.curve()["beta"].tolist()
     [0.01, 0.1]
     """
-    _check(runs, epochs, order)
+    _check(runs, epochs, batch_size, order)
     names = [run.name for run in runs]
     programs, streams = build_programs(make_program, runs, device=device)
     described = [describe_program(program) for program in programs]
@@ -203,10 +204,10 @@ def _epochs(
     return history
 
 
-def _check(runs: Sequence[Run], epochs: int, order: str) -> None:
+def _check(runs: Sequence[Run], epochs: int, batch_size: int, order: str) -> None:
     require_known("order=", order, ("own", "shared"))
-    if epochs < 1:
-        raise ValueError(f"epochs must be at least 1; got {epochs}")
+    require_count("epochs", epochs)
+    require_count("batch_size", batch_size)
     require_alike(runs)
 
 

@@ -110,6 +110,21 @@ def test_what_is_no_grid(how, message, vectorize, data, make):
         sweep(make, data, vectorize=vectorize, **how)
 
 
+@pytest.mark.parametrize(
+    ("how", "error", "message"),
+    [
+        ({"epochs": 1.5}, ValueError, "epochs must be a whole number, at least 1; got 1.5"),
+        ({"epochs": 0}, ValueError, "epochs must be at least 1; got 0"),
+        ({"batch_size": 0}, ValueError, "batch_size must be at least 1; got 0"),
+        ({"elbo": "iwae"}, TypeError, "elbo: expected an InformationBottleneckELBO.*got 'iwae'"),
+    ],
+)
+@EITHER_WAY
+def test_what_is_no_length_or_objective(how, error, message, vectorize, data, make):
+    with pytest.raises(error, match=message):
+        sweep(make, data, vectorize=vectorize, **how)
+
+
 @pytest.mark.parametrize("betas", [iter([0.1, 0.2]), torch.tensor([0.1, 0.2]), pd.Series([0.1, 0.2])])
 def test_what_is_a_grid(betas, data, make):
     assert sweep(make, data, betas=betas)["beta"].tolist() == pytest.approx([0.1, 0.1, 0.2, 0.2])
