@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, IterableDataset, Subset, TensorDataset
@@ -80,7 +81,7 @@ class Batches:
 
 
 def batches(
-    data: LabelledImages | TensorDataset | Subset[object] | Sequence[Tensor] | object,
+    data: LabelledImages | TensorDataset | Subset[object] | Sequence[Tensor | np.ndarray] | object,
     batch_size: int,
     *,
     fields: Sequence[str] = ("x", "y"),
@@ -93,8 +94,8 @@ def batches(
     Without ``shuffle`` a batch is a view. Partial batches are kept unless ``drop_last`` says otherwise.
 
     Args:
-        data: A set, or any object with tensors ``x`` and ``y``; tensors of one length N that are indexed together,
-            such as ``(x, y)``; a ``torch.utils.data.TensorDataset``, or a ``Subset`` of one.
+        data: A set, or any object with tensors ``x`` and ``y``; tensors or arrays of one length N that are indexed
+            together, such as ``(x, y)``; a ``torch.utils.data.TensorDataset``; or a ``Subset`` of such or of a set.
         batch_size: Images in a batch.
         fields: What a batch holds, in this order, when ``data`` is a set: of "x", "y", "nuisance", "box". Tensors
             without names take all that there are.
@@ -129,6 +130,8 @@ def _tensors(data: object, fields: Sequence[str]) -> Sequence[Tensor]:
     if isinstance(data, Subset) and isinstance(data.dataset, TensorDataset):
         indices = torch.as_tensor(data.indices)
         return [tensor[indices] for tensor in data.dataset.tensors]
+    if isinstance(data, Subset) and isinstance(data.dataset, LabelledImages):
+        return _fields(data.dataset.subset(torch.as_tensor(data.indices)), fields)
     if isinstance(data, TensorDataset):
         return data.tensors
     if isinstance(data, Dataset | DataLoader):
@@ -138,17 +141,17 @@ def _tensors(data: object, fields: Sequence[str]) -> Sequence[Tensor]:
     if (
         isinstance(data, list | tuple)
         and data
-        and all(isinstance(part, Tensor) and part.dim() for part in data)
+        and all(isinstance(part, Tensor | np.ndarray) and part.ndim for part in data)
     ):
-        return data
+        return [torch.as_tensor(part) for part in data]
     what = f"a {type(data).__name__}"
     if isinstance(data, list | tuple):
         what += f" of {', '.join(sorted({type(part).__name__ for part in data})) or 'nothing'}"
     elif isinstance(data, Mapping):
         what += f" of {', '.join(map(str, data))}"
     raise TypeError(
-        f"data: {what} is no set and no sequence of tensors; pass (x, y), each a tensor with the samples in its first "
-        "dimension (torch.as_tensor makes one of an array), or (x,) for inputs alone"
+        f"data: {what} is no set and no sequence of tensors; pass (x, y), each a tensor or an array with the samples "
+        "in its first dimension, or (x,) for inputs alone"
     )
 
 

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, IterableDataset, Subset, TensorDataset, default_collate
 
-from ib_pyro.data import Batches
+from ib_pyro.data import Batches, LabelledImages
 from ib_pyro.training.batch_arguments import Batch, batch_of, leaves_of
 from ib_pyro.training.randomness import seeded
 
@@ -247,6 +247,9 @@ def _whole(data: object, name: str) -> Batch | None:
     if isinstance(data, Subset) and isinstance(data.dataset, TensorDataset):
         index = torch.as_tensor(data.indices)
         return Batch(tuple(tensor[index] for tensor in data.dataset.tensors), {})
+    if isinstance(data, Subset) and isinstance(data.dataset, LabelledImages):
+        picked = data.dataset.subset(torch.as_tensor(data.indices))
+        return Batch((picked.x, picked.y), {})
     if isinstance(data, TensorDataset):
         return Batch(data.tensors, {})
     columns = getattr(data, "x", None), getattr(data, "y", None)

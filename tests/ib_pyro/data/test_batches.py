@@ -136,17 +136,26 @@ def test_a_field_of_an_object_is_missed_by_name():
         (Stream(), r"a Stream gives its samples one by one.*default_collate\(list\(data\)\)"),
         (torch.utils.data.DataLoader(Squares()), "a DataLoader makes batches itself; iterate over it"),
         (X, r"a Tensor is no set and no sequence of tensors.*\(x,\) for inputs alone"),
-        ((X.numpy(), Y), r"a tuple of Tensor, ndarray is no set.*torch.as_tensor makes one of an array"),
+        ((X, None), r"a tuple of NoneType, Tensor is no set"),
         ((X, [0, 1]), r"a tuple of Tensor, list is no set"),
         ({"x": X, "y": Y}, r"a dict of x, y is no set"),
         ((), r"a tuple of nothing is no set"),
         ("mnist", r"a str is no set"),
-        ((X, torch.tensor(1.0)), r"each a tensor with the samples in its first dimension"),
+        ((X, torch.tensor(1.0)), r"each a tensor or an array with the samples in its first dimension"),
     ],
 )
 def test_what_does_not_is_refused_with_the_way_there(data, message):
     with pytest.raises(TypeError, match="^data: .*" + message.lstrip("^")):
         batches(data, 2)
+
+
+def test_arrays_and_parts_of_a_set_are_taken():
+    assert _samples(batches((X.numpy(), Y.numpy()), 4)) == _samples(batches((X, Y), 4))
+    images = LabelledImages(torch.rand(7, 1, 2, 2), torch.arange(7), tuple("abcdefg"))
+    part, _ = torch.utils.data.random_split(images, [4, 3], torch.Generator().manual_seed(0))
+    ((x, y),) = batches(part, 4, shuffle=False)
+    assert y.tolist() == list(part.indices)
+    assert torch.equal(x, images.x[y])
 
 
 def test_the_advice_for_a_dataset_works():
