@@ -81,7 +81,7 @@ class Batches:
 
 
 def batches(
-    data: LabelledImages | TensorDataset | Subset[object] | Sequence[Tensor | np.ndarray] | object,
+    data: LabelledImages | TensorDataset | Subset[object] | Sequence[Tensor] | object,
     batch_size: int,
     *,
     fields: Sequence[str] = ("x", "y"),
