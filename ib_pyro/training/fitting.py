@@ -19,7 +19,7 @@ from ib_pyro.training.fit_options import MakeOptimizer, MakeScheduler
 from ib_pyro.training.fit_result import FitResult, Row
 from ib_pyro.training.lagrangian import Schedule
 from ib_pyro.training.one_device import OneDevice
-from ib_pyro.training.stateful_parts import Beside
+from ib_pyro.training.stateful_parts import TrainedBeside
 from ib_pyro.training.trainer import Trainer
 
 if TYPE_CHECKING:
@@ -84,7 +84,8 @@ def fit(
         optimizer: ``"adam"`` or ``"sgd"``, an optimiser of the program's parameters, or a function that makes one of
             them, such as ``functools.partial(torch.optim.AdamW, lr=1e-3)``.
         lr: Learning rate of an optimiser by name; by default 0.003 for Adam and 0.07 for SGD, with momentum 0.9.
-        scheduler: Schedule of the learning rate, or a function that makes one of the optimiser; stepped every epoch.
+        scheduler: Schedule of the learning rate, or a function that makes one of the optimiser; stepped every epoch,
+            without a number, as ``ReduceLROnPlateau`` would need.
         validation: Held-out data of any of these kinds, looked at after every epoch under one draw of noise.
         patience: Stop once so many epochs have brought no gain on the held-out data, and leave the program as the best
             of them had it. Epochs in which a weight is not at its target do not count, neither as the best nor as time
@@ -98,7 +99,8 @@ def fit(
         checkpoint_every: Epochs between two checkpoints; the last epoch always has one.
         also: What else learns, to be kept in the checkpoint, by names: a critic, its optimiser.
         stamp: What the fit is of, such as a digest of its settings, by name: a checkpoint of another is refused.
-        resume: Whether to go on from the checkpoint if there is one.
+        resume: Whether to go on from the checkpoint if there is one: of a fit of the same data, as far as they lie in
+            memory, with the same modules, objective, optimiser and schedule, and their numbers.
         on_epoch: Called with the rows so far after every epoch, once its checkpoint is written, and with those
             restored.
         fabric: Devices, precision and loggers, a launched ``lightning.fabric.Fabric``; by default the best device that
@@ -161,7 +163,7 @@ def fit(
     )
     if on_epoch is not None and trainer.rows:
         on_epoch(trainer.rows)
-    beside = Beside(elbo)
+    beside = TrainedBeside(elbo)
     with closing(iter(trainer)) as epochs_to_do:
         for _ in epochs_to_do:
             if on_epoch is not None:

@@ -15,10 +15,10 @@ from ib_pyro.training.one_device import OneDevice
 if TYPE_CHECKING:
     from lightning.fabric import Fabric
 
-__all__ = ["Beside", "stateful_parts"]
+__all__ = ["TrainedBeside", "stateful_parts"]
 
 
-class Beside:
+class TrainedBeside:
     """What of an objective learns by steps that are not the fit's: whether anybody takes them.
 
     Args:

@@ -228,7 +228,8 @@ class ProgramSpec:
 
         Raises:
             ValueError: If the builder refuses the value of an option, or does not take the option, or returns no
-                program; if it is one of ours, and the data are no labelled images.
+                program, or a function of the user's own one that it has returned before; if it is one of ours, and
+                the data are no labelled images.
         """
         if self.own is not None:
             return self._build_own(self.own, image_shape, num_classes)
@@ -306,13 +307,16 @@ class ProgramSpec:
 def _require_new(again: nn.Module, program: nn.Module, own: OwnFunction) -> None:
     """Raise if a function returns what it has returned before: the second run would begin with what the first learned.
 
-    Parameters that do not learn may be the same, as those of a network that was trained before.
+    What does not learn may be the same: parameters of a network that was trained before, and constants. Buffers of a
+    module that is itself the same are not, since batch norm, for one, writes to them.
     """
-    mine = {id(t) for t in (*program.parameters(), *program.buffers())}
-    learned = [(name, tensor) for name, tensor in again.named_parameters() if tensor.requires_grad]
-    for name, tensor in (*learned, *again.named_buffers()):
-        if id(tensor) in mine:
-            raise ValueError(
-                f"{own} returns the same {name} each time it is called, and each run needs one of its own, drawn "
-                "under its seed; make it within the function"
-            )
+    parameters, modules = set(map(id, program.parameters())), set(map(id, program.modules()))
+    shared = [name for name, p in again.named_parameters() if p.requires_grad and id(p) in parameters]
+    for path, module in again.named_modules():
+        if id(module) in modules:
+            shared += [f"{path}.{name}" for name, _ in module.named_buffers(recurse=False)]
+    if shared:
+        raise ValueError(
+            f"{own} returns the same {shared[0]} each time it is called, and each run needs one of its own, drawn "
+            "under its seed; make it within the function"
+        )
