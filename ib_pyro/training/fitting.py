@@ -98,7 +98,8 @@ def fit(
         out: File, or folder, for a checkpoint of the fit.
         checkpoint_every: Epochs between two checkpoints; the last epoch always has one.
         also: What else learns, to be kept in the checkpoint, by names: a critic, its optimiser.
-        stamp: What the fit is of, such as a digest of its settings, by name: a checkpoint of another is refused.
+        stamp: What the fit is of, such as digests of its settings and data, by name: a checkpoint of another is
+            refused. Without one, data in memory are compared by a digest of their own.
         resume: Whether to go on from the checkpoint if there is one: of a fit of the same data, as far as they lie in
             memory, with the same modules, objective, optimiser and schedule, and their numbers.
         on_epoch: Called with the rows so far after every epoch, once its checkpoint is written, and with those

@@ -346,7 +346,7 @@ class Trainer:
             "steps": self._source.steps,
         }
         settings |= {"processes": self._processes.place[0], "warm_up": float(own.warm_up)}
-        if self._source.whole is not None:
+        if self._source.whole is not None and not own.stamp:  # which says by itself what the fit is of
             settings["data"] = fingerprint(*leaves_of(self._source.whole))
         settings |= {"optimizer": type(self._optimizer).__name__, "elbo": f"{self._elbo!r:.200}"}
         generators = self._source.generators
