@@ -26,6 +26,12 @@ def labelled() -> tuple[Tensor, Tensor]:
 
 
 @pytest.fixture
+def group_names() -> Callable[[object], set[str]]:
+    """The names of a result's groups, as ArviZ 0.x and as ArviZ 1.x tell them."""
+    return _groups
+
+
+@pytest.fixture
 def same_groups() -> Callable[..., None]:
     """Assert that two results hold the same groups, variables, dimensions, types and values."""
 

@@ -115,16 +115,13 @@ def test_more_than_the_disk_holds_is_refused(classifier, labelled, tmp_path, mon
     assert not list(tmp_path.iterdir())
 
 
-def test_the_announced_size_is_that_of_the_arrays(classifier, labelled, monkeypatch):
+def test_the_announced_size_is_that_of_the_arrays(classifier, labelled, group_names, monkeypatch):
     announced = []
     monkeypatch.setattr(file, "announce_size", lambda size, path: announced.append(size))
     result = to_arviz(classifier, *labelled, num_samples=6)
-    groups = result.groups() if callable(result.groups) else result.children
     total = 0
-    for group in groups:
-        for values in (
-            result[str(group).strip("/")][name].values for name in result[str(group).strip("/")].data_vars
-        ):
+    for group in group_names(result):
+        for values in (result[group][name].values for name in result[group].data_vars):
             repeats = values.ndim > 1 and values.strides[1] == 0
             total += values.nbytes // 6 if repeats else values.nbytes
     assert announced == [total]

@@ -146,11 +146,9 @@ class Both(nn.Module):
         return guide(a, b, y)
 
 
-def test_a_module_with_model_and_guide_is_a_program():
+def test_a_module_with_model_and_guide_is_a_program(same_groups):
     program = Both()
     one, other = (
         to_arviz(each, (A, B), Y, num_samples=5, seed=3) for each in (program, (program.model, program.guide))
     )
-    for group in one.groups():
-        for name, values in one[group].items():
-            assert values.equals(other[group][name]), name
+    same_groups(one, other)
