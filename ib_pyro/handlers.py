@@ -1,5 +1,6 @@
 """Effect handlers for noisy representations, and questions to the handlers that are active."""
 
+import warnings
 from collections.abc import Iterator, Mapping
 from typing import Any, TypeVar
 
@@ -27,6 +28,7 @@ __all__ = [
     "sample",
     "unwrap",
     "value_without_noise",
+    "warn_if_noise_is_off",
 ]
 
 Handler = TypeVar("Handler", bound=Messenger)
@@ -213,6 +215,21 @@ def name_in_running_program(layer: nn.Module) -> str | None:
 def noise_is_off() -> bool:
     """Whether :class:`noise_off` is active."""
     return _is_active(noise_off)
+
+
+def warn_if_noise_is_off(doing: str, *, stacklevel: int) -> None:
+    """Warn that no noise is drawn by what has noise by definition, since :class:`noise_off` is active around it.
+
+    Args:
+        doing: What is called, such as ``"fit"``.
+        stacklevel: As of ``warnings.warn``, counted from who calls this.
+    """
+    if noise_is_off():
+        warnings.warn(
+            f"{doing} is called within noise_off(): every noisy site has its value without noise, so that no noise "
+            f"is drawn where {doing} means it to be; leave the with-block",
+            stacklevel=stacklevel + 1,
+        )
 
 
 def optimiser_listens() -> bool:

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from ib_pyro.data import batches
 from ib_pyro.elbo import InformationBottleneckELBO
+from ib_pyro.handlers import warn_if_noise_is_off
 from ib_pyro.side_by_side.lagrangians import Lagrangians
 from ib_pyro.side_by_side.run_batches import placed, repeated
 from ib_pyro.side_by_side.run_objectives import Objectives
@@ -53,6 +54,7 @@ def evaluate_side_by_side(
         VectorizationError: If they are not of one structure, or cannot be run at once; says why.
         ValueError: If ``num_samples`` is below 1.
     """
+    warn_if_noise_is_off("evaluate_side_by_side", stacklevel=2)
     if not isinstance(programs, Mapping):
         programs = {f"program {number}": program for number, program in enumerate(programs, 1)}
     every, names = list(programs.values()), list(programs)

@@ -12,6 +12,7 @@ from ib_pyro.checks import require_count
 from ib_pyro.choices import require_known
 from ib_pyro.data.cache import fingerprint
 from ib_pyro.elbo import InformationBottleneckELBO
+from ib_pyro.handlers import warn_if_noise_is_off
 from ib_pyro.side_by_side.building import build_programs, objective_of, optimizers_of, pair_of, schedule_of
 from ib_pyro.side_by_side.measuring import evaluate_side_by_side
 from ib_pyro.side_by_side.run_batches import Transform
@@ -128,6 +129,7 @@ def train_side_by_side(
     >>> found.curve()["beta"].tolist()
     [0.01, 0.1]
     """
+    warn_if_noise_is_off("train_side_by_side", stacklevel=2)
     _check(runs, epochs, batch_size, order)
     names = [run.name for run in runs]
     programs, streams = build_programs(make_program, runs, device=device)

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from ib_pyro.batch_norm import batches_seen, has_batch_norm, noise_off_statistics, number_of_batches
 from ib_pyro.elbo import InformationBottleneckELBO
-from ib_pyro.handlers import noise_off, value_without_noise
+from ib_pyro.handlers import noise_off, value_without_noise, warn_if_noise_is_off
 from ib_pyro.precision import widest
 from ib_pyro.sites import is_point
 from ib_pyro.training.batch_arguments import Batch, Placement, leaves_of
@@ -144,6 +144,7 @@ def evaluate(
         raise ValueError(f"num_samples must be at least 1; got {num_samples}")
     if not 0 < confidence < 1:
         raise ValueError(f"confidence must be within (0, 1); got {confidence}")
+    warn_if_noise_is_off("evaluate", stacklevel=3)  # past its decorator
     module = as_program(program).eval()
     source = source_of(data, batch_size=batch_size, default=BATCH_SIZE)
     page_in_special_cases()

@@ -17,6 +17,7 @@ from ib_pyro.buffers import buffers_kept
 from ib_pyro.data.cache import fingerprint
 from ib_pyro.elbo import InformationBottleneckELBO
 from ib_pyro.elbo.weights import Weight
+from ib_pyro.handlers import warn_if_noise_is_off
 from ib_pyro.training.batch_arguments import Batch, Placement, leaves_of
 from ib_pyro.training.checkpoint import Checkpoint, State, load_checkpoint
 from ib_pyro.training.data_checks import (
@@ -77,6 +78,7 @@ class Trainer:
     """
 
     def __init__(self, program: object, data: object, **options: Any) -> None:
+        warn_if_noise_is_off("fit", stacklevel=3)
         own = self._options = FitOptions(**options)
         self._fabric = own.fabric or OneDevice()
         self._processes = Processes(self._fabric)

@@ -118,7 +118,8 @@ def not_overfitting(rows: pd.DataFrame, name: Callable[[float], str], column: st
         group = rows[rows[column] == value]
         train, test = mean_of(group["train_error"]), mean_of(group[D])
         if train > OVERFITS * test:
-            calm.append(f"{name(value)} (training error {100 * train:.1f} %, test {100 * test:.1f} %)")
+            errors = f"training error {100 * train:.1f} %, above half of the test's {100 * test:.1f} %"
+            calm.append(f"{name(value)} ({errors})")
     return f"; the reference does not overfit at {', '.join(calm)}" if calm else ""
 
 
