@@ -71,10 +71,15 @@ def write_heading(figure: Figure, text: str) -> None:
 def dodged(positions: Sequence[float], shift: float) -> list[float]:
     """Move positions on a logarithmic axis by a share of its length, for error bars that would hide others.
 
+    A position alone has a decade for its axis.
+
     >>> [round(x, 3) for x in dodged([1, 10, 100], 0.01)]
     [1.047, 10.471, 104.713]
+    >>> [round(x, 3) for x in dodged([5], 0.1)]
+    [6.295]
     """
-    return [position * (positions[-1] / positions[0]) ** shift for position in positions]
+    length = positions[-1] / positions[0] if len(positions) > 1 else 10.0
+    return [position * length**shift for position in positions]
 
 
 def draw_means(

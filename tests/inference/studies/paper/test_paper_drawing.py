@@ -51,9 +51,21 @@ def bars(ax) -> list[ErrorbarContainer]:
 
 
 def test_dodging_moves_by_a_share_of_the_axis():
-    for positions in ([0.1, 2.0, 8.0], [5.0]):
+    for positions, length in (([0.1, 2.0, 8.0], 80.0), ([5.0], 10.0)):
         moved = np.log(dodged(positions, 0.1)) - np.log(positions)
-        np.testing.assert_allclose(moved, 0.1 * np.log(positions[-1] / positions[0]), atol=1e-12)
+        np.testing.assert_allclose(moved, 0.1 * np.log(length), atol=1e-12)
+
+
+def test_errors_of_one_size_stand_side_by_side():
+    rows = [
+        {**row, "dropout": name}
+        for name in METHODS
+        for row in rows_of(2, size=[0.25], test_error_deterministic=[0.5], test_error_noisy=[0.5])
+    ]
+    figure = draw_errors(pd.DataFrame(rows), xlabel="share", size_name=str, caption="errors")
+    for ax in figure.axes:
+        places = [container[0].get_xdata()[0] for container in ax.containers]
+        assert len(set(places)) == len(METHODS)
 
 
 def test_bars_are_students_intervals_of_the_mean():
