@@ -8,6 +8,7 @@ import torch
 from pyro import poutine
 from pyro.distributions.torch_distribution import TorchDistributionMixin
 from pyro.infer.util import is_validation_enabled
+from pyro.poutine.messenger import Messenger
 from torch import BoolTensor, Tensor
 from torch.distributions import Categorical
 
@@ -124,13 +125,7 @@ def observe(
         ValueError: If y is nothing that the law takes, or the mask or the weights do not fit; names the site.
     """
     if y is None:
-        # For whoever finds that the guide lacks the site.
-        hint: Any = {"hint": f"{name} was not given, so it is sampled; pass {name}"}
-        y = sample(name, law, infer=hint)
-        # A handler such as poutine.condition may have set it.
-        if checks_values():
-            _check(check_values, name, y, law)
-        return y
+        return _drawn_or_set(name, law, batch_size, labelled, class_weights)
     if labelled is None and class_weights is None:
         if is_validation_enabled():
             _check(check_target, name, y, law, batch_size)
@@ -147,13 +142,56 @@ def observe(
         return sample(name, law, as_target(y, law))
 
 
-def _filled(name: str, y: Tensor, labelled: Tensor, batch_size: int) -> Tensor:
-    """Return y with a value that any law of labels or numbers takes where it has none."""
+def _drawn_or_set(
+    name: str,
+    law: TorchDistributionMixin,
+    batch_size: int,
+    labelled: Tensor | None,
+    class_weights: Tensor | None,
+) -> Tensor:
+    """Sample y, or take the value that a handler such as ``poutine.condition`` sets, checked as one that is passed."""
+    # For whoever finds that the guide lacks the site.
+    hint: Any = {"hint": f"{name} was not given, so it is sampled; pass {name}"}
+    with ExitStack() as handlers:
+        if labelled is not None:
+            _require_mask(name, labelled, batch_size)
+            handlers.enter_context(poutine.mask(mask=cast(BoolTensor, labelled)))
+        seen = None if class_weights is None else handlers.enter_context(_Seen())
+        y = sample(name, law, infer=hint)
+    if seen is not None and seen.is_observed:
+        raise ValueError(
+            f"site {name!r}: class_weights are of the y that is passed to the program, but a handler such as "
+            f"poutine.condition sets this one; pass {name}, or leave class_weights out"
+        )
+    if is_validation_enabled() and y.shape != law.shape():
+        # Under vectorised particles it may be without their dimensions.
+        if y.dim() <= law.event_dim or y.shape != law.shape()[-y.dim() :]:
+            _check(check_target, name, y, law, batch_size)
+    if checks_values():
+        _check(check_values, name, y, law)
+    return y
+
+
+class _Seen(Messenger):
+    """Notes whether a site had its value from a handler outside, as an observation."""
+
+    is_observed = False
+
+    def _pyro_post_sample(self, msg: dict[str, Any]) -> None:
+        self.is_observed = bool(msg["is_observed"])
+
+
+def _require_mask(name: str, labelled: Tensor, batch_size: int) -> None:
     if labelled.dtype != torch.bool or labelled.shape != (batch_size,):
         raise ValueError(
             f"site {name!r}: labelled is {labelled.dtype} of shape {tuple(labelled.shape)}; pass a truth value for "
             f"each of the {batch_size} samples"
         )
+
+
+def _filled(name: str, y: Tensor, labelled: Tensor, batch_size: int) -> Tensor:
+    """Return y with a value that any law of labels or numbers takes where it has none."""
+    _require_mask(name, labelled, batch_size)
     if y.shape[:1] != (batch_size,):
         return y
     return torch.where(labelled.view(-1, *(1,) * (y.dim() - 1)), y, torch.zeros_like(y))
@@ -176,7 +214,7 @@ def _weights_of(name: str, law: TorchDistributionMixin, y: Tensor, class_weights
             f"site {name!r}: class_weights are positive and finite numbers; got {class_weights.tolist()}. Samples "
             "of a class that is not to count are left out by labelled="
         )
-    return class_weights[y]
+    return class_weights[y.long()]
 
 
 def _check(check: Any, name: str, *args: Any) -> None:  # noqa: ANN401  (one of the checks of likelihoods)
