@@ -41,6 +41,7 @@ SUBMODULES = frozenset(
         "checks",
         "choices",
         "choosing",
+        "closed_forms",
         "data",
         "dependence",
         "diagnostics",

@@ -24,6 +24,7 @@ PAGES = sorted({SPECIAL_CASES}.union(*(DOCS.glob(f"{folder}*.md") for folder in 
 PROGRAMS = [page for page in PAGES if page.is_file() and "```python" in page.read_text()]
 # Pages are named after their module, but for these.
 SHARED_PAGES = {
+    "closed_forms": "rates",
     "batch_norm": "program",
     "bottleneck": "program",
     "bounds": "diagnostics",

@@ -4,10 +4,11 @@ import torch
 from pyro import poutine
 from pyro.distributions import MaskedDistribution
 from torch import Tensor
-from torch.distributions import Distribution, kl_divergence
+from torch.distributions import Distribution
 
 from ib_pyro.bottleneck import Bottleneck
 from ib_pyro.buffers import buffers_kept
+from ib_pyro.closed_forms import closed_form
 from ib_pyro.distributions import FactorizedLogNormal
 from ib_pyro.handlers import unwrap
 from ib_pyro.sites import sample_sites
@@ -78,7 +79,7 @@ def elementwise_rates(program: Bottleneck, x: Tensor) -> dict[str, Tensor]:
 def _rate(name: str, posterior: Distribution, prior: Distribution, *, like: Tensor) -> Tensor:
     p, q = _units(posterior), _units(prior)
     try:
-        rate = kl_divergence(p, q)
+        rate = closed_form(p, q)
     except NotImplementedError as error:
         raise NotImplementedError(
             f"site {name!r}: no closed-form KL is known from a unit's {type(p).__name__} to "

@@ -7,9 +7,10 @@ from typing import Any, NamedTuple
 import torch
 from pyro.distributions import Independent, MaskedDistribution
 from torch import Tensor
-from torch.distributions import Distribution, kl_divergence
+from torch.distributions import Distribution
 
 from ib_pyro.choices import require_known
+from ib_pyro.closed_forms import UntrueRuleError, closed_form
 from ib_pyro.handlers import unwrap
 from ib_pyro.sites import Site, is_point, log_prob_of
 
@@ -113,11 +114,11 @@ def _divergence(posterior: Distribution, prior: Distribution) -> Any:  # noqa: A
         event_dim = posterior.reinterpreted_batch_ndims
         if event_dim == prior.reinterpreted_batch_ndims:
             # Pyro's rule for these, in half of its time.
-            rate = kl_divergence(posterior.base_dist, prior.base_dist)
+            rate = closed_form(posterior.base_dist, prior.base_dist)
             if not isinstance(rate, Tensor) or event_dim == 0:
                 return rate
             return (rate if event_dim == 1 else rate.flatten(-event_dim)).sum(-1)
-    return kl_divergence(posterior, prior)
+    return closed_form(posterior, prior)
 
 
 def require_same_scale(name: str, guide_site: Site, model_site: Site) -> None:
@@ -139,7 +140,7 @@ def require_same_scale(name: str, guide_site: Site, model_site: Site) -> None:
 
 def _describe_missing(name: str, posterior: Distribution, prior: Distribution, error: Exception) -> str:
     hint = f" ({error})" if str(error) else ""
-    if type(posterior) is not type(prior):
+    if type(posterior) is not type(prior) and not isinstance(error, UntrueRuleError):
         hint = f"; they are wrapped as {type(posterior).__name__} and {type(prior).__name__}"
     return (
         f"site {name!r}: no closed-form KL is known from {type(unwrap(posterior)).__name__} (guide) to "

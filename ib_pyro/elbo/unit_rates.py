@@ -3,8 +3,9 @@
 import torch
 from pyro.distributions import MaskedDistribution
 from torch import Tensor
-from torch.distributions import Distribution, kl_divergence
+from torch.distributions import Distribution
 
+from ib_pyro.closed_forms import closed_form
 from ib_pyro.distributions import FactorizedLogNormal
 from ib_pyro.handlers import unwrap
 from ib_pyro.precision import single_or_wider
@@ -34,7 +35,7 @@ def unit_rates(name: str, guide_site: Site, model_site: Site, estimator: str) ->
         return guide_site["value"].new_zeros(shape)
     p, q = _units_of(name, posterior), _units_of(name, prior)
     if estimator == "analytic":
-        return kl_divergence(p, q).expand(shape)
+        return closed_form(p, q).expand(shape)
     value = guide_site["value"]
     return (p.log_prob(value) - q.log_prob(value)).expand(shape)
 
