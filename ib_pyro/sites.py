@@ -5,7 +5,8 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 import torch
-from pyro.distributions import Delta
+from pyro.distributions import Delta, Independent, MaskedDistribution
+from pyro.distributions.torch_distribution import ExpandedDistribution
 from pyro.distributions.util import scale_and_mask
 from pyro.poutine.util import site_is_subsample
 from pyro.util import check_site_shape
@@ -22,6 +23,7 @@ __all__ = [
     "log_prob_of",
     "masked",
     "num_samples",
+    "own_mask",
     "per_plate",
     "plates_of",
     "require_matching_sites",
@@ -213,11 +215,37 @@ def per_plate(values: Tensor, site: Site, keep: set[str] | None = None) -> Tenso
 
 
 def num_samples(site: Site) -> float | Tensor:
-    """Return the number of samples that a site stands for: its batch, scaled when subsampled, without those masked."""
-    shape = site["fn"].batch_shape
-    if site["mask"] is None and not isinstance(site["scale"], Tensor):
+    """Return the number of samples that a site stands for: its batch, scaled when subsampled, without those masked.
+
+    Masked are samples by ``poutine.mask`` and by the law's own ``.mask()``, but not a law that is left out as a whole.
+    """
+    shape, own = site["fn"].batch_shape, own_mask(site["fn"])
+    if site["mask"] is None and not isinstance(site["scale"], Tensor) and isinstance(own, bool):
         return site["scale"] * max(shape.numel(), 1)
-    return scaled_sum(site["value"].new_ones(shape), site)
+    counted = site["value"].new_ones(shape)
+    return scaled_sum(counted if isinstance(own, bool) else counted * own, site)
+
+
+def own_mask(fn: Distribution) -> Tensor | bool:
+    """Return which samples a law counts by its own ``.mask()``, however wrapped: ``[*batch]``, or all or none.
+
+    A sample of several units, masked one by one, counts if one of them does.
+
+    Args:
+        fn: The law of a site.
+    """
+    found: Tensor | bool = True
+    event_dim = 0
+    while isinstance(fn, Independent | MaskedDistribution | ExpandedDistribution):
+        if isinstance(fn, Independent):
+            event_dim += fn.reinterpreted_batch_ndims
+        elif isinstance(fn, MaskedDistribution):
+            mask = fn._mask
+            if isinstance(mask, Tensor) and event_dim:
+                mask = mask.expand(fn.batch_shape).flatten(-event_dim).any(-1)
+            found = mask & found
+        fn = fn.base_dist
+    return found
 
 
 def require_no_other_scale(name: str, site: Site, plates: set[str]) -> float:

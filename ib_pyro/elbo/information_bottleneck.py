@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import Any, Self
 
 import torch
+from pyro.distributions.util import scale_and_mask
 from pyro.infer import ELBO
 from pyro.infer.elbo import ELBOModule
 from pyro.infer.util import is_validation_enabled, torch_item
@@ -39,6 +40,7 @@ from ib_pyro.sites import (
     log_prob_of,
     masked,
     num_samples,
+    own_mask,
     per_plate,
     plates_of,
     require_matching_sites,
@@ -340,7 +342,7 @@ class InformationBottleneckELBO(ELBO):
             if _part_of(self.penalty) != "sample":
                 return self._penalised(name, beta, rate, site)
             _require_own_rate(name, site, self.penalty)
-            values = self.penalty(name, values, 1.0)
+            values = scale_and_mask(self.penalty(name, values, 1.0), mask=own_mask(site["fn"]))
         if isinstance(beta, Tensor) and beta.dim():
             require_reach(beta, "beta", name, values.shape)
             return scaled_sum(weighted(beta, values), site)
@@ -354,6 +356,8 @@ class InformationBottleneckELBO(ELBO):
                 f"it is compared with its {self.penalty.name} has one weight; pass a scalar"
             )
         _require_own_rate(name, site, self.penalty)
+        if own_mask(site["fn"]) is False:
+            return rate.values.new_zeros(())
         total = scaled_sum(rate.values, site) if rate.units is None else sum_of_units(rate.units, site)
         return beta * self.penalty(name, total, num_samples(site)).sum()
 
@@ -467,7 +471,7 @@ def _require_samples_alike(name: str, site: Site) -> None:
             f"site {name!r}: gamma weights a total correlation over the samples of one plate, but the site "
             f"is in {len(frames)}; weight single sites with gamma={{site: ...}}"
         )
-    if isinstance(site["mask"], Tensor):
+    if isinstance(site["mask"], Tensor) or isinstance(own_mask(site["fn"]), Tensor):
         raise ValueError(
             f"site {name!r}: some of its samples are masked, and the total correlation would take them in; "
             "leave them out of the batch, or weight other sites with gamma={site: ...}"
