@@ -19,6 +19,7 @@ __all__ = [
     "BatchPlate",
     "LayerCalls",
     "any_value_will_do",
+    "handlers_around",
     "name_in_running_program",
     "noise_is_off",
     "noise_off",
@@ -215,6 +216,11 @@ def name_in_running_program(layer: nn.Module) -> str | None:
 def noise_is_off() -> bool:
     """Whether :class:`noise_off` is active."""
     return _is_active(noise_off)
+
+
+def handlers_around() -> tuple[str, ...]:
+    """Return the names of the classes of all active handlers, the outermost first."""
+    return tuple(type(handler).__name__ for handler in _PYRO_STACK)
 
 
 def warn_if_noise_is_off(doing: str, *, stacklevel: int) -> None:

@@ -22,6 +22,7 @@ from ib_pyro.capture.program_state import ProgramState, modules_within
 from ib_pyro.capture.recording import CaptureError, record, strangers
 from ib_pyro.capture.simplification import simplify, written_constants
 from ib_pyro.capture.trial import Trial, seed_otherwise, trial
+from ib_pyro.handlers import handlers_around
 
 __all__ = ["CapturedGradient", "Identity", "Replay", "Settings"]
 
@@ -129,6 +130,7 @@ class CapturedGradient:
         Raises:
             CaptureError: If the function cannot be replayed; says why.
         """
+        _require_no_handlers()
         call = Call(*flattened(args, kwargs), *self._settings(), self._lifts)
         recording = self._find(call) or self._found_or_made(call)
         if recording.numbers is None and not call.lifts:
@@ -315,6 +317,18 @@ def _run(graph: Callable[..., Sequence[Tensor]], inputs: list[Tensor]) -> Sequen
             with without_casts():
                 return graph(*inputs)
         return graph(*inputs)
+
+
+def _require_no_handlers() -> None:
+    """Raise if handlers of Pyro are active, which act on messages that a replay does not send."""
+    if handlers_around():
+        with RECORDING:  # those of another thread's recording are not around this call
+            if around := handlers_around():
+                raise CaptureError(
+                    f"a captured program is called within {', '.join(around)}, which a recording of tensor operations "
+                    "does not see; put the handler around model and guide before they are captured, or do without "
+                    "capture"
+                )
 
 
 def _require_ready(call: Call, own: Sequence[Tensor]) -> None:

@@ -15,7 +15,7 @@ from ib_pyro.capture.compilation import compiled
 from ib_pyro.capture.loss_and_gradient import laid_out_as
 from ib_pyro.capture.recording import CaptureError, record
 from ib_pyro.capture.simplification import simplify
-from ib_pyro.handlers import noise_off
+from ib_pyro.handlers import handlers_around, noise_off
 from ib_pyro.side_by_side.batched import BatchedOperations
 from ib_pyro.side_by_side.products import turn_products
 from ib_pyro.side_by_side.refusal import VectorizationError, refusal_of
@@ -94,6 +94,11 @@ class Lagrangians:
             with pyro.validation_enabled(False), PerRunDraws(self._streams):
                 results = self._flat(*inputs)
             return self._evaluation(results, self._labels, self._has_gradient)
+        if around := handlers_around():
+            raise VectorizationError(
+                f"steps are to be replayed within {', '.join(around)}, which a recording of tensor operations "
+                "does not see; put the handler around model and guide, or leave replay='on' out"
+            )
         key = self._key(x, y)
         if key not in self._recordings:
             self._recordings[key] = self._record(inputs, compile)
