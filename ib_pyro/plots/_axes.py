@@ -18,6 +18,7 @@ __all__ = [
     "VERMILION",
     "as_array",
     "as_numbers",
+    "as_shades",
     "axes_or_new",
     "beyond",
     "sequential_or_grey",
@@ -29,6 +30,8 @@ SEQUENTIAL = "viridis"
 """Sequential colour map, even in lightness and for colour-vision deficiencies."""
 # Lighter than all of the map that has as little colour.
 _MISSING = "#C8C8C8"
+# Rounding of images that were resized or mixed, in shades of [0, 1].
+_ROUNDING = 1e-4
 
 
 def axes_or_new(ax: Axes | None, *, wide: bool = False) -> Axes:
@@ -120,6 +123,28 @@ def _refuse(wrong: np.ndarray, name: str, what: str, way_out: str) -> None:
         raise ValueError(
             f"{name}: {int(wrong.sum())} of {wrong.size} values are {what}, first {first}{way_out}"
         )
+
+
+def as_shades(images: Tensor | ArrayLike, name: str, *ndim: int) -> np.ndarray:
+    """Copy images to an array of shades in [0, 1], rounding aside.
+
+    Args:
+        images: A tensor on any device, or what NumPy takes.
+        name: The argument's name, for the message.
+        ndim: Numbers of dimensions allowed.
+
+    Raises:
+        ValueError: If a value is not within [0, 1], which would be drawn as black or white, or as
+            :func:`as_numbers`.
+    """
+    shades = as_numbers(images, name, *ndim)
+    low, high = shades.min(), shades.max()
+    if not -_ROUNDING <= low <= high <= 1 + _ROUNDING:
+        raise ValueError(
+            f"{name}: values go from {low:.3g} to {high:.3g}, not within [0, 1]; draw the images as `load` returns "
+            "them, before they are normalised or whitened, and shades of 8 bits divided by 255"
+        )
+    return shades.clip(0, 1)
 
 
 def sequential_or_grey() -> Colormap:

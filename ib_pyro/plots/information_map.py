@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike
 from torch import Tensor
 
 from ib_pyro.choices import require_known
-from ib_pyro.plots._axes import as_array, as_numbers, axes_or_new, beyond, sequential_or_grey
+from ib_pyro.plots._axes import as_numbers, as_shades, axes_or_new, beyond, sequential_or_grey
 
 __all__ = ["plot_information_map"]
 
@@ -54,8 +54,8 @@ def plot_information_map(
         The Axes; the map is the last of its images.
 
     Raises:
-        ValueError: If a shape or ``style`` is wrong, both ``vmax`` and ``norm`` are given, ``vmax`` is negative, or
-            a rate is infinite or all are missing.
+        ValueError: If a shape or ``style`` is wrong, both ``vmax`` and ``norm`` are given, ``vmax`` is negative, a
+            rate is infinite or all are missing, or the image has values outside of [0, 1].
     """
     require_known("style:", style, ("over", "beside"))
     if vmax is not None and norm is not None:
@@ -113,7 +113,7 @@ def _heading(values: np.ndarray) -> str:
 
 def _picture(image: Tensor | ArrayLike) -> np.ndarray:
     """The image as Matplotlib takes it: [H, W] or [H, W, 3]."""
-    array = as_array(image, "image", 2, 3)
+    array = as_shades(image, "image", 2, 3)
     if array.ndim == 2:
         return array
     if array.shape[0] not in (1, 3):

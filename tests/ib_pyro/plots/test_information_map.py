@@ -119,3 +119,24 @@ def test_the_sum_of_half_precision_is_no_sum_in_half_precision(ax):
 def test_a_map_of_one_row_counts_whole_rows(ax):
     plot_information_map(RATE[:1], ax=ax)
     assert [tick for tick in ax.get_yticks() if -0.5 <= tick <= 0.5] == [0]
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda image: 255 * image, r"image: values go from 0 to 255, not within \[0, 1\]"),
+        (lambda image: (255 * image).to(torch.uint8), "image: values go from 0 to 255"),
+        (lambda image: 4 * image - 2, "image: values go from -2 to 2"),
+        (lambda image: image.where(image < 0.5, torch.nan), "image: 72 of 144 values are NaN"),
+    ],
+    ids=["of 255", "bytes", "whitened", "NaN"],
+)
+@pytest.mark.parametrize("style", ["over", "beside"])
+def test_an_image_whose_shades_would_be_cut_off_is_refused(ax, change, said, style):
+    with pytest.raises(ValueError, match=said):
+        plot_information_map(RATE, change(IMAGE), style=style, ax=ax)
+
+
+def test_an_image_of_two_shades_is_taken(ax):
+    plot_information_map(RATE, IMAGE[:1] > 0.2, ax=ax)
+    assert set(np.unique(ax.images[0].get_array())) == {0, 1}
