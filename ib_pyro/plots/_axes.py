@@ -18,6 +18,7 @@ __all__ = [
     "VERMILION",
     "as_array",
     "as_numbers",
+    "as_real",
     "as_shades",
     "axes_or_new",
     "beyond",
@@ -77,21 +78,19 @@ def as_array(values: Tensor | ArrayLike, name: str, *ndim: int) -> np.ndarray:
     return array
 
 
-def as_numbers(values: Tensor | ArrayLike, name: str, *ndim: int, missing: bool = False) -> np.ndarray:
-    """Copy numbers to a float64 array, and check that they are numbers that can be drawn.
+def as_real(values: Tensor | ArrayLike, name: str, *ndim: int) -> np.ndarray:
+    """Copy real numbers to a float64 array; those that are not finite are left to the caller.
 
     Args:
-        values: A tensor on any device, or what NumPy takes. What a masked array masks is NaN.
+        values: A tensor on any device, or what NumPy takes. What a masked array masks is NaN, as None is.
         name: The argument's name, for the message.
         ndim: Numbers of dimensions allowed.
-        missing: Whether NaN stands for a value that there is not, of which the plot then says how many there are.
 
     Returns:
         The numbers, detached.
 
     Raises:
-        ValueError: If they are no real numbers, infinite, all missing, or NaN where none may be missing, or as
-            :func:`as_array`.
+        ValueError: If they are no real numbers, or as :func:`as_array`.
     """
     if isinstance(values, np.ma.MaskedArray):
         values = np.ma.filled(values.astype(np.float64), np.nan)
@@ -104,9 +103,27 @@ def as_numbers(values: Tensor | ArrayLike, name: str, *ndim: int, missing: bool 
         # None, and the NA of its columns that hold missing values.
         array = np.where(pd.isna(array), np.nan, array)
     try:
-        array = array.astype(np.float64)
+        return array.astype(np.float64)
     except (TypeError, ValueError) as error:
         raise ValueError(f"{name}: not all of its values are numbers: {error}") from error
+
+
+def as_numbers(values: Tensor | ArrayLike, name: str, *ndim: int, missing: bool = False) -> np.ndarray:
+    """Copy numbers to a float64 array, and check that they are numbers that can be drawn.
+
+    Args:
+        values: As of :func:`as_real`.
+        name: The argument's name, for the message.
+        ndim: Numbers of dimensions allowed.
+        missing: Whether NaN stands for a value that there is not, of which the plot then says how many there are.
+
+    Returns:
+        The numbers, detached.
+
+    Raises:
+        ValueError: If they are infinite, all missing, or NaN where none may be missing, or as :func:`as_real`.
+    """
+    array = as_real(values, name, *ndim)
     way_out = "; set them to NaN to draw them as missing" if missing else "; pass finite numbers alone"
     _refuse(np.isinf(array), name, "infinite", way_out)
     nan = np.isnan(array)
