@@ -40,6 +40,7 @@ SHARED_PAGES = {
     "particles": "program",
     "provenance": "files",
     "pseudo_inputs": "program",
+    "run_tables": "side_by_side",
     "sites": "traces",
     "tensor_files": "files",
     "vector_math": "precision",

@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd  # type: ignore[import-untyped]
 
 from ib_pyro.choices import require_known
+from ib_pyro.run_tables import has_diverged, require_runs
 
 __all__ = ["held_out_column", "held_out_curve"]
 
@@ -78,8 +79,10 @@ def held_out_curve(frame: pd.DataFrame, columns: Mapping[str, str]) -> pd.DataFr
         ``usable``.
 
     Raises:
-        ValueError: If beta is missing, no number, or given by site, or a beta has a seed twice.
+        ValueError: If beta is missing, no number, or given by site, a beta has a seed twice, rows are means over seeds
+            already, or ``diverged`` is neither true nor false.
     """
+    require_runs(frame)
     runs = _runs(frame)
     rows = [_row(beta, group, columns) for beta, group in runs.groupby("beta", sort=True)]
     curve = pd.DataFrame(rows)
@@ -117,7 +120,7 @@ def _runs(frame: pd.DataFrame) -> pd.DataFrame:
 def _row(beta: Any, group: pd.DataFrame, columns: Mapping[str, str]) -> dict[str, Any]:  # noqa: ANN401
     row: dict[str, Any] = {"beta": float(beta), "seeds": len(group)}
     values = {quantity: group[column].to_numpy(dtype=float) for quantity, column in columns.items()}
-    diverged = bool(group["diverged"].astype(bool).any()) if "diverged" in group else False
+    diverged = bool(has_diverged(group).any())
     row["usable"] = not diverged and all(bool(np.isfinite(each).all()) for each in values.values())
     for quantity, each in values.items():
         row[quantity] = float(each.mean())

@@ -44,17 +44,25 @@ def plot_post_noise(
         The Axes.
 
     Raises:
-        ValueError: If samples are negative, not finite or all 0, or an option is out of range.
+        ValueError: If samples are negative, not finite or all 0, an option is out of range, or the prior's density is
+            not one finite number for each z.
     """
     if bins < 1 or (prior_atom is not None and not 0 <= prior_atom <= 1):
         raise ValueError(f"bins, prior_atom: {bins}, {prior_atom}; need bins >= 1 and an atom in [0, 1]")
     log_z, zeros = _split(samples)
     density, edges = np.histogram(log_z, bins=bins, density=True)
     grid = torch.linspace(float(edges[0]), float(edges[-1]), 400, dtype=torch.float64)
-    z = grid.exp().to(samples)
-    prior = (log_density(z).detach().cpu().double() + grid).exp().numpy()
+    # Of counts and of half precision the grid would be rounded, and its densities those of other z.
+    z = grid.exp().to(samples.device, torch.promote_types(samples.dtype, torch.float32))
+    prior = _density_of_log(grid, log_density(z))
     if rescale:
-        prior = prior * (1 - zeros) / trapezoid(prior, grid.numpy())
+        mass = trapezoid(prior, grid.numpy())
+        if not mass > 0:
+            raise ValueError(
+                f"rescale: the prior has no mass between the samples' log z = {grid[0]:.3g} and {grid[-1]:.3g}; "
+                "draw it without"
+            )
+        prior = prior * (1 - zeros) / mass
     ax = axes_or_new(ax)
     ax.stairs(
         density * (1 - zeros), edges, fill=True, color=BLUE, alpha=0.6, label=f"{samples.numel()} activations"
@@ -66,6 +74,24 @@ def plot_post_noise(
     ax.set(xlabel="log z", ylabel="probability per unit of log z", ylim=(0, None))
     ax.legend(fontsize="small")
     return ax
+
+
+def _density_of_log(grid: Tensor, log_density: Tensor) -> np.ndarray:
+    """The density of log z on a grid of log z, z p(z)."""
+    if log_density.shape not in (grid.shape, ()):
+        raise ValueError(
+            f"log_density: shape {list(log_density.shape)} for {list(grid.shape)} values of z; pass the density of a "
+            "scalar prior, as that of one unit"
+        )
+    found = (log_density.detach().cpu().double() + grid).exp()
+    # Outside of its support the prior's density is 0.
+    wrong = ~torch.isfinite(found)
+    if wrong.any():
+        raise ValueError(
+            f"log_density: the density is {found[wrong][0]:g} at z = {grid[wrong][0].exp():.4g}, among "
+            f"{int(wrong.sum())} of {len(grid)} values of z between the smallest sample > 0 and the largest"
+        )
+    return found.numpy()
 
 
 def _split(samples: Tensor) -> tuple[np.ndarray, float]:

@@ -5,7 +5,7 @@ from matplotlib.axes import Axes
 from scipy.stats import binomtest
 
 from ib_pyro.diagnostics import ReliabilityBins
-from ib_pyro.plots._axes import BLACK, BLUE, as_array, axes_or_new
+from ib_pyro.plots._axes import BLACK, BLUE, as_array, as_numbers, axes_or_new
 
 __all__ = ["plot_reliability"]
 
@@ -23,12 +23,20 @@ def plot_reliability(bins: ReliabilityBins, *, color: str = BLUE, ax: Axes | Non
 
     Returns:
         The Axes.
+
+    Raises:
+        ValueError: If no bin has a sample, or one that has some lacks a finite confidence or accuracy.
     """
-    count = as_array(bins.count, "count", 1)
+    count = as_numbers(bins.count, "count", 1).astype(np.int64)
     filled = count > 0
-    n, edges = count[filled], as_array(bins.edges, "edges", 1)
-    x = as_array(bins.confidence, "confidence", 1)[filled]
-    y = as_array(bins.accuracy, "accuracy", 1)[filled]
+    if not filled.any():
+        raise ValueError(f"count: no sample in any of {len(count)} bins, there is nothing to draw")
+    n, edges = count[filled], as_numbers(bins.edges, "edges", 1)
+    # An empty bin has neither confidence nor accuracy.
+    x, y = (
+        as_numbers(as_array(each, name, 1)[filled], name, 1)
+        for each, name in ((bins.confidence, "confidence"), (bins.accuracy, "accuracy"))
+    )
     right = np.rint(y * n).astype(int)
     intervals = [
         binomtest(int(k), int(m)).proportion_ci(method="wilson") for k, m in zip(right, n, strict=True)

@@ -6,14 +6,12 @@ import numpy as np
 from matplotlib.axes import Axes
 
 from ib_pyro.data import LabelledImages
-from ib_pyro.plots._axes import ORANGE, as_array, axes_or_new
+from ib_pyro.plots._axes import ORANGE, as_array, as_shades, axes_or_new
 
 __all__ = ["plot_samples"]
 
 # Shares of an image's height and width: space for a line of text above it, and between it and the next one.
 _LINE, _GAP = 0.12, 0.08
-# Rounding of images that were resized or mixed, in shades of [0, 1].
-_ROUNDING = 1e-4
 
 
 def plot_samples(
@@ -81,16 +79,9 @@ def plot_samples(
 
 def _pictures(data: LabelledImages) -> np.ndarray:
     """The images as Matplotlib takes them: [N, H, W] or [N, H, W, 3]."""
-    images = as_array(data.x, "x", 4).astype(np.float64)
+    images = as_shades(data.x, "x", 4)
     if images.shape[1] not in (1, 3):
         raise ValueError(f"x: expected images of 1 or 3 channels, got {list(images.shape)}")
-    low, high = images.min(), images.max()
-    if not -_ROUNDING <= low <= high <= 1 + _ROUNDING:
-        raise ValueError(
-            f"x: values go from {low:.3g} to {high:.3g}, not within [0, 1]; draw the images as `load` returns "
-            "them, before they are normalised or whitened"
-        )
-    images = images.clip(0, 1)
     return images[:, 0] if images.shape[1] == 1 else np.moveaxis(images, 1, -1)
 
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
+import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
 from ib_pyro.choices import require_known
-from ib_pyro.plots._axes import BLACK, BLUE, GREY, VERMILION
+from ib_pyro.plots._axes import BLACK, BLUE, GREY, VERMILION, as_numbers
 from ib_pyro.training.fit_result import FitResult
 
 if TYPE_CHECKING:
@@ -63,11 +64,12 @@ def plot_training(
 
     What is drawn is what the table has: the training set under noise and while the parameters moved, which is why its
     loss may lie above the held-out one at first; the held-out set, if there was one; and, where there are several
-    noisy sites, the rate of each in grey.
+    noisy sites, the rate of each in grey. A line goes through the epochs that have a value, as those with
+    validation, and the legend says how many have.
 
     Args:
         history: What :func:`ib_pyro.fit` returned, or a row an epoch, as its ``history`` or the ``metrics.csv`` of a
-            run has it, read by pandas.
+            run has it, read by pandas. NaN is missing.
         panels: What to show: ``loss``, ``distortion`` and ``rate`` in nats per sample, ``error`` in percent.
         kept_epoch: Epoch to mark: the one whose parameters were kept; by default that of a fit with a validation set.
         axes: Axes to draw into, one a panel; None: those of a new figure, side by side.
@@ -76,7 +78,8 @@ def plot_training(
         The Axes, one a panel.
 
     Raises:
-        ValueError: If the table is empty or lacks a column, a panel is not known, or Axes and panels differ in number.
+        ValueError: If the table is empty, lacks a column or has an epoch twice, a value is infinite, a panel is not
+            known, or Axes and panels differ in number.
     """
     if isinstance(history, FitResult):
         if kept_epoch is None and history.best_epoch is not None:
@@ -85,13 +88,15 @@ def plot_training(
     for panel in panels:
         require_known("panels=", panel, tuple(_LINES))
     _check(history, panels)
+    lines = [_values_of_lines(history, panel) for panel in panels]
     drawn = _axes_or_new(axes, len(panels))
-    for ax, panel in zip(drawn, panels, strict=True):
-        _draw_panel(ax, history, panel)
+    epochs = _numbers(history, "epoch")
+    for ax, panel, lines_of_panel in zip(drawn, panels, lines, strict=True):
+        _draw_panel(ax, epochs, lines_of_panel)
         if kept_epoch is not None:
             ax.axvline(kept_epoch, color=BLACK, linestyle=":", linewidth=1, label=f"kept: epoch {kept_epoch}")
         ax.set(xlabel="epoch", ylabel=f"{panel} [{'%' if panel == 'error' else 'nats per sample'}]")
-        ax.xaxis.set_major_locator(MaxNLocator(integer=True))
+        ax.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
         ax.legend(fontsize="small")
     return drawn
 
@@ -108,6 +113,21 @@ def _check(history: pd.DataFrame, panels: Sequence[str]) -> None:
                 "or leave the panel out"
             )
 
+    epochs = as_numbers(history["epoch"], "history['epoch']", 1)
+    values, counts = np.unique(epochs, return_counts=True)
+    if counts.max() > 1:
+        raise ValueError(
+            f"history: epoch {values[counts.argmax()]:g} stands in {counts.max()} rows; pass the rows of one run, as "
+            "history[history['run'] == name]"
+        )
+
+
+def _numbers(history: pd.DataFrame, column: str) -> np.ndarray:
+    """A column, NaN where it has no value."""
+    if history[column].isna().all():
+        return np.full(len(history), np.nan)
+    return as_numbers(history[column], f"history[{column!r}]", 1, missing=True)
+
 
 def _axes_or_new(axes: Sequence[Axes] | None, num_panels: int) -> list[Axes]:
     if axes is None:
@@ -122,7 +142,8 @@ def _axes_or_new(axes: Sequence[Axes] | None, num_panels: int) -> list[Axes]:
     return given
 
 
-def _draw_panel(ax: Axes, history: pd.DataFrame, panel: str) -> None:
+def _values_of_lines(history: pd.DataFrame, panel: str) -> list[tuple[_Line, np.ndarray]]:
+    """The lines of a panel that the table has a value of, and their values, NaN where there is none."""
     lines = [line for line in _LINES[panel] if line.column in history]
     if panel == "rate":
         sites = [column for column in history if str(column).startswith("rate/")]
@@ -132,16 +153,22 @@ def _draw_panel(ax: Axes, history: pd.DataFrame, panel: str) -> None:
             for site in sites
             if len(sites) > 1
         ]
+    return [(line, _numbers(history, line.column)) for line in lines]
+
+
+def _draw_panel(ax: Axes, epochs: np.ndarray, lines: Sequence[tuple[_Line, np.ndarray]]) -> None:
     dashes = 0
-    for line in lines:
+    for line, values in lines:
         style: object = line.style
         if line.column.startswith("rate/"):
             style, dashes = _DASHES[dashes % len(_DASHES)], dashes + 1
+        found = ~np.isnan(values)
+        some = "" if found.all() else f", {found.sum()} of {len(found)} epochs"
         ax.plot(
-            history["epoch"],
-            line.factor * history[line.column],
+            epochs[found],
+            line.factor * values[found],
             color=line.color,
             linestyle=style,
             marker=".",
-            label=line.label,
+            label=line.label + some,
         )

@@ -9,13 +9,12 @@ from typing import TYPE_CHECKING, Any
 from scipy.stats import t as student_t
 
 from ib_pyro.choices import require_known
+from ib_pyro.run_tables import has_diverged, require_one_of_each_seed, require_runs
 
 if TYPE_CHECKING:
     import pandas as pd  # type: ignore[import-untyped]
 
 __all__ = ["curve"]
-
-SEED, DIVERGED = "seed", "diverged"
 
 
 def curve(
@@ -32,11 +31,13 @@ def curve(
 
     Returns:
         A row for each value: ``by``, ``seeds`` (how many runs), ``diverged`` (how many more), and the mean of each
-        other column of numbers, with ``<column>_low`` and ``<column>_high``.
+        other column of numbers, with ``<column>_low`` and ``<column>_high``. ``attrs["confidence"]`` is their level.
+        :func:`ib_pyro.plots.plot_rate_distortion` draws the table.
 
     Raises:
-        ValueError: If there is no such column, the level is not in (0, 1), or two runs of one point have one seed:
-            then they differ in something else.
+        ValueError: If there is no such column or it has no value in a row, the level is not in (0, 1), two runs of one
+            point have one seed, so that they differ in something else, rows are means already, or ``diverged`` is
+            neither true nor false.
 
     >>> rows = [{"beta": 0.1, "seed": s, "rate": r} for s, r in enumerate([1.0, 2.0, 3.0])]
     >>> point = curve(rows).iloc[0]
@@ -49,26 +50,25 @@ def curve(
     if not 0 < confidence < 1:
         raise ValueError(f"confidence is a level in (0, 1); got {confidence}")
     require_known("by=", by, list(table.columns))
+    require_runs(table)
+    nowhere = int(table[by].isna().sum())
+    if nowhere:
+        raise ValueError(
+            f"{by}: {nowhere} of {len(table)} rows have no value, and so belong to no point; drop them"
+        )
     points = []
     for value, here in table.groupby(by, sort=True):
-        _require_one_of_each_seed(here, by, value)
-        failed = here[DIVERGED].astype(bool) if DIVERGED in here else pd.Series(False, index=here.index)
+        require_one_of_each_seed(here, by, value, otherwise=", or average by= another column")
+        failed = has_diverged(here)
         sound = here[~failed]
         point: dict[str, Any] = {by: value, "seeds": len(sound), "diverged": int(failed.sum())}
         for name in table.columns:
-            if name not in (by, SEED, DIVERGED) and _has_numbers(table[name]):
+            if name not in (by, "seed", "diverged") and _has_numbers(table[name]):
                 point |= _interval(name, sound[name].tolist(), confidence)
         points.append(point)
-    return pd.DataFrame(points)
-
-
-def _require_one_of_each_seed(here: pd.DataFrame, by: str, value: object) -> None:
-    if SEED in here and here[SEED].duplicated().any():
-        seed = here[SEED][here[SEED].duplicated()].iloc[0]
-        raise ValueError(
-            f"{by}={value}: there are several runs with seed {seed}, which differ in something else; select those of "
-            "one setting, as frame[frame['lr'] == 0.1], or average by= another column"
-        )
+    found = pd.DataFrame(points)
+    found.attrs["confidence"] = confidence
+    return found
 
 
 def _has_numbers(column: pd.Series) -> bool:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 from scipy.integrate import trapezoid
-from torch.distributions import LogNormal
+from torch.distributions import LogNormal, Normal
 
 from ib_pyro.plots import plot_post_noise
 
@@ -89,3 +89,33 @@ def test_an_atom_of_the_prior_is_shown_where_samples_have_none(ax, samples):
 def test_refusals(ax, values, options, message):
     with pytest.raises(ValueError, match=message):
         plot_post_noise(torch.tensor(values), torch.zeros_like, ax=ax, **options)
+
+
+@pytest.mark.parametrize("dtype", [torch.int64, torch.half])
+def test_the_prior_is_asked_for_the_z_of_its_own_grid(ax, dtype):
+    z = torch.arange(1, 40).to(dtype)
+    plot_post_noise(z, LogNormal(2.0, 0.8).log_prob, ax=ax)
+    x, y = prior(ax)
+    np.testing.assert_allclose(y, Normal(2.0, 0.8).log_prob(torch.as_tensor(x)).exp(), rtol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("log_density", "options", "said"),
+    [
+        (lambda z: z * torch.nan, {}, "log_density: the density is nan at z = 1, among 400 of 400 values"),
+        (lambda z: torch.where(z > 1.5, torch.inf, 0.0), {}, "log_density: the density is inf at z = 1.5"),
+        (lambda z: z[:, None].expand(-1, 3), {}, r"log_density: shape \[400, 3\] for \[400\] values of z"),
+        (lambda z: torch.full_like(z, -torch.inf), {"rescale": True}, "rescale: the prior has no mass"),
+    ],
+    ids=["NaN", "infinite", "a column a unit", "no mass"],
+)
+def test_a_prior_that_is_no_line_is_refused(ax, log_density, options, said):
+    with pytest.raises(ValueError, match=said):
+        plot_post_noise(torch.tensor([1.0, 2.0]), log_density, ax=ax, **options)
+
+
+def test_a_prior_is_zero_outside_of_its_support(ax):
+    plot_post_noise(torch.tensor([1.0, 4.0]), lambda z: torch.where(z < 2, 0.0, -torch.inf), ax=ax)
+    x, y = prior(ax)
+    assert (y[x > math.log(2)] == 0).all()
+    assert (y[x < math.log(2)] > 0).all()

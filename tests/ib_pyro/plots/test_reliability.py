@@ -1,5 +1,7 @@
 """The reliability diagram: bars, points and intervals of the bins that have samples."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -40,3 +42,16 @@ def test_states_the_error_the_samples_and_the_diagonal(ax, bins):
     assert ax.get_title() == "ECE 0.133; 30 samples, 4 bins"
     diagonal = ax.lines[0]
     assert list(diagonal.get_xdata()) == list(diagonal.get_ydata()) == [0, 1]
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"count": torch.zeros(4, dtype=torch.int64)}, "count: no sample in any of 4 bins"),
+        ({"accuracy": torch.full((4,), torch.nan)}, "accuracy: 2 of 2 values are NaN"),
+        ({"confidence": torch.full((4,), torch.inf)}, "confidence: 2 of 2 values are infinite"),
+    ],
+)
+def test_bins_without_what_is_drawn_are_refused(ax, bins, change, said):
+    with pytest.raises(ValueError, match=said):
+        plot_reliability(replace(bins, **change), ax=ax)

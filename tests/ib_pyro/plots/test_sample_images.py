@@ -95,3 +95,5 @@ def test_refusals(ax):
         plot_samples(replace(PLAIN, x=PLAIN.x[:, :2]), 2, ax=ax)
     with pytest.raises(ValueError, match="before they are normalised"):
         plot_samples(replace(PLAIN, x=4 * PLAIN.x - 2), 2, ax=ax)
+    with pytest.raises(ValueError, match="x: 144 of 144 values are NaN"):
+        plot_samples(replace(PLAIN, x=PLAIN.x * torch.nan), 2, ax=ax)

@@ -89,11 +89,24 @@ def test_draws_into_the_axes_given_or_makes_one_a_panel(history):
         (lambda h: h.iloc[:0], {}, "history: a table without rows"),
         (lambda h: h.drop(columns="rate"), {}, "history: no column 'rate', only .*or leave the panel out"),
         (lambda h: h.drop(columns="epoch"), {}, "no column 'epoch'"),
+        (lambda h: h.assign(rate=np.inf), {}, r"history\['rate'\]: 3 of 3 values are infinite, first \[0\]"),
+        (lambda h: h.assign(epoch=[1, 2, np.nan]), {}, r"history\['epoch'\]: 1 of 3 values are NaN"),
+        (lambda h: pd.concat([h, h]), {}, "history: epoch 1 stands in 2 rows; pass the rows of one run"),
         (lambda h: h, {"panels": ["los"]}, "panels='los' is unknown; did you mean 'loss'"),
         (lambda h: h, {"panels": []}, "panels: empty"),
         (lambda h: h, {"panels": ["loss"], "axes": Figure().subplots(1, 2)}, "axes: 2 for 1 panels"),
     ],
-    ids=["empty", "no rate", "no epoch", "unknown panel", "no panel", "too many axes"],
+    ids=[
+        "empty",
+        "no rate",
+        "no epoch",
+        "infinite",
+        "epoch missing",
+        "two runs",
+        "unknown panel",
+        "no panel",
+        "too many axes",
+    ],
 )
 def test_what_cannot_be_drawn_is_refused(history, change, options, said):
     with pytest.raises(ValueError, match=said):
@@ -117,3 +130,23 @@ def test_takes_what_a_fit_returns():
         assert drawn(direct) == drawn(made)
     plain = fit(program, (x, y), beta=0.1, epochs=2, progress=False)
     assert not any(label.startswith("kept") for label in drawn(plot_training(plain)[0]))
+
+
+def test_a_line_goes_through_the_epochs_that_have_a_value_and_counts_them(history):
+    history.loc[1, "validation_loss"] = np.nan
+    history["validation_error"] = None
+    loss, error = plot_training(history, panels=["loss", "error"])
+    assert drawn(loss) == {"minimised": [3.0, 2.0, 1.5], "held out, 2 of 3 epochs": [2.0, 1.9]}
+    assert list(loss.lines[1].get_xdata()) == [1, 3]
+    assert drawn(error) == {"training": [50.0, 25.0, 12.5], "held out, 0 of 3 epochs": []}
+
+
+def test_numbers_that_a_file_left_as_text_are_numbers(history):
+    (loss,) = plot_training(history.astype(str), panels=["loss"])
+    assert drawn(loss)["minimised"] == [3.0, 2.0, 1.5]
+    assert list(loss.lines[0].get_xdata()) == [1, 2, 3]
+
+
+def test_a_single_epoch_is_a_whole_number(history):
+    (loss,) = plot_training(history[:1], panels=["loss"])
+    assert [tick for tick in loss.get_xticks() if 0.9 < tick < 1.1] == [1]
