@@ -71,7 +71,9 @@ def write_heading(figure: Figure, text: str) -> None:
 def dodged(positions: Sequence[float], shift: float) -> list[float]:
     """Move positions on a logarithmic axis by a share of its length, for error bars that would hide others.
 
-    A position alone has a decade for its axis.
+    Args:
+        positions: Positions, ascending; one alone has a decade for its axis.
+        shift: Share of the axis between the first and the last.
 
     >>> [round(x, 3) for x in dodged([1, 10, 100], 0.01)]
     [1.047, 10.471, 104.713]
