@@ -218,6 +218,9 @@ def num_samples(site: Site) -> float | Tensor:
     """Return the number of samples that a site stands for: its batch, scaled when subsampled, without those masked.
 
     Masked are samples by ``poutine.mask`` and by the law's own ``.mask()``, but not a law that is left out as a whole.
+
+    Args:
+        site: The site's message.
     """
     shape, own = site["fn"].batch_shape, own_mask(site["fn"])
     if site["mask"] is None and not isinstance(site["scale"], Tensor) and isinstance(own, bool):
