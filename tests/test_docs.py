@@ -40,6 +40,7 @@ SHARED_PAGES = {
     "provenance": "files",
     "pseudo_inputs": "program",
     "sites": "traces",
+    "subsamples": "traces",
     "tensor_files": "files",
     "vector_math": "precision",
 }

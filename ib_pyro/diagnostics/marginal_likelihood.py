@@ -17,6 +17,7 @@ from ib_pyro.sites import (
     require_no_other_scale,
     sample_sites,
 )
+from ib_pyro.subsamples import one_subsample
 from ib_pyro.traces import EVERY_SITE, trace_pair
 
 __all__ = ["importance_log_weights", "importance_weighted_log_likelihood"]
@@ -60,7 +61,8 @@ def importance_log_weights(
     r"""Log-weights ``log p(y, z_k) - log q(z_k)`` of draws from the guide.
 
     Their effective sample size, :func:`ib_pyro.information.effective_sample_size`, says how far to trust a bound that
-    rests on them. The plates' own scale is left out, since each sample of a batch has its own weight.
+    rests on them. The plates' own scale is left out, since each sample of a batch has its own weight; of a plate that
+    draws a subsample, all draws are for one.
     Draws are from PyTorch's ambient generator; buffers, such as the statistics of batch norm, stay as they are.
 
     Args:
@@ -79,7 +81,7 @@ def importance_log_weights(
     """
     if num_samples < 1:
         raise ValueError(f"num_samples must be at least 1; got {num_samples}")
-    with buffers_kept(modules_behind(model, guide)):
+    with buffers_kept(modules_behind(model, guide)), one_subsample():
         return torch.stack([_log_weight(model, guide, args, kwargs) for _ in range(num_samples)])
 
 

@@ -43,7 +43,8 @@ class ImportanceWeightedELBO(InformationBottleneckELBO):
 
     Beta is 1: another weight of the rate makes no weights of a likelihood, and is refused, as are gamma, penalties and
     scales other than those of plates. All latents have to be in the same plates, so that a sample has a weight of its
-    own. Under improper priors the bound has a free constant, as every rate has.
+    own, and all K draws are for the subsample that a plate draws in the first. Under improper priors the bound has a
+    free constant, as every rate has.
 
     Args:
         num_particles: Number of draws K.
@@ -131,7 +132,7 @@ class ImportanceWeightedELBO(InformationBottleneckELBO):
                 f"penalty is {self.penalty!r}, but an importance-weighted bound has no rate apart from the rest; use "
                 "InformationBottleneckELBO(penalty=...)"
             )
-        traces = list(self._get_traces(model, guide, args, kwargs))
+        traces = list(self._traces_of_one_subsample(model, guide, args, kwargs))
         particles = [ParticleWeights.of(trace[0], trace[1], self.max_plate_nesting) for trace in traces]
         loss = self._loss_of(particles, [trace[1] for trace in traces], model)
         if checks_values() and fails(loss.detach().isfinite()):

@@ -1,7 +1,7 @@
 """The information-bottleneck Lagrangian as an ELBO with a weighted KL."""
 
 import warnings
-from collections.abc import Callable, Container, Iterable, Mapping
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any, Self
 
@@ -46,6 +46,7 @@ from ib_pyro.sites import (
     sample_sites,
     scaled_sum,
 )
+from ib_pyro.subsamples import one_subsample
 from ib_pyro.traces import trace_pair
 
 __all__ = ["InformationBottleneckELBO", "Terms"]
@@ -201,7 +202,9 @@ class InformationBottleneckELBO(ELBO):
                 not fit a site, or a rate that has a weight is infinite.
             MissingKLError: If a site's rate has no closed form.
 
-        A loss that is NaN is returned, with a warning that names the terms.
+        A loss that is NaN is returned, with a warning that names the terms. Particles in turn share the subsamples of
+        the first, as vectorised ones do, so that each index of a plate is one sample; the loss alone may draw one for
+        each.
         """
         found = self._average_terms(model, guide, args, kwargs)
         if checks_values() and fails(~found.loss.detach().isnan()):
@@ -213,7 +216,7 @@ class InformationBottleneckELBO(ELBO):
     ) -> Terms:
         particles = [
             self._evaluate(*traces, with_unweighted=True)
-            for traces in self._get_traces(model, guide, args, kwargs)
+            for traces in self._traces_of_one_subsample(model, guide, args, kwargs)
         ]
         if len(particles) < self.num_particles:
             # Vectorised particles are a plate of one evaluation, whose loss sums over them.
@@ -245,6 +248,21 @@ class InformationBottleneckELBO(ELBO):
         loss = torch_item(loss)
         warn_if_nan(loss, "loss")
         return loss
+
+    def _traces_of_one_subsample(
+        self, model: Program, guide: Program, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> Iterator[tuple[Sites, Sites, Later]]:
+        """Run every particle on the subsample of the first, so that an index is the same sample in all."""
+        traces = self._get_traces(model, guide, args, kwargs)
+        if self.num_particles == 1 or self.vectorize_particles:
+            yield from traces
+            return
+        subsample = one_subsample()
+        for _ in range(self.num_particles):
+            # Open while a particle runs, and shut while its caller does.
+            with subsample:
+                found = next(traces)
+            yield found
 
     def _get_trace(
         self, model: Program, guide: Program, args: tuple[Any, ...], kwargs: dict[str, Any]
