@@ -7,9 +7,11 @@ import torch
 from torch import Tensor
 
 from ib_pyro.buffers import buffers_kept, modules_behind
+from ib_pyro.elbo.site_rate import require_same_scale
 from ib_pyro.information import importance_weighted_bound
 from ib_pyro.sites import (
     Site,
+    is_deterministic,
     log_prob_of,
     masked,
     per_plate,
@@ -76,8 +78,9 @@ def importance_log_weights(
         Nats, ``[K, batch]``, or ``[K]`` where a latent is outside of every plate.
 
     Raises:
-        ValueError: If there are no draws, the sites of model and guide differ, or a site is scaled by something else
-            than a plate that all sites share, so that its density is not that of the data at hand.
+        ValueError: If there are no draws, the sites of model and guide differ, a site is scaled by something else than
+            a plate that all sites share, so that its density is not that of the data at hand, or masked on one side
+            only.
     """
     if num_samples < 1:
         raise ValueError(f"num_samples must be at least 1; got {num_samples}")
@@ -87,7 +90,10 @@ def importance_log_weights(
 
 def _log_weight(model: Program, guide: Program, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Tensor:
     pair = trace_pair(model, guide, args, kwargs, in_any_order=EVERY_SITE)
-    model_sites, guide_sites = sample_sites(pair.model.nodes), sample_sites(pair.guide.nodes)
+    model_sites, guide_sites = (
+        {name: site for name, site in sample_sites(trace.nodes).items() if not is_deterministic(site)}
+        for trace in (pair.model, pair.guide)
+    )
     _require_latents_of(model_sites, guide_sites)
     sites = [*model_sites.values(), *guide_sites.values()]
     shared = set.intersection(*map(plates_of, sites)) if sites else set()
@@ -99,6 +105,8 @@ def _log_weight(model: Program, guide: Program, args: tuple[Any, ...], kwargs: d
             # Half precision would round a sum over plates, and the difference of two large ones, to nothing.
             log_prob = log_prob.to(torch.promote_types(log_prob.dtype, torch.float32))
             weight = weight + sign * per_plate(log_prob, site, shared)
+    for name in guide_sites.keys() & model_sites.keys():
+        require_same_scale(name, guide_sites[name], model_sites[name])
     return torch.as_tensor(weight)
 
 

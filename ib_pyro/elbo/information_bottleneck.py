@@ -35,6 +35,7 @@ from ib_pyro.sites import (
     PARTICLES,
     Site,
     have_same_shapes,
+    is_deterministic,
     is_observation,
     log_prob_of,
     masked,
@@ -271,9 +272,7 @@ class InformationBottleneckELBO(ELBO):
         pair = trace_pair(model, guide, args, kwargs, in_any_order=self._sites_at_draw)
         model_sites = sample_sites(pair.model.nodes)
         guide_sites = {
-            name: site
-            for name, site in sample_sites(pair.guide.nodes).items()
-            if not site["infer"].get("_deterministic")
+            name: site for name, site in sample_sites(pair.guide.nodes).items() if not is_deterministic(site)
         }
         require_matching_sites(model_sites, guide_sites)
         if is_validation_enabled() and not have_same_shapes(model_sites, guide_sites):

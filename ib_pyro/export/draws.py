@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from ib_pyro.dependence import ValueTracker
 from ib_pyro.export.program import Program
 from ib_pyro.particles import random_state_kept
-from ib_pyro.sites import Site, is_observation, plates_of, sample_sites
+from ib_pyro.sites import Site, is_deterministic, is_observation, plates_of, sample_sites
 from ib_pyro.traces import later_latents
 
 __all__ = ["Arguments", "Draw", "Sampler", "Sites"]
@@ -68,7 +68,7 @@ class Draw:
     @property
     def deterministic(self) -> Sites:
         """The model's ``pyro.deterministic`` sites."""
-        return {name: s for name, s in self.model.items() if s["infer"].get("_deterministic")}
+        return {name: s for name, s in self.model.items() if is_deterministic(s)}
 
 
 class Sampler:
