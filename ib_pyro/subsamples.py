@@ -1,7 +1,7 @@
 """One subsample of the data for several runs of a program, whose numbers are averaged sample by sample."""
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Iterable, Sequence
+from typing import Any, NamedTuple
 
 from pyro.poutine.messenger import Messenger
 from pyro.poutine.util import site_is_subsample
@@ -9,7 +9,41 @@ from torch import Tensor
 
 from ib_pyro.checks import checks_values, fails
 
-__all__ = ["one_subsample"]
+__all__ = ["SamplesOf", "one_subsample", "require_same_samples"]
+
+
+class SamplesOf(NamedTuple):
+    """What the numbers of one run are of.
+
+    Attributes:
+        shape: How many there are of each index.
+        plates: Names of the plates whose indices those are.
+        scale: What the plates scale every number by.
+    """
+
+    shape: tuple[int, ...]
+    plates: frozenset[str]
+    scale: float = 1.0
+
+
+def require_same_samples(runs: Iterable[SamplesOf]) -> None:
+    """Raise if numbers that are to be averaged over runs are of other samples in some.
+
+    Args:
+        runs: What those of each run are of.
+
+    Raises:
+        ValueError: Names the plates and their sizes in two runs.
+    """
+    first, *others = runs
+    for other in others:
+        if other != first:
+            raise ValueError(
+                f"the weights of one draw are of the plates {sorted(first.plates)}, of shape {first.shape} and scale "
+                f"{first.scale:g}, and those of another of {sorted(other.plates)}, of shape {other.shape} and scale "
+                f"{other.scale:g}, as where a program branches on a value: no sample has a weight in all. Give every "
+                "run the same plates, of the same size, and mask what does not count"
+            )
 
 
 class one_subsample(Messenger):  # noqa: N801  (handlers read as verbs, as Pyro's do)
@@ -39,7 +73,7 @@ class one_subsample(Messenger):  # noqa: N801  (handlers read as verbs, as Pyro'
             return
         name, law = msg["name"], msg["fn"]
         if msg["value"] is not None:
-            _require_same_samples(name, self._given.setdefault(name, msg["value"]), msg["value"])
+            _require_same_indices(name, self._given.setdefault(name, msg["value"]), msg["value"])
         elif law.subsample_size is not None and law.subsample_size < law.size:
             sizes = law.size, law.subsample_size
             if name not in self._drawn:
@@ -56,7 +90,7 @@ def _require_same_sizes(name: str, first: tuple[int, int], sizes: tuple[int, int
         )
 
 
-def _require_same_samples(name: str, first: Tensor | Sequence[int], given: Tensor | Sequence[int]) -> None:
+def _require_same_indices(name: str, first: Tensor | Sequence[int], given: Tensor | Sequence[int]) -> None:
     if first is given:
         return
     if isinstance(first, Tensor) and isinstance(given, Tensor):

@@ -19,7 +19,7 @@ from ib_pyro.sites import (
     require_no_other_scale,
     sample_sites,
 )
-from ib_pyro.subsamples import one_subsample
+from ib_pyro.subsamples import SamplesOf, one_subsample, require_same_samples
 from ib_pyro.traces import EVERY_SITE, trace_pair
 
 __all__ = ["importance_log_weights", "importance_weighted_log_likelihood"]
@@ -80,15 +80,21 @@ def importance_log_weights(
     Raises:
         ValueError: If there are no draws, the sites of model and guide differ, a site is scaled by something else than
             a plate that all sites share, so that its density is not that of the data at hand, or masked on one side
-            only.
+            only, or the plates differ from draw to draw.
     """
     if num_samples < 1:
         raise ValueError(f"num_samples must be at least 1; got {num_samples}")
     with buffers_kept(modules_behind(model, guide)), one_subsample():
-        return torch.stack([_log_weight(model, guide, args, kwargs) for _ in range(num_samples)])
+        weights, samples = zip(
+            *(_log_weight(model, guide, args, kwargs) for _ in range(num_samples)), strict=True
+        )
+    require_same_samples(samples)
+    return torch.stack(weights)
 
 
-def _log_weight(model: Program, guide: Program, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Tensor:
+def _log_weight(
+    model: Program, guide: Program, args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> tuple[Tensor, SamplesOf]:
     pair = trace_pair(model, guide, args, kwargs, in_any_order=EVERY_SITE)
     model_sites, guide_sites = (
         {name: site for name, site in sample_sites(trace.nodes).items() if not is_deterministic(site)}
@@ -107,7 +113,8 @@ def _log_weight(model: Program, guide: Program, args: tuple[Any, ...], kwargs: d
             weight = weight + sign * per_plate(log_prob, site, shared)
     for name in guide_sites.keys() & model_sites.keys():
         require_same_scale(name, guide_sites[name], model_sites[name])
-    return torch.as_tensor(weight)
+    weight = torch.as_tensor(weight)
+    return weight, SamplesOf(tuple(weight.shape), frozenset(shared))
 
 
 def _require_latents_of(model_sites: Mapping[str, Site], guide_sites: Mapping[str, Site]) -> None:

@@ -36,6 +36,7 @@ class ParticleWeights(NamedTuple):
         log_priors: Log density of each latent site in the model.
         log_posteriors: That of each site of the guide.
         scale: What the plates scale every sample by.
+        plates: Names of the plates.
     """
 
     log_joint: Tensor
@@ -44,6 +45,7 @@ class ParticleWeights(NamedTuple):
     log_priors: dict[str, Tensor]
     log_posteriors: dict[str, Tensor]
     scale: float
+    plates: frozenset[str]
 
     @property
     def log_weight(self) -> Tensor:
@@ -85,6 +87,7 @@ class ParticleWeights(NamedTuple):
             {name: values for name, values in model.items() if name not in observed},
             guide,
             scale,
+            frozenset(shared),
         )
 
 
