@@ -13,10 +13,11 @@ from pyro.util import check_model_guide_match, warn_if_nan
 from torch import Tensor
 
 from ib_pyro.checks import checks_values, fails, require_count
-from ib_pyro.elbo.attribution import Attribution, attribute, require_rates_apart
+from ib_pyro.elbo.attribution import Attribution, attribute, own_draws, require_rates_apart
 from ib_pyro.elbo.captured_loss import CapturedLoss
 from ib_pyro.elbo.loss_module import LossModule
 from ib_pyro.elbo.penalties import Penalty, require_penalty
+from ib_pyro.elbo.point_sources import note_sources
 from ib_pyro.elbo.site_rate import Rate, check_estimator, site_rate
 from ib_pyro.elbo.terms import Terms, average_terms, report_rates, what_is_nan
 from ib_pyro.elbo.total_correlation import TotalCorrelationEstimator, resolve_total_correlation
@@ -277,6 +278,8 @@ class InformationBottleneckELBO(ELBO):
         require_matching_sites(model_sites, guide_sites)
         if is_validation_enabled() and not have_same_shapes(model_sites, guide_sites):
             check_model_guide_match(pair.model, pair.guide, self.max_plate_nesting)
+        if not guide_sites.keys() <= model_sites.keys():
+            note_sources(guide, guide_sites, own_draws(guide_sites, model_sites), args, kwargs)
         return model_sites, guide_sites, pair.later
 
     @property

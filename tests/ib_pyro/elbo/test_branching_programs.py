@@ -1,4 +1,4 @@
-"""Programs whose sites depend on a value: the loss has a mean over particles, and what some particles lack has none."""
+"""Programs whose sites depend on a value: the loss has a mean over particles, what some lack has none."""
 
 import math
 
@@ -57,7 +57,9 @@ def test_the_loss_is_the_mean_over_particles(seed):
 @pytest.mark.parametrize("seed", range(4))  # with the site in the first particle, and without it
 def test_terms_name_the_site_that_some_particles_lack(objective, seed):
     torch.manual_seed(seed)
-    with pytest.raises(ValueError, match=r"site 'b': its part of the terms is in \d of 6 particles.*the loss alone"):
+    with pytest.raises(
+        ValueError, match=r"site 'b': its part of the terms is in \d of 6 particles.*the loss alone"
+    ):
         objective(num_particles=6).terms(*branching())
 
 
@@ -87,7 +89,9 @@ def test_terms_of_other_shapes_are_refused():
     ids=["bound", "weights"],
 )
 def test_weights_of_other_samples_are_refused(program, evaluate):
-    with pytest.raises(ValueError, match=r"of the plates \['data'\], of shape \(3,\).*as where a program branches"):
+    with pytest.raises(
+        ValueError, match=r"of the plates \['data'\], of shape \(3,\).*as where a program branches"
+    ):
         evaluate(*program())
 
 
