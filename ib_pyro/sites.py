@@ -18,6 +18,7 @@ from ib_pyro.precision import single_or_wider
 __all__ = [
     "PARTICLES",
     "have_same_shapes",
+    "is_deterministic",
     "is_observation",
     "is_point",
     "log_prob_of",
@@ -38,9 +39,14 @@ PARTICLES = "num_particles_vectorized"
 """What Pyro calls the plate of vectorised particles."""
 
 
+def is_deterministic(site: Site) -> bool:
+    """Whether a message is of ``pyro.deterministic``, which has a value and no density."""
+    return bool(site["infer"].get("_deterministic"))
+
+
 def is_observation(site: Site) -> bool:
     """Whether a message of the model is an observed value with a density."""
-    return bool(site["is_observed"] and not site["infer"].get("_deterministic"))
+    return bool(site["is_observed"] and not is_deterministic(site))
 
 
 def is_point(fn: Distribution) -> bool:

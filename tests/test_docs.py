@@ -42,6 +42,7 @@ SHARED_PAGES = {
     "pseudo_inputs": "program",
     "run_tables": "side_by_side",
     "sites": "traces",
+    "subsamples": "traces",
     "tensor_files": "files",
     "vector_math": "precision",
 }

@@ -7,9 +7,11 @@ import torch
 from torch import Tensor
 
 from ib_pyro.buffers import buffers_kept, modules_behind
+from ib_pyro.elbo.site_rate import require_same_scale
 from ib_pyro.information import importance_weighted_bound
 from ib_pyro.sites import (
     Site,
+    is_deterministic,
     log_prob_of,
     masked,
     per_plate,
@@ -17,6 +19,7 @@ from ib_pyro.sites import (
     require_no_other_scale,
     sample_sites,
 )
+from ib_pyro.subsamples import SamplesOf, one_subsample, require_same_samples
 from ib_pyro.traces import EVERY_SITE, trace_pair
 
 __all__ = ["importance_log_weights", "importance_weighted_log_likelihood"]
@@ -60,7 +63,8 @@ def importance_log_weights(
     r"""Log-weights ``log p(y, z_k) - log q(z_k)`` of draws from the guide.
 
     Their effective sample size, :func:`ib_pyro.information.effective_sample_size`, says how far to trust a bound that
-    rests on them. The plates' own scale is left out, since each sample of a batch has its own weight.
+    rests on them. The plates' own scale is left out, since each sample of a batch has its own weight; of a plate that
+    draws a subsample, all draws are for one.
     Draws are from PyTorch's ambient generator; buffers, such as the statistics of batch norm, stay as they are.
 
     Args:
@@ -74,18 +78,28 @@ def importance_log_weights(
         Nats, ``[K, batch]``, or ``[K]`` where a latent is outside of every plate.
 
     Raises:
-        ValueError: If there are no draws, the sites of model and guide differ, or a site is scaled by something else
-            than a plate that all sites share, so that its density is not that of the data at hand.
+        ValueError: If there are no draws, the sites of model and guide differ, a site is scaled by something else than
+            a plate that all sites share, so that its density is not that of the data at hand, or masked on one side
+            only, or the plates differ from draw to draw.
     """
     if num_samples < 1:
         raise ValueError(f"num_samples must be at least 1; got {num_samples}")
-    with buffers_kept(modules_behind(model, guide)):
-        return torch.stack([_log_weight(model, guide, args, kwargs) for _ in range(num_samples)])
+    with buffers_kept(modules_behind(model, guide)), one_subsample():
+        weights, samples = zip(
+            *(_log_weight(model, guide, args, kwargs) for _ in range(num_samples)), strict=True
+        )
+    require_same_samples(samples)
+    return torch.stack(weights)
 
 
-def _log_weight(model: Program, guide: Program, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Tensor:
+def _log_weight(
+    model: Program, guide: Program, args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> tuple[Tensor, SamplesOf]:
     pair = trace_pair(model, guide, args, kwargs, in_any_order=EVERY_SITE)
-    model_sites, guide_sites = sample_sites(pair.model.nodes), sample_sites(pair.guide.nodes)
+    model_sites, guide_sites = (
+        {name: site for name, site in sample_sites(trace.nodes).items() if not is_deterministic(site)}
+        for trace in (pair.model, pair.guide)
+    )
     _require_latents_of(model_sites, guide_sites)
     sites = [*model_sites.values(), *guide_sites.values()]
     shared = set.intersection(*map(plates_of, sites)) if sites else set()
@@ -97,7 +111,10 @@ def _log_weight(model: Program, guide: Program, args: tuple[Any, ...], kwargs: d
             # Half precision would round a sum over plates, and the difference of two large ones, to nothing.
             log_prob = log_prob.to(torch.promote_types(log_prob.dtype, torch.float32))
             weight = weight + sign * per_plate(log_prob, site, shared)
-    return torch.as_tensor(weight)
+    for name in guide_sites.keys() & model_sites.keys():
+        require_same_scale(name, guide_sites[name], model_sites[name])
+    weight = torch.as_tensor(weight)
+    return weight, SamplesOf(tuple(weight.shape), frozenset(shared))
 
 
 def _require_latents_of(model_sites: Mapping[str, Site], guide_sites: Mapping[str, Site]) -> None:

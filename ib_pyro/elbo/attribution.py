@@ -5,10 +5,11 @@ from dataclasses import dataclass, field
 
 from pyro.distributions import Delta
 
+from ib_pyro.elbo.point_sources import SOURCES
 from ib_pyro.handlers import unwrap
 from ib_pyro.sites import Site
 
-__all__ = ["Attribution", "attribute", "require_rates_apart"]
+__all__ = ["Attribution", "attribute", "own_draws", "require_rates_apart"]
 
 OWN_SUFFIXES = ("_unconstrained", "_aux", "_latent")
 """What AutoNormal, AutoStructured and the parameters of Pyro's Gaussian processes call the noise behind one site."""
@@ -41,7 +42,9 @@ def attribute(guide_sites: Mapping[str, Site], model_sites: Mapping[str, Site]) 
 
     Pyro's automatic guides draw an auxiliary site and compute latents from it, which they then sample from a ``Delta``
     with the logarithm of the Jacobian. One auxiliary site named after one latent belongs to it. Otherwise the latents
-    computed after one or several auxiliary sites share a rate with them, up to the next auxiliary site.
+    computed from one or several auxiliary sites share a rate with them. Which ones are, :func:`note_sources` writes
+    into their messages; where it could not, it is those that come after the auxiliary sites, up to the next auxiliary
+    site or the next latent with a law of its own.
 
     Args:
         guide_sites: The guide's sites by name, in order.
@@ -50,29 +53,78 @@ def attribute(guide_sites: Mapping[str, Site], model_sites: Mapping[str, Site]) 
     auxiliary = [name for name in guide_sites if name not in model_sites]
     if not auxiliary:
         return Attribution({name: name for name in guide_sites})
-    computed = [n for n, s in guide_sites.items() if n in model_sites and isinstance(unwrap(s["fn"]), Delta)]
+    computed = _points(guide_sites, model_sites)
     owners = {name: _owner(name, computed) for name in auxiliary}
     owned = {owner for owner in owners.values() if owner is not None}
     rate_of: dict[str, str | None] = {}
-    group: list[str] = []
-    groups = [group]
-    for name in guide_sites:
-        if owners.get(name) is not None or (name not in owners and (name not in computed or name in owned)):
+    groups: list[_Group] = []
+    is_open = False
+    for name, site in guide_sites.items():
+        if owners.get(name) is not None or name in owned:
             rate_of[name] = owners.get(name) or name
-        elif name in owners and any(member not in owners for member in group):
-            groups.append(group := [name])
-        elif name in owners or group:
-            group.append(name)
+        elif name in owners:
+            if not groups or groups[-1].members:
+                groups.append(_Group())
+            groups[-1].draws.append(name)
+            is_open = True
+        elif name in computed and (group := _group_of(site, groups, is_open)) is not None:
+            group.add(name, site["infer"].get(SOURCES))
         else:
             rate_of[name] = name
+            is_open = is_open and name in computed
     joint = {}
-    for group in filter(None, groups):
-        members = tuple(name for name in group if name not in owners)
-        rate = group[0] if len(members) > 1 else members[0] if members else None
-        rate_of |= dict.fromkeys(group, rate)
-        if len(members) > 1:
-            joint[group[0]] = members
+    for group in groups:
+        rate = group.joint if len(group.members) > 1 else group.members[0] if group.members else None
+        rate_of |= dict.fromkeys(group.draws, None) | dict.fromkeys([*group.sources, *group.members], rate)
+        if rate is not None and len(group.members) > 1:
+            joint[rate] = tuple(group.members)
     return Attribution(rate_of, joint)
+
+
+def own_draws(guide_sites: Mapping[str, Site], model_sites: Mapping[str, Site]) -> list[str]:
+    """Return the guide's auxiliary draws that are not named after one latent, without its factors."""
+    auxiliary = [n for n, site in guide_sites.items() if n not in model_sites and not site["is_observed"]]
+    if not auxiliary:
+        return auxiliary
+    computed = _points(guide_sites, model_sites)
+    return [name for name in auxiliary if _owner(name, computed) is None]
+
+
+@dataclass
+class _Group:
+    """Auxiliary sites, and the latents that are computed from them.
+
+    Attributes:
+        draws: Names of the auxiliary sites.
+        members: Names of the latents.
+        sources: Those of the auxiliary sites that some member is computed from.
+    """
+
+    draws: list[str] = field(default_factory=list)
+    members: list[str] = field(default_factory=list)
+    sources: set[str] = field(default_factory=set)
+
+    @property
+    def joint(self) -> str:
+        """What the rate of several members is called."""
+        return next(name for name in self.draws if name in self.sources)
+
+    def add(self, name: str, sources: frozenset[str] | None) -> None:
+        """Add a latent that is computed from some auxiliary sites, or from all of them where it is not known."""
+        self.members.append(name)
+        self.sources |= set(self.draws) if sources is None else sources & set(self.draws)
+
+
+def _group_of(site: Site, groups: list[_Group], is_open: bool) -> _Group | None:
+    """Return the group that a point belongs to, or None if it is an estimate of its own."""
+    sources = site["infer"].get(SOURCES)
+    if sources is None:
+        return groups[-1] if is_open else None
+    return next((group for group in reversed(groups) if sources & set(group.draws)), None)
+
+
+def _points(guide_sites: Mapping[str, Site], model_sites: Mapping[str, Site]) -> list[str]:
+    return [n for n, s in guide_sites.items() if n in model_sites and isinstance(unwrap(s["fn"]), Delta)]
 
 
 def require_rates_apart(weighted: Container[str], attribution: Attribution) -> None:

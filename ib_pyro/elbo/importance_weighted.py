@@ -1,6 +1,6 @@
 """The importance-weighted bound as an objective, with the plain and the doubly reparameterised gradient."""
 
-from collections.abc import Callable, Container
+from collections.abc import Callable, Container, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -18,12 +18,14 @@ from ib_pyro.elbo.terms import Terms, average_terms, report_rates
 from ib_pyro.elbo.weights import Weight
 from ib_pyro.information import importance_weighted_bound
 from ib_pyro.sites import Site, masked, per_plate, plates_of
+from ib_pyro.subsamples import SamplesOf, require_same_samples
 from ib_pyro.traces import EVERY_SITE
 
 __all__ = ["ImportanceWeightedELBO"]
 
 Program = Callable[..., Any]
 Sites = dict[str, Site]
+Later = Mapping[str, frozenset[str]]
 
 
 class ImportanceWeightedELBO(InformationBottleneckELBO):
@@ -43,7 +45,8 @@ class ImportanceWeightedELBO(InformationBottleneckELBO):
 
     Beta is 1: another weight of the rate makes no weights of a likelihood, and is refused, as are gamma, penalties and
     scales other than those of plates. All latents have to be in the same plates, so that a sample has a weight of its
-    own. Under improper priors the bound has a free constant, as every rate has.
+    own, and all K draws are for the subsample that a plate draws in the first. Under improper priors the bound has a
+    free constant, as every rate has.
 
     Args:
         num_particles: Number of draws K.
@@ -121,23 +124,13 @@ class ImportanceWeightedELBO(InformationBottleneckELBO):
 
     def differentiable_loss(self, model: Program, guide: Program, *args: Any, **kwargs: Any) -> Tensor:
         """Return the loss as a scalar tensor with its graph."""
-        return self._average_terms(model, guide, args, kwargs).loss
+        return self._loss_of(*self._weighted_particles(model, guide, args, kwargs), model)
 
     def _average_terms(
         self, model: Program, guide: Program, args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> Terms:
-        if self.penalty is not None:
-            raise ValueError(
-                f"penalty is {self.penalty!r}, but an importance-weighted bound has no rate apart from the rest; use "
-                "InformationBottleneckELBO(penalty=...)"
-            )
-        traces = list(self._get_traces(model, guide, args, kwargs))
-        particles = [ParticleWeights.of(trace[0], trace[1], self.max_plate_nesting) for trace in traces]
-        loss = self._loss_of(particles, [trace[1] for trace in traces], model)
-        if checks_values() and fails(loss.detach().isfinite()):
-            # All draws of a sample have no weight.
-            for trace, particle in zip(traces, particles, strict=True):
-                self._require_finite_rates(_rates_of(particle), attribute(trace[1], trace[0]), trace[1])
+        traces, particles = self._weighted_particles(model, guide, args, kwargs)
+        loss = self._loss_of(traces, particles, model)
         with torch.no_grad():
             reports = [
                 self._report(trace[0], trace[1], particle, loss)
@@ -145,7 +138,30 @@ class ImportanceWeightedELBO(InformationBottleneckELBO):
             ]
         return reports[0] if len(reports) == 1 else replace(average_terms(reports), loss=loss)
 
-    def _loss_of(self, particles: list[ParticleWeights], guides: list[Sites], model: Program) -> Tensor:
+    def _weighted_particles(
+        self, model: Program, guide: Program, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> tuple[list[tuple[Sites, Sites, Later]], list[ParticleWeights]]:
+        if self.penalty is not None:
+            raise ValueError(
+                f"penalty is {self.penalty!r}, but an importance-weighted bound has no rate apart from the rest; use "
+                "InformationBottleneckELBO(penalty=...)"
+            )
+        traces = list(self._traces_of_one_subsample(model, guide, args, kwargs))
+        particles = [ParticleWeights.of(trace[0], trace[1], self.max_plate_nesting) for trace in traces]
+        require_same_samples(SamplesOf(tuple(p.log_joint.shape), p.plates, p.scale) for p in particles)
+        return traces, particles
+
+    def _loss_of(
+        self, traces: list[tuple[Sites, Sites, Later]], particles: list[ParticleWeights], model: Program
+    ) -> Tensor:
+        loss = self._bound(particles, [trace[1] for trace in traces], model)
+        if checks_values() and fails(loss.detach().isfinite()):
+            # All draws of a sample have no weight.
+            for trace, particle in zip(traces, particles, strict=True):
+                self._require_finite_rates(_rates_of(particle), attribute(trace[1], trace[0]), trace[1])
+        return loss
+
+    def _bound(self, particles: list[ParticleWeights], guides: list[Sites], model: Program) -> Tensor:
         is_vectorised = len(particles) < self.num_particles
         log_weights, log_joint = (
             parts[0] if is_vectorised else torch.stack(parts)
@@ -168,7 +184,7 @@ class ImportanceWeightedELBO(InformationBottleneckELBO):
             for name, values in particle.log_likelihoods.items()
         ]
         return Terms(
-            -torch.as_tensor(sum(parts)),
+            -torch.as_tensor(sum(parts, start=0.0)),
             loss=loss,
             likelihood={name: site["fn"] for name, site in observed.items()},
             **report_rates(_rates_of(particle), attribution, guide_sites),

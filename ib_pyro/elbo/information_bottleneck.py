@@ -1,7 +1,7 @@
 """The information-bottleneck Lagrangian as an ELBO with a weighted KL."""
 
 import warnings
-from collections.abc import Callable, Container, Iterable, Mapping
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any, Self
 
@@ -14,10 +14,11 @@ from pyro.util import check_model_guide_match, warn_if_nan
 from torch import Tensor
 
 from ib_pyro.checks import checks_values, fails, require_count
-from ib_pyro.elbo.attribution import Attribution, attribute, require_rates_apart
+from ib_pyro.elbo.attribution import Attribution, attribute, own_draws, require_rates_apart
 from ib_pyro.elbo.captured_loss import CapturedLoss
 from ib_pyro.elbo.loss_module import LossModule
 from ib_pyro.elbo.penalties import Penalty, require_penalty
+from ib_pyro.elbo.point_sources import note_sources
 from ib_pyro.elbo.site_rate import Rate, check_estimator, site_rate
 from ib_pyro.elbo.terms import Terms, average_terms, report_rates, what_is_nan
 from ib_pyro.elbo.total_correlation import TotalCorrelationEstimator, resolve_total_correlation
@@ -36,6 +37,7 @@ from ib_pyro.sites import (
     PARTICLES,
     Site,
     have_same_shapes,
+    is_deterministic,
     is_observation,
     log_prob_of,
     masked,
@@ -48,6 +50,7 @@ from ib_pyro.sites import (
     sample_sites,
     scaled_sum,
 )
+from ib_pyro.subsamples import one_subsample
 from ib_pyro.traces import trace_pair
 
 __all__ = ["InformationBottleneckELBO", "Terms"]
@@ -203,7 +206,9 @@ class InformationBottleneckELBO(ELBO):
                 not fit a site, or a rate that has a weight is infinite.
             MissingKLError: If a site's rate has no closed form.
 
-        A loss that is NaN is returned, with a warning that names the terms.
+        A loss that is NaN is returned, with a warning that names the terms. Particles in turn share the subsamples of
+        the first, as vectorised ones do, so that each index of a plate is one sample; the loss alone may draw one for
+        each.
         """
         found = self._average_terms(model, guide, args, kwargs)
         if checks_values() and fails(~found.loss.detach().isnan()):
@@ -215,7 +220,7 @@ class InformationBottleneckELBO(ELBO):
     ) -> Terms:
         particles = [
             self._evaluate(*traces, with_unweighted=True)
-            for traces in self._get_traces(model, guide, args, kwargs)
+            for traces in self._traces_of_one_subsample(model, guide, args, kwargs)
         ]
         if len(particles) < self.num_particles:
             # Vectorised particles are a plate of one evaluation, whose loss sums over them.
@@ -248,6 +253,21 @@ class InformationBottleneckELBO(ELBO):
         warn_if_nan(loss, "loss")
         return loss
 
+    def _traces_of_one_subsample(
+        self, model: Program, guide: Program, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> Iterator[tuple[Sites, Sites, Later]]:
+        """Run every particle on the subsample of the first, so that an index is the same sample in all."""
+        traces = self._get_traces(model, guide, args, kwargs)
+        if self.num_particles == 1 or self.vectorize_particles:
+            yield from traces
+            return
+        subsample = one_subsample()
+        for _ in range(self.num_particles):
+            # Open while a particle runs, and shut while its caller does.
+            with subsample:
+                found = next(traces)
+            yield found
+
     def _get_trace(
         self, model: Program, guide: Program, args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> tuple[Sites, Sites, Later]:
@@ -255,13 +275,13 @@ class InformationBottleneckELBO(ELBO):
         pair = trace_pair(model, guide, args, kwargs, in_any_order=self._sites_at_draw)
         model_sites = sample_sites(pair.model.nodes)
         guide_sites = {
-            name: site
-            for name, site in sample_sites(pair.guide.nodes).items()
-            if not site["infer"].get("_deterministic")
+            name: site for name, site in sample_sites(pair.guide.nodes).items() if not is_deterministic(site)
         }
         require_matching_sites(model_sites, guide_sites)
         if is_validation_enabled() and not have_same_shapes(model_sites, guide_sites):
             check_model_guide_match(pair.model, pair.guide, self.max_plate_nesting)
+        if not guide_sites.keys() <= model_sites.keys():
+            note_sources(guide, guide_sites, own_draws(guide_sites, model_sites), args, kwargs)
         return model_sites, guide_sites, pair.later
 
     @property

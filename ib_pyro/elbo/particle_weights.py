@@ -7,10 +7,12 @@ import torch
 from pyro.infer.util import is_validation_enabled
 from torch import Tensor
 
+from ib_pyro.elbo.site_rate import require_same_scale
 from ib_pyro.precision import single_or_wider
 from ib_pyro.sites import (
     PARTICLES,
     Site,
+    is_deterministic,
     is_observation,
     log_prob_of,
     masked,
@@ -34,6 +36,7 @@ class ParticleWeights(NamedTuple):
         log_priors: Log density of each latent site in the model.
         log_posteriors: That of each site of the guide.
         scale: What the plates scale every sample by.
+        plates: Names of the plates.
     """
 
     log_joint: Tensor
@@ -42,6 +45,7 @@ class ParticleWeights(NamedTuple):
     log_priors: dict[str, Tensor]
     log_posteriors: dict[str, Tensor]
     scale: float
+    plates: frozenset[str]
 
     @property
     def log_weight(self) -> Tensor:
@@ -59,8 +63,9 @@ class ParticleWeights(NamedTuple):
 
         Raises:
             ValueError: If a sample has no weight of its own, because latents are in different plates or scaled by
-                something else than plates; names the site.
+                something else than plates, or a site is masked on one side only; names the site.
         """
+        model_sites = {name: site for name, site in model_sites.items() if not is_deterministic(site)}
         shared = _shared_plates(model_sites, guide_sites)
         scale = 1.0
         densities: list[dict[str, Tensor]] = []
@@ -71,6 +76,8 @@ class ParticleWeights(NamedTuple):
                 densities[-1][name] = values = log_prob_of(name, site)
                 if is_validation_enabled():
                     require_plate_shape(values, site, max_plate_nesting)
+        for name in guide_sites.keys() & model_sites.keys():
+            require_same_scale(name, guide_sites[name], model_sites[name])
         model, guide = densities
         observed = {name for name in model if is_observation(model_sites[name])}
         return cls(
@@ -80,6 +87,7 @@ class ParticleWeights(NamedTuple):
             {name: values for name, values in model.items() if name not in observed},
             guide,
             scale,
+            frozenset(shared),
         )
 
 

@@ -83,24 +83,54 @@ def _sum_of_parts(parts: list[tuple[Tensor, Site]]) -> Tensor:
 
 
 def average_terms(particles: list[Terms]) -> Terms:
-    """Return the mean of the terms of several particles."""
+    """Return the mean of the terms of several particles.
 
-    def mean(values: list[Tensor]) -> Tensor:
-        return torch.stack(values).mean(0)
+    Raises:
+        ValueError: If a site is in some particles and not in others, or has more samples in some: the loss has a mean
+            then, and the site has none. Names the site.
+    """
+
+    def mean(what: str, values: list[Tensor | None]) -> Tensor:
+        found = [value for value in values if value is not None]
+        shapes = {tuple(value.shape) for value in found}
+        if len(found) < len(values) or len(shapes) > 1:
+            differ = (
+                f"is in {len(found)} of {len(values)} particles"
+                if len(found) < len(values)
+                else f"has shapes {sorted(shapes)} in {len(values)} particles"
+            )
+            raise ValueError(
+                f"{what} {differ}, as where a program branches on a value, and no mean over particles is its own; "
+                "take the loss alone, which has one (loss, differentiable_loss), or the terms of one particle at a "
+                "time, or sample the same sites in every run and mask what does not count"
+            )
+        return torch.stack(found).mean(0)
 
     def means(part: str) -> dict[str, Tensor]:
+        names = dict.fromkeys(name for p in particles for name in getattr(p, part))
         return {
-            name: mean([getattr(p, part)[name] for p in particles]) for name in getattr(particles[0], part)
+            name: mean(
+                f"site {name!r}: its part of the terms", [getattr(p, part).get(name) for p in particles]
+            )
+            for name in names
         }
 
     return replace(
         particles[-1],
-        distortion=mean([p.distortion for p in particles]),
-        loss=mean([p.loss for p in particles]),
+        distortion=mean("the distortion", [p.distortion for p in particles]),
+        loss=torch.stack([p.loss for p in particles]).mean(0),
         rate=means("rate"),
         total_correlation=means("total_correlation"),
         auxiliary=means("auxiliary"),
+        estimator={
+            name: _estimator([p.estimator[name] for p in particles]) for name in particles[-1].estimator
+        },
     )
+
+
+def _estimator(found: list[str]) -> str:
+    """Return how a rate was found in all particles; one that was at the draw in some is at the draw."""
+    return found[0] if len(set(found)) == 1 else "monte-carlo"
 
 
 def what_is_nan(terms: Terms) -> str:

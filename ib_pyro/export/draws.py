@@ -12,9 +12,11 @@ from pyro.poutine.uncondition_messenger import UnconditionMessenger
 from torch import Tensor, nn
 
 from ib_pyro.dependence import ValueTracker
+from ib_pyro.elbo.attribution import own_draws
+from ib_pyro.elbo.point_sources import note_sources
 from ib_pyro.export.program import Program
 from ib_pyro.particles import random_state_kept
-from ib_pyro.sites import Site, is_observation, plates_of, sample_sites
+from ib_pyro.sites import Site, is_deterministic, is_observation, plates_of, sample_sites
 from ib_pyro.traces import later_latents
 
 __all__ = ["Arguments", "Draw", "Sampler", "Sites"]
@@ -68,7 +70,7 @@ class Draw:
     @property
     def deterministic(self) -> Sites:
         """The model's ``pyro.deterministic`` sites."""
-        return {name: s for name, s in self.model.items() if s["infer"].get("_deterministic")}
+        return {name: s for name, s in self.model.items() if is_deterministic(s)}
 
 
 class Sampler:
@@ -96,6 +98,7 @@ class Sampler:
         model = poutine.trace(poutine.replay(self.program.model, trace=guide)).get_trace(*args)
         later = later_latents(self.program.model, self.program.guide, (model.nodes, guide.nodes), args, {})
         draw = Draw(sample_sites(guide.nodes), sample_sites(model.nodes), guide, later)
+        note_sources(self.program.guide, draw.guide, own_draws(draw.guide, draw.model), args, {})
         _require_matching_sites(draw)
         self._require_same_sites(draw)
         return draw

@@ -17,6 +17,7 @@ from ib_pyro.elbo import InformationBottleneckELBO
 from ib_pyro.handlers import noise_off, value_without_noise, warn_if_noise_is_off
 from ib_pyro.precision import widest
 from ib_pyro.sites import is_point
+from ib_pyro.subsamples import one_subsample
 from ib_pyro.training.batch_arguments import Batch, Placement, leaves_of
 from ib_pyro.training.data_checks import FirstLook, look_at
 from ib_pyro.training.intervals import Interval, normal, wilson
@@ -130,7 +131,8 @@ def evaluate(
 
     Raises:
         TypeError: If program or data are of no kind that can be evaluated; says what to pass.
-        ValueError: If ``num_samples`` is below 1, or ``confidence`` not within (0, 1).
+        ValueError: If ``num_samples`` is below 1, ``confidence`` not within (0, 1), or the program looks at a random
+            part of a batch.
 
     >>> from torch import nn
     >>> from ib_pyro import Bottleneck
@@ -149,7 +151,9 @@ def evaluate(
     source = source_of(data, batch_size=batch_size, default=BATCH_SIZE)
     page_in_special_cases()
     found = _Found(confidence)
-    look = look_at(module, Placement(module)(source.first()))
+    first = Placement(module)(source.first())
+    look = look_at(module, first)
+    _require_all_samples(look, first)
     with seeded(seed):
         found.add_terms(module, source, elbo or InformationBottleneckELBO())
         found.add_draws("noisy", module, source, look, 1)
@@ -191,7 +195,8 @@ class _Found:
         """Add the error and the distortion of the mean over draws."""
         placed, wrong, parts, sizes = Placement(program), 0, [], []
         for batch in map(placed, source):
-            draws = [draw_once(program, batch) for _ in range(num_samples)]
+            with one_subsample():
+                draws = [draw_once(program, batch) for _ in range(num_samples)]
             log_likelihood = torch.stack([draw.log_likelihood for draw in draws])
             parts.append(_samples_of(math.log(num_samples) - log_likelihood.logsumexp(0), batch.size))
             sizes.append(batch.size)
@@ -232,6 +237,16 @@ class _Found:
             math.fsum(part.mean().item() * size for part, size in zip(parts, sizes, strict=True)) / self._size
         )
         self._intervals[name] = Interval(mean, math.nan, math.nan, "none")
+
+
+def _require_all_samples(look: FirstLook, batch: Batch) -> None:
+    """Raise if a plate of the program draws some samples of those that a batch has."""
+    if look.num_data is not None and look.num_data <= batch.size:
+        raise ValueError(
+            f"data: a batch has {batch.size} samples, and a plate of all observations, of size {look.num_data}, draws "
+            "some of them anew at every run, where an evaluation is of all; leave subsample_size= out of the program, "
+            "and take samples a few at a time by batch_size="
+        )
 
 
 def _samples_of(values: Tensor, size: int) -> Tensor:

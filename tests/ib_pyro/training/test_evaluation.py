@@ -237,3 +237,22 @@ def test_what_is_out_of_range_is_refused(stripes: SimpleNamespace, build: Build)
         evaluate(build(), stripes, confidence=95)
     with pytest.raises(TypeError, match="program: a Linear has no model and guide"):
         evaluate(nn.Linear(2, 2), stripes)
+
+
+def test_a_program_that_looks_at_a_random_part_of_a_batch_is_refused():
+    class Part(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.slope = nn.Parameter(torch.tensor(0.5))
+
+        def model(self, x):
+            with pyro.plate("data", 6, subsample_size=3) as i:
+                z = pyro.sample("z", dist.Normal(torch.zeros(()), 1.0))
+                pyro.sample("x", dist.Normal(z, 1.0), obs=x[i])
+
+        def guide(self, x):
+            with pyro.plate("data", 6, subsample_size=3) as i:
+                pyro.sample("z", dist.Normal(self.slope * x[i], 0.7))
+
+    with pytest.raises(ValueError, match="a batch has 6 samples, and a plate.*leave subsample_size= out"):
+        evaluate(Part(), torch.arange(6.0))
