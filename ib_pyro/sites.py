@@ -17,6 +17,7 @@ from ib_pyro.precision import single_or_wider
 __all__ = [
     "PARTICLES",
     "have_same_shapes",
+    "hints_of",
     "is_observation",
     "is_point",
     "log_prob_of",
@@ -78,7 +79,7 @@ def require_matching_sites(model_sites: Mapping[str, Site], guide_sites: Mapping
         raise ValueError(
             f"the sites of model and guide differ: {sorted(only_model) or 'none'} only in the model, "
             f"{sorted(only_guide) or 'none'} only in the guide; sample them in both, or mark a guide's own site "
-            f"with infer={{'is_auxiliary': True}}. {_hints(model_sites, only_model)}"
+            f"with infer={{'is_auxiliary': True}}. {hints_of(model_sites, only_model)}"
         )
     for name, site in guide_sites.items():
         if not site["fn"].has_rsample:
@@ -88,8 +89,13 @@ def require_matching_sites(model_sites: Mapping[str, Site], guide_sites: Mapping
             )
 
 
-def _hints(model_sites: Mapping[str, Site], names: Iterable[str]) -> str:
-    """Say what a program itself says of sites that only it has."""
+def hints_of(model_sites: Mapping[str, Site], names: Iterable[str]) -> str:
+    """Return what a model itself says of sites that only it has, for an error that names them.
+
+    Args:
+        model_sites: The model's sites.
+        names: Those that the guide lacks.
+    """
     hints = sorted({str(site["infer"]["hint"]) for n in names if "hint" in (site := model_sites[n])["infer"]})
     return "; ".join(hints) or "Data that were not passed are sampled too: was an argument left out?"
 

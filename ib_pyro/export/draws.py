@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from ib_pyro.dependence import ValueTracker
 from ib_pyro.export.program import Program
 from ib_pyro.particles import random_state_kept
-from ib_pyro.sites import Site, is_observation, plates_of, sample_sites
+from ib_pyro.sites import Site, hints_of, is_observation, plates_of, sample_sites
 from ib_pyro.traces import later_latents
 
 __all__ = ["Arguments", "Draw", "Sampler", "Sites"]
@@ -223,9 +223,11 @@ class _ObservationsSampled(UnconditionMessenger):
 
 def _require_matching_sites(draw: Draw) -> None:
     own = sorted(name for name, site in draw.auxiliary.items() if not site["infer"].get("is_auxiliary"))
-    if own or (draw.observed and draw.predicted):
+    is_partly_given = bool(draw.observed and draw.predicted)
+    if own or is_partly_given:
+        hints = f". {hints_of(draw.model, draw.predicted)}" if is_partly_given else ""
         raise ValueError(
             f"the sites of model and guide differ: {sorted(draw.predicted) or 'none'} only in the model, "
             f"{own or 'none'} only in the guide; sample them in both, or mark a guide's own site with "
-            "infer={'is_auxiliary': True}"
+            f"infer={{'is_auxiliary': True}}{hints}"
         )

@@ -25,7 +25,7 @@ from ib_pyro.export.program import (
     warn_if_batch_norm_trains,
 )
 from ib_pyro.export.rows_in_common import count_common_rows
-from ib_pyro.export.wishes import Wishes
+from ib_pyro.export.wishes import Wishes, as_seed
 from ib_pyro.provenance import beta_attributes, version_attributes
 
 __all__ = ["to_arviz"]
@@ -181,6 +181,7 @@ def to_arviz(
         programs = [taking_keywords(each) for each in programs]
     wishes = Wishes(num_samples, sites, groups, batch_size, constant_data or {}, dims or {}, data_dim, plate)
     wishes.check(inputs.num_rows)
+    seed = None if seed is None else as_seed(seed)
     row_labels = as_row_labels(labels or {}, inputs.num_rows)
     facts = _facts(programs, inputs, fitted_to, one_argument=one_argument)
     target = None if path is None else check_path(Path(path), overwrite=overwrite)

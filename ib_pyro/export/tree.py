@@ -11,6 +11,7 @@ import xarray as xr
 from ib_pyro.export.arrays import ArraySpec
 from ib_pyro.export.chains import Chains
 from ib_pyro.export.file import arrays_in, engine_of
+from ib_pyro.export.names import as_labels
 from ib_pyro.files import written_whole
 
 __all__ = ["filled_tree"]
@@ -64,6 +65,7 @@ def filled_tree(
 
 def _skeleton(specs: Sequence[ArraySpec], coords: Labels, attrs: Mapping[str, Any]) -> dict[str, xr.Dataset]:
     """Return each group's coordinates and attributes, and the root's attributes under ``"/"``."""
+    given = {dim: as_labels(labels, f"coords[{dim!r}]") for dim, labels in coords.items()}
     sizes: dict[str, int] = {}
     groups: dict[str, dict[str, np.ndarray]] = {}
     for spec in specs:
@@ -74,8 +76,8 @@ def _skeleton(specs: Sequence[ArraySpec], coords: Labels, attrs: Mapping[str, An
                     f"variable {spec.name!r}: dimension {dim!r} has size {size} here and {sizes[dim]} elsewhere; "
                     "rename one with dims="
                 )
-            labels_of[dim] = np.asarray(coords.get(dim, np.arange(size)))
-    for dim, labels in coords.items():
+            labels_of[dim] = given.get(dim, np.arange(size))
+    for dim, labels in given.items():
         if dim not in sizes:
             raise ValueError(f"coords: there is no dimension {dim!r}; there are {sorted(sizes)}")
         if len(labels) != sizes[dim]:
