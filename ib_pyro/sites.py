@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 import torch
-from pyro.distributions import Delta
+from pyro.distributions import Delta, ExpandedDistribution, Independent, MaskedDistribution
 from pyro.distributions.util import scale_and_mask
 from pyro.poutine.util import site_is_subsample
 from pyro.util import check_site_shape
@@ -20,6 +20,7 @@ __all__ = [
     "hints_of",
     "is_observation",
     "is_point",
+    "is_silenced",
     "log_prob_of",
     "masked",
     "num_samples",
@@ -53,6 +54,17 @@ def is_point(fn: Distribution) -> bool:
     while hasattr(fn, "base_dist"):
         fn = fn.base_dist
     return isinstance(fn, Delta)
+
+
+def is_silenced(fn: Distribution) -> bool:
+    """Whether a law is masked as a whole, by ``.mask(False)``: its site is in the objective on neither side.
+
+    Args:
+        fn: The law of a site.
+    """
+    while isinstance(fn, Independent | ExpandedDistribution):
+        fn = fn.base_dist
+    return isinstance(fn, MaskedDistribution) and fn._mask is False
 
 
 def sample_sites(nodes: Mapping[str, Site]) -> dict[str, Site]:

@@ -67,7 +67,8 @@ def to_arviz(
       dropout ``_activation``, ``_drop_prob`` and ``_eps``; of additive noise ``_loc`` and ``_scale``. The model's
       ``pyro.deterministic`` sites stand here too;
     * ``sample_stats``: ``z1_rate``, the rate ``KL(p(z|x) || q(z))``, analytic where there is a closed form (the
-      attribute ``estimator`` says so) and otherwise ``log p(z|x) - log q(z)`` at the draw; ``distortion``,
+      attribute ``estimator`` says so) and otherwise ``log p(z|x) - log q(z)`` at the draw, and 0 with ``estimator``
+      ``"none"`` of a site that is not charged (``BinaryDropout``, whose KL is infinite); ``distortion``,
       ``-log p(y|z)``. Nats, one value a row and draw. Observations and factors outside of the plate over x belong to
       no row; theirs is ``distortion_global``, one value a draw. With beta = 1, the loss at a draw is the sum of all
       these statistics (a site in several plates summed over each), where nothing is scaled or subsampled;

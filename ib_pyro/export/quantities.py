@@ -108,7 +108,8 @@ class Reader:
 
     def _statistics(self, draw: Draw) -> Items:
         for name, (rate, site, estimator) in _rates(draw).items():
-            text = f"rate of site {name}, KL(p(z|x) || q(z))"
+            is_charged = estimator != "none"
+            text = f"rate of site {name}, " + ("KL(p(z|x) || q(z))" if is_charged else "not charged")
             quantity = self._place(rate, site, text=text, units="nats", estimator=estimator)
             yield ("sample_stats", f"{name}_rate"), quantity._replace(claimant=f"the rate of site {name!r}")
         for name, quantity in self._distortions(draw).items():
