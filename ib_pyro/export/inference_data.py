@@ -97,7 +97,9 @@ def to_arviz(
     were fitted to the same rows.
 
     **Chains.** Several fitted programs, as of one network and several seeds, are one chain each. They are no chains of
-    one sampler: ``r_hat`` says how much the fits differ, and not whether one has converged.
+    one sampler: ``r_hat`` of what is drawn says how much the fits differ, and not whether one has converged. Of what is
+    a function of x alone (activation and noise of a first layer, and its rate) a chain is constant, and ``r_hat``
+    divides by a variance of 0: it is infinite, or as large as rounding makes it, however little the fits differ.
 
     The program runs as it is: batch norm stays in its mode (call ``program.eval()`` first for its running
     statistics; training mode warns), effect handlers around the call apply (:func:`ib_pyro.noise_off`),
