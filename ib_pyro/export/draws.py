@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from ib_pyro.dependence import ValueTracker
 from ib_pyro.export.program import Program
+from ib_pyro.export.streams import Streams
 from ib_pyro.particles import random_state_kept
 from ib_pyro.sites import Site, hints_of, is_observation, plates_of, sample_sites
 from ib_pyro.traces import later_latents
@@ -76,10 +77,11 @@ class Sampler:
 
     Args:
         program: The model and guide.
+        streams: Where it draws from.
     """
 
-    def __init__(self, program: Program) -> None:
-        self.program = program
+    def __init__(self, program: Program, streams: Streams) -> None:
+        self.program, self._streams = program, streams
         self.plate: str | None = None
         self._shared: dict[tuple[str, int], Trace] = {}
         self._sites: frozenset[str] | None = None
@@ -93,8 +95,11 @@ class Sampler:
             ValueError: If the sites of model and guide do not fit together, or are not those of the first draw.
         """
         guide = self._run("guide", self.program.guide, index, args)
-        model = poutine.trace(poutine.replay(self.program.model, trace=guide)).get_trace(*args)
-        later = later_latents(self.program.model, self.program.guide, (model.nodes, guide.nodes), args, {})
+        with self._streams.apart("model"):
+            model = poutine.trace(poutine.replay(self.program.model, trace=guide)).get_trace(*args)
+            later = later_latents(
+                self.program.model, self.program.guide, (model.nodes, guide.nodes), args, {}
+            )
         draw = Draw(sample_sites(guide.nodes), sample_sites(model.nodes), guide, later)
         _require_matching_sites(draw)
         self._require_same_sites(draw)
@@ -114,7 +119,8 @@ class Sampler:
         model = self.program.model
         if self._improper:
             model = _StandIns({name: draw.model[name]["value"] for name in self._improper})(model)
-        sites = sample_sites(self._run("prior", _ObservationsSampled()(model), index, args).nodes)
+        with self._streams.apart("prior"):
+            sites = sample_sites(self._run("prior", _ObservationsSampled()(model), index, args).nodes)
         left_out = self._improper | self._behind_improper
         return {name: site for name, site in sites.items() if name not in left_out}
 
@@ -139,6 +145,10 @@ class Sampler:
         """Sample the observed sites of the model given a draw; return each value with its site."""
         if draw.predicted:
             return {name: (site["value"], site) for name, site in draw.predicted.items()}
+        with self._streams.apart("predictive"):
+            return self._predictive_of_observed(draw, args)
+
+    def _predictive_of_observed(self, draw: Draw, args: Arguments) -> dict[str, tuple[Tensor, Site]]:
         if len(draw.observed) == 1:
             return {name: (site["fn"].sample(), site) for name, site in draw.observed.items()}
         # A later observation may depend on the value of an earlier one: the model runs again.

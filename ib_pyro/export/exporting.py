@@ -21,6 +21,7 @@ from ib_pyro.export.draws import Arguments, Draw, Sampler
 from ib_pyro.export.names import Dimensions, check_dimensions, find_plate
 from ib_pyro.export.program import Inputs, Program
 from ib_pyro.export.quantities import Key, Quantity, Reader, Record, gather
+from ib_pyro.export.streams import Streams
 from ib_pyro.export.wishes import Wishes
 from ib_pyro.sites import plates_of
 
@@ -113,7 +114,7 @@ class Export:
 
 
 def prepare(
-    program: Program, inputs: Inputs, wishes: Wishes, num_chains: int = 1
+    program: Program, inputs: Inputs, wishes: Wishes, streams: Streams, num_chains: int = 1
 ) -> tuple[Export, list[ArraySpec], int]:
     """Look at a program through the first rows of x.
 
@@ -121,6 +122,7 @@ def prepare(
         program: The program.
         inputs: Its arguments.
         wishes: What is asked for.
+        streams: Where to draw from.
         num_chains: Number of chains in the result, of which this program fills one.
 
     Returns:
@@ -132,7 +134,7 @@ def prepare(
     """
     num_rows = inputs.num_rows
     look = min(num_rows, wishes.batch_size or (ROWS_TO_LOOK_AT if program.is_amortised else num_rows))
-    sampler = Sampler(program)
+    sampler = Sampler(program, streams)
     rows = inputs.rows(slice(0, look))
     draw = sampler.posterior(None, rows)
     plate = find_plate((draw.with_density or draw.predicted).values(), look, wishes.plate)

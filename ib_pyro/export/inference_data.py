@@ -25,6 +25,7 @@ from ib_pyro.export.program import (
     warn_if_batch_norm_trains,
 )
 from ib_pyro.export.rows_in_common import count_common_rows
+from ib_pyro.export.streams import Streams
 from ib_pyro.export.wishes import Wishes, as_seed
 from ib_pyro.provenance import beta_attributes, version_attributes
 
@@ -97,9 +98,9 @@ def to_arviz(
     were fitted to the same rows.
 
     **Chains.** Several fitted programs, as of one network and several seeds, are one chain each. They are no chains of
-    one sampler: ``r_hat`` of what is drawn says how much the fits differ, and not whether one has converged. Of what is
-    a function of x alone (activation and noise of a first layer, and its rate) a chain is constant, and ``r_hat``
-    divides by a variance of 0: it is infinite, or as large as rounding makes it, however little the fits differ.
+    one sampler: ``r_hat`` of what is drawn says how much the fits differ, and not whether one has converged. What is a
+    function of x alone (activation and noise of a first layer, and its rate) is constant within a chain; there ``r_hat``
+    divides by a variance of 0, and is infinite, or as large as rounding makes it, however little the fits differ.
 
     The program runs as it is: batch norm stays in its mode (call ``program.eval()`` first for its running
     statistics; training mode warns), effect handlers around the call apply (:func:`ib_pyro.noise_off`),
@@ -126,8 +127,10 @@ def to_arviz(
             (``pip install 'ib-pyro[netcdf]'``), with the memory of one batch; the result reads from it. It appears
             once it is complete. More than 1 GB is announced by a warning, and more than the disk holds refused.
         overwrite: Replace what is at ``path``.
-        seed: Seed of the draws, which leaves torch's generators as they were. The same seed and ``batch_size``
-            give the same draws.
+        seed: Seed of the draws, a whole number, which leaves torch's generators as they were. With the same seed,
+            ``num_samples`` and ``batch_size`` a guide gives the same draws of z, whichever ``groups`` and ``sites``
+            are asked for and whether y is given: draws of y and of the prior have streams of their own. The
+            ``batch_size`` that is chosen by default depends on what is asked for; the attribute of that name says it.
         beta: The weight of the rate that the program was fitted with, per sample and in nats, for the attributes
             ``beta`` and, if ``num_data`` is known, ``beta_paper = beta * num_data``.
         num_data: Number of samples that it was fitted to; by default the program's own.
@@ -190,7 +193,7 @@ def to_arviz(
     target = None if path is None else check_path(Path(path), overwrite=overwrite)
     warn_if_batch_norm_trains(modules)
     with torch.no_grad(), buffers_kept(modules), seeded(seed, inputs.device):
-        chains, specs = prepare_chains(programs, inputs, wishes)
+        chains, specs = prepare_chains(programs, inputs, wishes, Streams(inputs.device))
         announce_size(sum(spec.held_bytes for spec in specs), target)
         attrs = (
             version_attributes()
