@@ -12,7 +12,7 @@ import xarray as xr
 from ib_pyro.export.arrays import ArraySpec
 from ib_pyro.export.quantities import Key
 
-__all__ = ["announce_size", "arrays_in", "check_path", "engine_of"]
+__all__ = ["announce_size", "arrays_in", "check_path", "engine_of", "opened"]
 
 ENGINES = {".zarr": "zarr", ".nc": "h5netcdf", ".netcdf": "h5netcdf"}
 ANNOUNCED_BYTES = 10**9
@@ -29,6 +29,15 @@ def engine_of(path: Path) -> str:
             f"path={str(path)!r}: the suffix says the format; use .zarr for a Zarr store, .nc for netCDF"
         )
     return ENGINES[path.suffix]
+
+
+def opened(path: Path) -> Any:  # noqa: ANN401 (whatever the format's library reads from)
+    """Return what a result reads its arrays from, which is never what another export puts in its place."""
+    if engine_of(path) != "zarr":
+        return path  # the file stays open, and what is put in its place is another
+    from ib_pyro.export.written_store import WrittenStore
+
+    return WrittenStore(path.absolute(), read_only=True)
 
 
 def check_path(path: Path, *, overwrite: bool) -> Path:

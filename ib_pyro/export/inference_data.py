@@ -99,7 +99,7 @@ def to_arviz(
 
     **Chains.** Several fitted programs, as of one network and several seeds, are one chain each. They are no chains of
     one sampler: ``r_hat`` of what is drawn says how much the fits differ, and not whether one has converged. What is a
-    function of x alone (activation and noise of a first layer, and its rate) is constant within a chain; there ``r_hat``
+    function of x alone (activation and noise of a first layer, and its rate) is constant within a chain; its ``r_hat``
     divides by a variance of 0, and is infinite, or as large as rounding makes it, however little the fits differ.
 
     The program runs as it is: batch norm stays in its mode (call ``program.eval()`` first for its running
@@ -126,7 +126,9 @@ def to_arviz(
         path: File to stream to, ``*.zarr`` (``pip install 'ib-pyro[zarr]'``) or ``*.nc``
             (``pip install 'ib-pyro[netcdf]'``), with the memory of one batch; the result reads from it. It appears
             once it is complete. More than 1 GB is announced by a warning, and more than the disk holds refused.
-        overwrite: Replace what is at ``path``.
+        overwrite: Replace what is at ``path``. An older result that still reads from there does not turn into the new
+            one: of a Zarr store it raises when it next reads, of a netCDF file that is open it keeps its numbers
+            (where the system allows the file to be replaced). ``.load()`` what is to outlive its file.
         seed: Seed of the draws, a whole number, which leaves torch's generators as they were. With the same seed,
             ``num_samples`` and ``batch_size`` a guide gives the same draws of z, whichever ``groups`` and ``sites``
             are asked for and whether y is given: draws of y and of the prior have streams of their own. The

@@ -108,7 +108,8 @@ def as_labels(given: Tensor | Sequence[Any], claimant: str) -> np.ndarray:
     """
     values = given.detach().cpu().numpy() if isinstance(given, Tensor) else np.asarray(given)
     if values.dtype.kind in "OUS":
-        import pandas as pd  # xarray brings it, and takes as long to import: not before it is needed
+        # xarray brings it, and takes as long to import: not before it is needed.
+        import pandas as pd  # type: ignore[import-untyped]
 
         # NumPy makes the string 'nan' of a missing number in a list of strings.
         objects = np.asarray(given, dtype=object).ravel()

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -75,7 +76,7 @@ class Streams:
 def _ambient_generators(device: torch.device) -> Iterator[_Generator]:
     yield _Generator(torch.get_rng_state, torch.set_rng_state, "cpu")
     kind = "cuda" if device.type == "cpu" else device.type
-    module = getattr(torch, kind, None)
+    module: Any = getattr(torch, kind, None)
     if kind == "mps":
         yield _Generator(torch.mps.get_rng_state, torch.mps.set_rng_state, kind)
     # To ask for a device's generator would start the device, where nothing is drawn on it.

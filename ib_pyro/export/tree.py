@@ -10,7 +10,7 @@ import xarray as xr
 
 from ib_pyro.export.arrays import ArraySpec
 from ib_pyro.export.chains import Chains
-from ib_pyro.export.file import arrays_in, engine_of
+from ib_pyro.export.file import arrays_in, engine_of, opened
 from ib_pyro.export.names import as_labels
 from ib_pyro.files import written_whole
 
@@ -105,7 +105,7 @@ def _as_arviz(groups: Mapping[str, xr.Dataset]) -> Any:  # noqa: ANN401
 
 def _open(path: Path) -> Any:  # noqa: ANN401
     """Open a file of groups; its arrays are read when they are looked at."""
-    tree = xr.open_datatree(path, engine=engine_of(path))
+    tree = xr.open_datatree(opened(path), engine=engine_of(path))
     if not _arviz_is_old():
         return tree
     return _as_arviz({name: node.to_dataset() for name, node in [("/", tree), *tree.children.items()]})
