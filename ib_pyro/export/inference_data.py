@@ -89,6 +89,17 @@ def to_arviz(
 
     Where an activation is exactly 0, so is z: the draw says nothing of eps, and ``_log_eps`` or ``_eps`` is NaN.
 
+    **What is not observed** (a row without a label under ``labelled``, and whatever a mask takes out of an observed
+    site: ``poutine.mask``, or ``.mask()`` of its law, which an image of missing pixels has below ``.to_event()``) is
+    missing. It is NaN in ``log_likelihood`` and in ``observed_data``, where whole numbers under a mask are floats for
+    that; the coordinate ``y_is_observed`` of the log likelihood says of each value which it is. Of what is observed in
+    part the log likelihood is that of the part. ``distortion`` is 0 there, as in the loss, and y is predicted in all
+    rows. :func:`elpd` leaves out the rows of which nothing is observed. ``arviz.loo`` does not: its sum is NaN until
+    they are left out by hand::
+
+        is_observed = result["log_likelihood"]["y_is_observed"].values
+        arviz.loo(result.isel(obs_id=is_observed))
+
     **What LOO means here.** Draws are from the encoder's p(z|x), which has not seen y. ``arviz.loo`` weighs them
     by ``1/p(y|z)``, as it must for a posterior that has seen y, and so estimates the harmonic mean of p(y|z):
     at most the predictive density ``p(y|x) = E p(y|z)``, and further below it the more the noise changes the

@@ -59,7 +59,11 @@ def filled_tree(
         values = arrays[spec.key]
         if values.shape != spec.shape:
             values = np.broadcast_to(values, spec.shape)
-        groups[spec.group] = groups[spec.group].assign({spec.name: (spec.dims, values, spec.attrs)})
+        if spec.is_label:
+            label = {spec.name: (spec.dims, values.astype(bool), spec.attrs)}
+            groups[spec.group] = groups[spec.group].assign_coords(label)
+        else:
+            groups[spec.group] = groups[spec.group].assign({spec.name: (spec.dims, values, spec.attrs)})
     return _as_arviz(groups)
 
 
