@@ -14,7 +14,6 @@ from ib_pyro.export.chains import prepare_chains
 from ib_pyro.export.names import as_row_labels
 from ib_pyro.export.program import (
     Argument,
-    Inputs,
     Program,
     ProgramLike,
     Rows,
@@ -24,7 +23,7 @@ from ib_pyro.export.program import (
     taking_keywords,
     warn_if_batch_norm_trains,
 )
-from ib_pyro.export.rows_in_common import count_common_rows
+from ib_pyro.export.rows_in_common import FITTED_TO, NUM_ROWS_FITTED_TO, common_rows
 from ib_pyro.export.streams import Streams
 from ib_pyro.export.wishes import Wishes, as_seed
 from ib_pyro.provenance import beta_attributes, version_attributes
@@ -152,8 +151,10 @@ def to_arviz(
         coords: Labels of dimensions, by name; ``{"chain": seeds}`` names the programs.
         labels: More coordinates of the rows, by name, a value for each row: ``{"digit": y}`` for
             ``.groupby("digit")``.
-        fitted_to: The rows that the program was fitted to, as x. How many of x are among them is kept in the attribute
-            ``num_rows_fitted_to``, and :func:`elpd` refuses such rows.
+        fitted_to: The rows that the program was fitted to, as x. Which of x are among them is kept in the coordinate
+            ``fitted_to`` of the rows, a truth value each, which goes with them where rows are selected and results
+            joined; :func:`elpd` refuses such rows. How many they were at the export is the attribute
+            ``num_rows_fitted_to``.
         dims: Names for the dimensions of one sample of a site, by site.
         data_dim: Name of the dimension of rows.
         plate: Name of the plate over the rows of x; by default the one of x's size around the observed sites.
@@ -202,7 +203,15 @@ def to_arviz(
     wishes.check(inputs.num_rows)
     seed = None if seed is None else as_seed(seed)
     row_labels = as_row_labels(labels or {}, inputs.num_rows)
-    facts = _facts(programs, inputs, fitted_to, one_argument=one_argument)
+    if FITTED_TO in row_labels:
+        raise ValueError(
+            f"labels: {FITTED_TO!r} says which rows the program was fitted to; pass them as fitted_to="
+        )
+    facts = _facts(programs)
+    if fitted_to is not None:
+        fitted = resolve_inputs(fitted_to, None, one_argument=one_argument).args
+        row_labels[FITTED_TO] = common_rows(inputs.args[: len(fitted)], fitted)
+        facts[NUM_ROWS_FITTED_TO] = int(row_labels[FITTED_TO].sum())
     target = None if path is None else check_path(Path(path), overwrite=overwrite)
     warn_if_batch_norm_trains(modules)
     with torch.no_grad(), buffers_kept(modules), seeded(seed, inputs.device):
@@ -226,16 +235,11 @@ def to_arviz(
         )
 
 
-def _facts(
-    programs: Sequence[Program], inputs: Inputs, fitted_to: Rows | None, *, one_argument: bool
-) -> dict[str, Any]:
-    """What the result's attributes say of the programs and of the rows."""
+def _facts(programs: Sequence[Program]) -> dict[str, Any]:
+    """What the result's attributes say of the programs."""
     facts: dict[str, Any] = {"program": ", ".join(dict.fromkeys(program.name for program in programs))}
     if len(programs) > 1:
         facts["num_programs"] = len(programs)
-    if fitted_to is not None:
-        fitted = resolve_inputs(fitted_to, None, one_argument=one_argument).args
-        facts["num_rows_fitted_to"] = count_common_rows(inputs.args[: len(fitted)], fitted)
     return facts
 
 

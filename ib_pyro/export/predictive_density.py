@@ -9,6 +9,7 @@ from scipy.special import logsumexp
 
 from ib_pyro.choices import require_known
 from ib_pyro.export.observed_part import label_of_observed
+from ib_pyro.export.rows_in_common import FITTED_TO, NUM_ROWS_FITTED_TO
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -85,9 +86,9 @@ def elpd(
     from ib_pyro.export.elpd_data import elpd_data
 
     log_likelihood = _log_likelihood(export, var_name)
-    _require_held_out(export)
     rows = data_dim or _name_of_rows(export)
     per_draw, is_observed = _per_row(log_likelihood, rows)
+    _require_held_out(export, log_likelihood.isel({rows: is_observed}), rows)
     per_draw = per_draw.transpose(*DRAWS, rows).isel({rows: is_observed})
     _require_usable(per_draw, chains, len(is_observed))
     values = np.asarray(per_draw.values, dtype=np.float64)
@@ -128,12 +129,16 @@ def _attributes(export: Any) -> Mapping[str, Any]:  # noqa: ANN401
     return {**export["log_likelihood"].attrs, **export.attrs}
 
 
-def _require_held_out(export: Any) -> None:  # noqa: ANN401
-    fitted = int(_attributes(export).get("num_rows_fitted_to", 0))
+def _require_held_out(export: Any, observed: "xr.Dataset", rows: str) -> None:  # noqa: ANN401
+    if FITTED_TO in observed.coords:
+        fitted = int(observed[FITTED_TO].values.astype(bool).sum())
+        way_out = f", or leave them out: export.isel({rows}=~export['log_likelihood'][{FITTED_TO!r}].values)"
+    else:  # an export of an earlier version, which says it of all rows together
+        fitted, way_out = int(_attributes(export).get(NUM_ROWS_FITTED_TO, 0)), ""
     if fitted:
         raise ValueError(
             f"export: {fitted} of its rows are among those that the program was fitted to, whose density says "
-            "little of new ones; export others"
+            f"little of new ones; export others{way_out}"
         )
 
 
