@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from ib_pyro.export.arrays import ArraySpec
 from ib_pyro.export.exporting import Arrays, Export, prepare
 from ib_pyro.export.program import Inputs, Program
-from ib_pyro.export.streams import Streams
+from ib_pyro.export.random_streams import Streams
 from ib_pyro.export.wishes import Wishes
 
 __all__ = ["Chains", "prepare_chains"]

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from ib_pyro.dependence import ValueTracker
 from ib_pyro.export.program import Program
-from ib_pyro.export.streams import Streams
+from ib_pyro.export.random_streams import Streams
 from ib_pyro.particles import random_state_kept
 from ib_pyro.sites import Site, hints_of, is_observation, plates_of, sample_sites
 from ib_pyro.traces import later_latents

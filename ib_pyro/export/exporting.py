@@ -22,7 +22,7 @@ from ib_pyro.export.draws import Arguments, Draw, Sampler
 from ib_pyro.export.names import Dimensions, check_dimensions, find_plate
 from ib_pyro.export.program import Inputs, Program
 from ib_pyro.export.quantities import Key, Quantity, Reader, Record, gather
-from ib_pyro.export.streams import Streams
+from ib_pyro.export.random_streams import Streams
 from ib_pyro.export.wishes import Wishes
 from ib_pyro.sites import plates_of
 

@@ -23,8 +23,8 @@ from ib_pyro.export.program import (
     taking_keywords,
     warn_if_batch_norm_trains,
 )
+from ib_pyro.export.random_streams import Streams
 from ib_pyro.export.rows_in_common import FITTED_TO, NUM_ROWS_FITTED_TO, common_rows
-from ib_pyro.export.streams import Streams
 from ib_pyro.export.wishes import Wishes, as_seed
 from ib_pyro.provenance import beta_attributes, version_attributes
 
