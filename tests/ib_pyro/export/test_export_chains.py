@@ -106,7 +106,7 @@ def test_labels_that_do_not_fit_are_refused(classifier, labelled):
         to_arviz(classifier, *labelled, num_samples=3, labels={"a/b": labelled[1]})
 
 
-@pytest.mark.parametrize("missing", [None, float("nan"), np.datetime64("NaT")])
+@pytest.mark.parametrize("missing", [None, float("nan"), np.datetime64("NaT", "ns")])
 def test_a_label_that_a_file_would_hold_as_an_empty_string_is_refused(classifier, labelled, missing):
     names = np.array(["a", missing, *"bcdefghij"], dtype=object)
     with pytest.raises(
