@@ -5,8 +5,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 import torch
-from pyro.distributions import Delta, Independent, MaskedDistribution
-from pyro.distributions.torch_distribution import ExpandedDistribution
+from pyro.distributions import Delta, ExpandedDistribution, Independent, MaskedDistribution
 from pyro.distributions.util import scale_and_mask
 from pyro.poutine.util import site_is_subsample
 from pyro.util import check_site_shape
@@ -19,8 +18,10 @@ __all__ = [
     "PARTICLES",
     "have_same_shapes",
     "is_deterministic",
+    "hints_of",
     "is_observation",
     "is_point",
+    "is_silenced",
     "log_prob_of",
     "masked",
     "num_samples",
@@ -62,6 +63,17 @@ def is_point(fn: Distribution) -> bool:
     return isinstance(fn, Delta)
 
 
+def is_silenced(fn: Distribution) -> bool:
+    """Whether a law is masked as a whole, by ``.mask(False)``: its site is in the objective on neither side.
+
+    Args:
+        fn: The law of a site.
+    """
+    while isinstance(fn, Independent | ExpandedDistribution):
+        fn = fn.base_dist
+    return isinstance(fn, MaskedDistribution) and fn._mask is False
+
+
 def sample_sites(nodes: Mapping[str, Site]) -> dict[str, Site]:
     """Return the sample sites of a trace by name, without the subsamples of plates."""
     return {
@@ -86,7 +98,7 @@ def require_matching_sites(model_sites: Mapping[str, Site], guide_sites: Mapping
         raise ValueError(
             f"the sites of model and guide differ: {sorted(only_model) or 'none'} only in the model, "
             f"{sorted(only_guide) or 'none'} only in the guide; sample them in both, or mark a guide's own site "
-            f"with infer={{'is_auxiliary': True}}. {_hints(model_sites, only_model)}"
+            f"with infer={{'is_auxiliary': True}}. {hints_of(model_sites, only_model)}"
         )
     for name, site in guide_sites.items():
         if not site["fn"].has_rsample:
@@ -96,8 +108,13 @@ def require_matching_sites(model_sites: Mapping[str, Site], guide_sites: Mapping
             )
 
 
-def _hints(model_sites: Mapping[str, Site], names: Iterable[str]) -> str:
-    """Say what a program itself says of sites that only it has."""
+def hints_of(model_sites: Mapping[str, Site], names: Iterable[str]) -> str:
+    """Return what a model itself says of sites that only it has, for an error that names them.
+
+    Args:
+        model_sites: The model's sites.
+        names: Those that the guide lacks.
+    """
     hints = sorted({str(site["infer"]["hint"]) for n in names if "hint" in (site := model_sites[n])["infer"]})
     return "; ".join(hints) or "Data that were not passed are sampled too: was an argument left out?"
 

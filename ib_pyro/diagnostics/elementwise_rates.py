@@ -11,7 +11,7 @@ from ib_pyro.buffers import buffers_kept
 from ib_pyro.closed_forms import closed_form
 from ib_pyro.distributions import FactorizedLogNormal
 from ib_pyro.handlers import unwrap
-from ib_pyro.sites import sample_sites
+from ib_pyro.sites import is_silenced, sample_sites
 
 __all__ = ["elementwise_rates"]
 
@@ -97,5 +97,4 @@ def _units(fn: Distribution) -> Distribution:
     units = unwrap(fn)
     if isinstance(units, FactorizedLogNormal):
         units = units.units
-    uncharged = isinstance(fn, MaskedDistribution) and fn._mask is False
-    return MaskedDistribution(units, False) if uncharged else units
+    return MaskedDistribution(units, False) if is_silenced(fn) else units

@@ -39,6 +39,7 @@ from ib_pyro.sites import (
     have_same_shapes,
     is_deterministic,
     is_observation,
+    is_silenced,
     log_prob_of,
     masked,
     num_samples,
@@ -376,7 +377,7 @@ class InformationBottleneckELBO(ELBO):
                 f"it is compared with its {self.penalty.name} has one weight; pass a scalar"
             )
         _require_own_rate(name, site, self.penalty)
-        if own_mask(site["fn"]) is False:
+        if is_silenced(site["fn"]):
             return rate.values.new_zeros(())
         total = scaled_sum(rate.values, site) if rate.units is None else sum_of_units(rate.units, site)
         return beta * self.penalty(name, total, num_samples(site)).sum()

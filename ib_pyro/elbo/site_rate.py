@@ -12,7 +12,7 @@ from torch.distributions import Distribution
 from ib_pyro.choices import require_known
 from ib_pyro.closed_forms import UntrueRuleError, closed_form
 from ib_pyro.handlers import unwrap
-from ib_pyro.sites import Site, is_point, log_prob_of
+from ib_pyro.sites import Site, is_point, is_silenced, log_prob_of
 
 __all__ = ["MissingKLError", "Rate", "check_estimator", "require_same_scale", "site_rate"]
 
@@ -27,7 +27,8 @@ class Rate(NamedTuple):
     Attributes:
         values: Nats, of the site's batch shape, before scale and mask.
         estimator: ``"analytic"``: the KL divergence; ``"monte-carlo"``: ``log p(z|x) - log q(z)`` at the draw, whose
-            mean that is; ``"point"``: the same of a ``Delta``, whose density is a number by convention.
+            mean that is; ``"point"``: the same of a ``Delta``, whose density is a number by convention; ``"none"``:
+            the site is masked as a whole on both sides, so that no rate is charged, and the values are 0.
         units: Nats of each unit, of the shape of z, where they are asked for.
     """
 
@@ -75,7 +76,22 @@ def site_rate(
             f"site {name!r}: its event shape is {tuple(posterior.event_shape)} in the guide but "
             f"{tuple(prior.event_shape)} in the model; use .to_event() so that both have the same"
         )
-    point = is_point(posterior)
+    if is_silenced(posterior) and is_silenced(prior):
+        return Rate(guide_site["value"].new_zeros(posterior.batch_shape), "none")
+    rate = _charged_rate(name, guide_site, model_site, on_no_closed_form, later, sampled=sampled)
+    return rate._replace(estimator="none") if guide_site["mask"] is False else rate
+
+
+def _charged_rate(
+    name: str,
+    guide_site: Site,
+    model_site: Site,
+    on_no_closed_form: str,
+    later: Set[str],
+    *,
+    sampled: bool,
+) -> Rate:
+    point = is_point(guide_site["fn"])
     if not (sampled or point):
         try:
             return Rate(_closed_form(name, guide_site, model_site, later), "analytic")

@@ -28,7 +28,8 @@ class Terms:
         loss: The scalar to minimise: distortion plus beta times rate, summed over plates and scaled as Pyro does.
         total_correlation: TC(z) of each site that gamma weights, a scalar; empty if gamma is 0.
         estimator: How each rate was found: ``"analytic"``, ``"monte-carlo"`` (``log p(z|x) - log q(z)`` at the
-            draw) or ``"point"`` (the same of a point estimate, whose entropy is minus infinity and left out).
+            draw), ``"point"`` (the same of a point estimate, whose entropy is minus infinity and left out) or
+            ``"none"`` (not charged: the site is masked as a whole, as that of ``BinaryDropout`` is; its rate is 0).
         joint: The latents behind a rate that several have in common, by its name: an automatic guide that computes
             them from one draw has one density for all. Their rate stands under the joint site's name in ``rate``,
             summed over the plates that they do not share, and they themselves do not.

@@ -9,7 +9,7 @@ from ib_pyro.closed_forms import closed_form
 from ib_pyro.distributions import FactorizedLogNormal
 from ib_pyro.handlers import unwrap
 from ib_pyro.precision import single_or_wider
-from ib_pyro.sites import Site
+from ib_pyro.sites import Site, is_silenced
 
 __all__ = ["sum_of_units", "unit_rates"]
 
@@ -31,7 +31,7 @@ def unit_rates(name: str, guide_site: Site, model_site: Site, estimator: str) ->
     """
     posterior, prior = guide_site["fn"], model_site["fn"]
     shape = posterior.batch_shape + posterior.event_shape
-    if _is_silenced(posterior) and _is_silenced(prior):
+    if is_silenced(posterior) and is_silenced(prior):
         return guide_site["value"].new_zeros(shape)
     p, q = _units_of(name, posterior), _units_of(name, prior)
     if estimator == "analytic":
@@ -60,10 +60,6 @@ def sum_of_units(units: Tensor, site: Site) -> Tensor:
         elif values is False:
             units = torch.zeros_like(units)
     return units.sum(tuple(range(units.dim() - event_dim))) if units.dim() > event_dim else units
-
-
-def _is_silenced(fn: Distribution) -> bool:
-    return isinstance(fn, MaskedDistribution) and fn._mask is False
 
 
 def _units_of(name: str, fn: Distribution) -> Distribution:

@@ -11,7 +11,7 @@ from torch import Tensor
 from ib_pyro.export.names import DRAW_DIMS, check_name
 from ib_pyro.export.quantities import Key, Quantity, Record
 
-__all__ = ["ArraySpec", "as_numpy", "describe_arrays", "require_same_variables", "rows_per_batch"]
+__all__ = ["ArraySpec", "as_numpy", "describe_arrays", "no_data", "require_same_variables", "rows_per_batch"]
 
 STATIC_GROUPS = frozenset({"observed_data", "constant_data"})
 DOUBLE_GROUPS = frozenset({"log_likelihood", "sample_stats"})
@@ -33,6 +33,7 @@ class ArraySpec:
         row_axis: Axis of the rows of x; None for a global variable.
         repeats: Whether nothing random was seen to go into it (the activation of a first layer), so that draws agree.
         attrs: What to say of it.
+        is_label: Whether it is a truth value, and a coordinate of its group.
     """
 
     group: str
@@ -43,6 +44,7 @@ class ArraySpec:
     row_axis: int | None
     repeats: bool
     attrs: dict[str, str] = field(default_factory=dict)
+    is_label: bool = False
 
     @property
     def key(self) -> Key:
@@ -52,7 +54,7 @@ class ArraySpec:
     @property
     def has_draws(self) -> bool:
         """Whether the variable has the dimensions ``chain`` and ``draw``."""
-        return self.group not in STATIC_GROUPS
+        return self.group not in STATIC_GROUPS and not self.is_label
 
     @property
     def chain_bytes(self) -> int:
@@ -120,7 +122,7 @@ def describe_arrays(
     require_same_variables(second, first)
     specs = []
     for (group, name), quantity in first.items():
-        is_static = group in STATIC_GROUPS
+        is_static = group in STATIC_GROUPS or quantity.is_label
         leading = () if is_static else zip(DRAW_DIMS, (num_chains, num_draws), strict=True)
         own = zip(quantity.dims, quantity.values.shape, strict=True)
         sizes = [*leading, *((dim, num_rows if dim == data_dim else n) for dim, n in own)]
@@ -128,13 +130,11 @@ def describe_arrays(
         dtype = as_numpy(group, quantity.values[:0] if quantity.dims else quantity.values).dtype
         _check_variable(group, name, quantity, dims, dtype)
         if is_static and not _agree(quantity.values, second[group, name].values):
-            raise ValueError(
-                f"group {group!r}: {quantity.claimant} has another value in another draw, and so is no data; "
-                "leave the group out with groups="
-            )
+            raise no_data(group, quantity.claimant)
         row_axis = dims.index(data_dim) if data_dim in dims else None
         repeats = not is_static and (group, name) in of_x
-        specs.append(ArraySpec(group, name, dims, shape, dtype, row_axis, repeats, dict(quantity.attrs)))
+        described = dict(quantity.attrs), quantity.is_label
+        specs.append(ArraySpec(group, name, dims, shape, dtype, row_axis, repeats, *described))
     _check_names(first, {dim for spec in specs for dim in spec.dims})
     return specs
 
@@ -171,6 +171,14 @@ def _agree(values: Tensor, other: Tensor) -> bool:
     if values.shape != other.shape or not values.is_floating_point():
         return torch.equal(values, other)
     return torch.allclose(values, other, rtol=0.0, atol=0.0, equal_nan=True)
+
+
+def no_data(group: str, claimant: str) -> ValueError:
+    """Return the error about what is to be the same in all draws, and is not."""
+    return ValueError(
+        f"group {group!r}: {claimant} has another value in another draw, and so is no data; leave the group out with "
+        "groups="
+    )
 
 
 def require_same_variables(record: Record, expected: Iterable[Key]) -> None:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from ib_pyro.export.arrays import ArraySpec
 from ib_pyro.export.exporting import Arrays, Export, prepare
 from ib_pyro.export.program import Inputs, Program
+from ib_pyro.export.random_streams import Streams
 from ib_pyro.export.wishes import Wishes
 
 __all__ = ["Chains", "prepare_chains"]
@@ -40,14 +41,15 @@ class Chains:
 
 
 def prepare_chains(
-    programs: Sequence[Program], inputs: Inputs, wishes: Wishes
+    programs: Sequence[Program], inputs: Inputs, wishes: Wishes, streams: Streams
 ) -> tuple[Chains, list[ArraySpec]]:
-    """Look at each program through the first rows of x.
+    """Look at each program through the first rows of x; where their draws start does not depend on what is seen.
 
     Args:
         programs: The programs, one a chain.
         inputs: Their arguments.
         wishes: What is asked for.
+        streams: Where to draw from.
 
     Returns:
         The chains, and their arrays.
@@ -58,7 +60,8 @@ def prepare_chains(
     """
     prepared = []
     for program in programs:
-        prepared.append(prepare(program, inputs, wishes, len(programs)))
+        with streams.kept():
+            prepared.append(prepare(program, inputs, wishes, streams, len(programs)))
     (_, specs, _), *others = prepared
     for chain, (_, other, _) in enumerate(others, start=1):
         _require_same_arrays(specs, other, chain)

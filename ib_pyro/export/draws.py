@@ -15,8 +15,9 @@ from ib_pyro.dependence import ValueTracker
 from ib_pyro.elbo.attribution import own_draws
 from ib_pyro.elbo.point_sources import note_sources
 from ib_pyro.export.program import Program
+from ib_pyro.export.random_streams import Streams
 from ib_pyro.particles import random_state_kept
-from ib_pyro.sites import Site, is_deterministic, is_observation, plates_of, sample_sites
+from ib_pyro.sites import Site, hints_of, is_deterministic, is_observation, plates_of, sample_sites
 from ib_pyro.traces import later_latents
 
 __all__ = ["Arguments", "Draw", "Sampler", "Sites"]
@@ -78,10 +79,11 @@ class Sampler:
 
     Args:
         program: The model and guide.
+        streams: Where it draws from.
     """
 
-    def __init__(self, program: Program) -> None:
-        self.program = program
+    def __init__(self, program: Program, streams: Streams) -> None:
+        self.program, self._streams = program, streams
         self.plate: str | None = None
         self._shared: dict[tuple[str, int], Trace] = {}
         self._sites: frozenset[str] | None = None
@@ -95,8 +97,11 @@ class Sampler:
             ValueError: If the sites of model and guide do not fit together, or are not those of the first draw.
         """
         guide = self._run("guide", self.program.guide, index, args)
-        model = poutine.trace(poutine.replay(self.program.model, trace=guide)).get_trace(*args)
-        later = later_latents(self.program.model, self.program.guide, (model.nodes, guide.nodes), args, {})
+        with self._streams.apart("model"):
+            model = poutine.trace(poutine.replay(self.program.model, trace=guide)).get_trace(*args)
+            later = later_latents(
+                self.program.model, self.program.guide, (model.nodes, guide.nodes), args, {}
+            )
         draw = Draw(sample_sites(guide.nodes), sample_sites(model.nodes), guide, later)
         note_sources(self.program.guide, draw.guide, own_draws(draw.guide, draw.model), args, {})
         _require_matching_sites(draw)
@@ -117,7 +122,8 @@ class Sampler:
         model = self.program.model
         if self._improper:
             model = _StandIns({name: draw.model[name]["value"] for name in self._improper})(model)
-        sites = sample_sites(self._run("prior", _ObservationsSampled()(model), index, args).nodes)
+        with self._streams.apart("prior"):
+            sites = sample_sites(self._run("prior", _ObservationsSampled()(model), index, args).nodes)
         left_out = self._improper | self._behind_improper
         return {name: site for name, site in sites.items() if name not in left_out}
 
@@ -142,6 +148,10 @@ class Sampler:
         """Sample the observed sites of the model given a draw; return each value with its site."""
         if draw.predicted:
             return {name: (site["value"], site) for name, site in draw.predicted.items()}
+        with self._streams.apart("predictive"):
+            return self._predictive_of_observed(draw, args)
+
+    def _predictive_of_observed(self, draw: Draw, args: Arguments) -> dict[str, tuple[Tensor, Site]]:
         if len(draw.observed) == 1:
             return {name: (site["fn"].sample(), site) for name, site in draw.observed.items()}
         # A later observation may depend on the value of an earlier one: the model runs again.
@@ -226,9 +236,11 @@ class _ObservationsSampled(UnconditionMessenger):
 
 def _require_matching_sites(draw: Draw) -> None:
     own = sorted(name for name, site in draw.auxiliary.items() if not site["infer"].get("is_auxiliary"))
-    if own or (draw.observed and draw.predicted):
+    is_partly_given = bool(draw.observed and draw.predicted)
+    if own or is_partly_given:
+        hints = f". {hints_of(draw.model, draw.predicted)}" if is_partly_given else ""
         raise ValueError(
             f"the sites of model and guide differ: {sorted(draw.predicted) or 'none'} only in the model, "
             f"{own or 'none'} only in the guide; sample them in both, or mark a guide's own site with "
-            "infer={'is_auxiliary': True}"
+            f"infer={{'is_auxiliary': True}}{hints}"
         )

@@ -55,8 +55,10 @@ def _class_of_arviz_0() -> Any:  # noqa: ANN401
 
     class HeldOutELPD(ELPDData):
         def __str__(self) -> str:
+            left_out = self["loo_i"].attrs.get("num_rows_not_observed", 0)
+            others = f" ({left_out} that are not observed left out)" if left_out else ""
             return (
-                f"Computed from {self['n_samples']} draws and {self['n_data_points']} held-out rows.\n\n"
+                f"Computed from {self['n_samples']} draws and {self['n_data_points']} held-out rows{others}.\n\n"
                 f"{'':15} Estimate       SE\nelpd (held out) {self['elpd_loo']:8.2f}  {self['se']:7.2f}"
             )
 

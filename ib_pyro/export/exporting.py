@@ -14,6 +14,7 @@ from ib_pyro.export.arrays import (
     ArraySpec,
     as_numpy,
     describe_arrays,
+    no_data,
     require_same_variables,
     rows_per_batch,
 )
@@ -21,6 +22,7 @@ from ib_pyro.export.draws import Arguments, Draw, Sampler
 from ib_pyro.export.names import Dimensions, check_dimensions, find_plate
 from ib_pyro.export.program import Inputs, Program
 from ib_pyro.export.quantities import Key, Quantity, Reader, Record, gather
+from ib_pyro.export.random_streams import Streams
 from ib_pyro.export.wishes import Wishes
 from ib_pyro.sites import plates_of
 
@@ -88,13 +90,18 @@ class Export:
                 record = self._record(index, rows)
                 require_same_variables(record, keys)
                 for spec in specs:
-                    target = (0, index) if spec.has_draws else ...
-                    _put(blocks[spec.key], target, spec, record[spec.key])
+                    if spec.has_draws or index == 0:
+                        target = (0, index) if spec.has_draws else ...
+                        _put(blocks[spec.key], target, spec, record[spec.key])
+                    elif spec.group != "constant_data":
+                        _require_same_data(spec, blocks[spec.key], record[spec.key])
             for spec in specs:
                 # What has no rows is the same for every batch, and is written with the first.
                 if spec.row_axis is not None or start == 0:
                     if spec.has_draws or chain == 0:
                         _write(arrays, spec, rows, chain, blocks[spec.key])
+                    elif spec.group != "constant_data":
+                        _require_data_of_first_chain(spec, blocks[spec.key], arrays[spec.key], rows, chain)
                 else:
                     _require_same(spec, blocks[spec.key], whole[spec.key])
             whole = whole or {spec.key: blocks[spec.key] for spec in specs if spec.row_axis is None}
@@ -113,7 +120,7 @@ class Export:
 
 
 def prepare(
-    program: Program, inputs: Inputs, wishes: Wishes, num_chains: int = 1
+    program: Program, inputs: Inputs, wishes: Wishes, streams: Streams, num_chains: int = 1
 ) -> tuple[Export, list[ArraySpec], int]:
     """Look at a program through the first rows of x.
 
@@ -121,6 +128,7 @@ def prepare(
         program: The program.
         inputs: Its arguments.
         wishes: What is asked for.
+        streams: Where to draw from.
         num_chains: Number of chains in the result, of which this program fills one.
 
     Returns:
@@ -132,7 +140,7 @@ def prepare(
     """
     num_rows = inputs.num_rows
     look = min(num_rows, wishes.batch_size or (ROWS_TO_LOOK_AT if program.is_amortised else num_rows))
-    sampler = Sampler(program)
+    sampler = Sampler(program, streams)
     rows = inputs.rows(slice(0, look))
     draw = sampler.posterior(None, rows)
     plate = find_plate((draw.with_density or draw.predicted).values(), look, wishes.plate)
@@ -215,6 +223,28 @@ def _put(block: np.ndarray, target: Any, spec: ArraySpec, quantity: Quantity) ->
             f"{part.shape}; an array needs one shape: pad what is shorter, and mask it"
         )
     block[target] = values
+
+
+def _require_same_data(spec: ArraySpec, block: np.ndarray, quantity: Quantity) -> None:
+    """Raise if what stands once for all draws is another in this one."""
+    if not np.array_equal(as_numpy(spec.group, quantity.values), block, equal_nan=block.dtype.kind == "f"):
+        raise no_data(spec.group, quantity.claimant)
+
+
+def _require_data_of_first_chain(
+    spec: ArraySpec,
+    block: np.ndarray,
+    array: Any,  # noqa: ANN401 (NumPy's, Zarr's or netCDF's)
+    rows: slice,
+    chain: int,
+) -> None:
+    """Raise if what stands once for all chains is another in this one."""
+    first = np.asarray(array[spec.region(rows, chain)])
+    if not np.array_equal(first, block, equal_nan=block.dtype.kind == "f"):
+        raise ValueError(
+            f"program: {spec.name!r} of the group {spec.group!r} has other values of program {chain} than of program "
+            "0; chains share what is observed: export them apart"
+        )
 
 
 def _write(arrays: Arrays, spec: ArraySpec, rows: slice, chain: int, block: np.ndarray) -> None:

@@ -12,7 +12,7 @@ import xarray as xr
 from ib_pyro.export.arrays import ArraySpec
 from ib_pyro.export.quantities import Key
 
-__all__ = ["announce_size", "arrays_in", "check_path", "engine_of"]
+__all__ = ["announce_size", "arrays_in", "check_path", "engine_of", "opened"]
 
 ENGINES = {".zarr": "zarr", ".nc": "h5netcdf", ".netcdf": "h5netcdf"}
 ANNOUNCED_BYTES = 10**9
@@ -29,6 +29,15 @@ def engine_of(path: Path) -> str:
             f"path={str(path)!r}: the suffix says the format; use .zarr for a Zarr store, .nc for netCDF"
         )
     return ENGINES[path.suffix]
+
+
+def opened(path: Path) -> Any:  # noqa: ANN401 (whatever the format's library reads from)
+    """Return what a result reads its arrays from, which is never what another export puts in its place."""
+    if engine_of(path) != "zarr":
+        return path  # the file stays open, and what is put in its place is another
+    from ib_pyro.export.written_store import WrittenStore
+
+    return WrittenStore(path.absolute(), read_only=True)
 
 
 def check_path(path: Path, *, overwrite: bool) -> Path:
@@ -105,13 +114,16 @@ def _zarr_arrays(
     for group, dataset in skeleton.items():
         dataset.to_zarr(path, group=group, mode="a", zarr_format=2, consolidated=False)
     root: Any = zarr.open_group(path, mode="r+", zarr_format=2)
+    for spec in specs:
+        if spec.is_label:
+            root[spec.group].attrs["coordinates"] = _coordinates(root[spec.group].attrs, spec)
     yield {
         spec.key: root[spec.group].create_array(
             spec.name,
             shape=spec.shape,
             dtype=spec.dtype,
             chunks=spec.chunks(batch_size),
-            attributes={**spec.attrs, "_ARRAY_DIMENSIONS": list(spec.dims)},
+            attributes={**_attributes(spec), "_ARRAY_DIMENSIONS": list(spec.dims)},
             # A number here would be read back as "missing" wherever it occurs.
             fill_value=None,
         )
@@ -137,8 +149,20 @@ def _netcdf_arrays(
             arrays[spec.key] = file[spec.group].create_variable(
                 spec.name, spec.dims, dtype=spec.dtype, chunks=chunks, **compression
             )
-            arrays[spec.key].attrs.update(spec.attrs)
+            arrays[spec.key].attrs.update(_attributes(spec))
+            if spec.is_label:
+                file[spec.group].attrs["coordinates"] = _coordinates(file[spec.group].attrs, spec)
         yield arrays
+
+
+def _attributes(spec: ArraySpec) -> dict[str, str]:
+    """Return a variable's attributes; a truth value is a byte in a file, and is marked as xarray marks it."""
+    return {**spec.attrs, "dtype": "bool"} if spec.is_label else spec.attrs
+
+
+def _coordinates(attrs: Mapping[str, Any], spec: ArraySpec) -> str:
+    """Return the group's attribute that lists its coordinates, with one more."""
+    return f"{attrs.get('coordinates', '')} {spec.name}".strip()
 
 
 def _require_libraries(engine: str) -> None:

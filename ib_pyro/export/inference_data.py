@@ -14,7 +14,6 @@ from ib_pyro.export.chains import prepare_chains
 from ib_pyro.export.names import as_row_labels
 from ib_pyro.export.program import (
     Argument,
-    Inputs,
     Program,
     ProgramLike,
     Rows,
@@ -24,8 +23,9 @@ from ib_pyro.export.program import (
     taking_keywords,
     warn_if_batch_norm_trains,
 )
-from ib_pyro.export.rows_in_common import count_common_rows
-from ib_pyro.export.wishes import Wishes
+from ib_pyro.export.random_streams import Streams
+from ib_pyro.export.rows_in_common import FITTED_TO, NUM_ROWS_FITTED_TO, common_rows
+from ib_pyro.export.wishes import Wishes, as_seed
 from ib_pyro.provenance import beta_attributes, version_attributes
 
 __all__ = ["to_arviz"]
@@ -67,7 +67,8 @@ def to_arviz(
       dropout ``_activation``, ``_drop_prob`` and ``_eps``; of additive noise ``_loc`` and ``_scale``. The model's
       ``pyro.deterministic`` sites stand here too;
     * ``sample_stats``: ``z1_rate``, the rate ``KL(p(z|x) || q(z))``, analytic where there is a closed form (the
-      attribute ``estimator`` says so) and otherwise ``log p(z|x) - log q(z)`` at the draw; ``distortion``,
+      attribute ``estimator`` says so) and otherwise ``log p(z|x) - log q(z)`` at the draw, and 0 with ``estimator``
+      ``"none"`` of a site that is not charged (``BinaryDropout``, whose KL is infinite); ``distortion``,
       ``-log p(y|z)``. Nats, one value a row and draw. Observations and factors outside of the plate over x belong to
       no row; theirs is ``distortion_global``, one value a draw. With beta = 1, the loss at a draw is the sum of all
       these statistics (a site in several plates summed over each), where nothing is scaled or subsampled;
@@ -87,6 +88,17 @@ def to_arviz(
 
     Where an activation is exactly 0, so is z: the draw says nothing of eps, and ``_log_eps`` or ``_eps`` is NaN.
 
+    **What is not observed** (a row without a label under ``labelled``, and whatever a mask takes out of an observed
+    site: ``poutine.mask``, or ``.mask()`` of its law, which an image of missing pixels has below ``.to_event()``) is
+    missing. It is NaN in ``log_likelihood`` and in ``observed_data``, where whole numbers under a mask are floats for
+    that; the coordinate ``y_is_observed`` of the log likelihood says of each value which it is. Of what is observed in
+    part the log likelihood is that of the part. ``distortion`` is 0 there, as in the loss, and y is predicted in all
+    rows. :func:`elpd` leaves out the rows of which nothing is observed. ``arviz.loo`` does not: its sum is NaN until
+    they are left out by hand::
+
+        is_observed = result["log_likelihood"]["y_is_observed"].values
+        arviz.loo(result.isel(obs_id=is_observed))
+
     **What LOO means here.** Draws are from the encoder's p(z|x), which has not seen y. ``arviz.loo`` weighs them
     by ``1/p(y|z)``, as it must for a posterior that has seen y, and so estimates the harmonic mean of p(y|z):
     at most the predictive density ``p(y|x) = E p(y|z)``, and further below it the more the noise changes the
@@ -96,7 +108,9 @@ def to_arviz(
     were fitted to the same rows.
 
     **Chains.** Several fitted programs, as of one network and several seeds, are one chain each. They are no chains of
-    one sampler: ``r_hat`` says how much the fits differ, and not whether one has converged.
+    one sampler: ``r_hat`` of what is drawn says how much the fits differ, and not whether one has converged. What is a
+    function of x alone (activation and noise of a first layer, and its rate) is constant within a chain; its ``r_hat``
+    divides by a variance of 0, and is infinite, or as large as rounding makes it, however little the fits differ.
 
     The program runs as it is: batch norm stays in its mode (call ``program.eval()`` first for its running
     statistics; training mode warns), effect handlers around the call apply (:func:`ib_pyro.noise_off`),
@@ -122,9 +136,13 @@ def to_arviz(
         path: File to stream to, ``*.zarr`` (``pip install 'ib-pyro[zarr]'``) or ``*.nc``
             (``pip install 'ib-pyro[netcdf]'``), with the memory of one batch; the result reads from it. It appears
             once it is complete. More than 1 GB is announced by a warning, and more than the disk holds refused.
-        overwrite: Replace what is at ``path``.
-        seed: Seed of the draws, which leaves torch's generators as they were. The same seed and ``batch_size``
-            give the same draws.
+        overwrite: Replace what is at ``path``. An older result that still reads from there does not turn into the new
+            one: of a Zarr store it raises when it next reads, of a netCDF file that is open it keeps its numbers
+            (where the system allows the file to be replaced). ``.load()`` what is to outlive its file.
+        seed: Seed of the draws, a whole number, which leaves torch's generators as they were. With the same seed,
+            ``num_samples`` and ``batch_size`` a guide gives the same draws of z, whichever ``groups`` and ``sites``
+            are asked for and whether y is given: draws of y and of the prior have streams of their own. The
+            ``batch_size`` that is chosen by default depends on what is asked for; the attribute of that name says it.
         beta: The weight of the rate that the program was fitted with, per sample and in nats, for the attributes
             ``beta`` and, if ``num_data`` is known, ``beta_paper = beta * num_data``.
         num_data: Number of samples that it was fitted to; by default the program's own.
@@ -133,8 +151,10 @@ def to_arviz(
         coords: Labels of dimensions, by name; ``{"chain": seeds}`` names the programs.
         labels: More coordinates of the rows, by name, a value for each row: ``{"digit": y}`` for
             ``.groupby("digit")``.
-        fitted_to: The rows that the program was fitted to, as x. How many of x are among them is kept in the attribute
-            ``num_rows_fitted_to``, and :func:`elpd` refuses such rows.
+        fitted_to: The rows that the program was fitted to, as x. Which of x are among them is kept in the coordinate
+            ``fitted_to`` of the rows, a truth value each, which goes with them where rows are selected and results
+            joined; :func:`elpd` refuses such rows. How many they were at the export is the attribute
+            ``num_rows_fitted_to``.
         dims: Names for the dimensions of one sample of a site, by site.
         data_dim: Name of the dimension of rows.
         plate: Name of the plate over the rows of x; by default the one of x's size around the observed sites.
@@ -181,12 +201,21 @@ def to_arviz(
         programs = [taking_keywords(each) for each in programs]
     wishes = Wishes(num_samples, sites, groups, batch_size, constant_data or {}, dims or {}, data_dim, plate)
     wishes.check(inputs.num_rows)
+    seed = None if seed is None else as_seed(seed)
     row_labels = as_row_labels(labels or {}, inputs.num_rows)
-    facts = _facts(programs, inputs, fitted_to, one_argument=one_argument)
+    if FITTED_TO in row_labels:
+        raise ValueError(
+            f"labels: {FITTED_TO!r} says which rows the program was fitted to; pass them as fitted_to="
+        )
+    facts = _facts(programs)
+    if fitted_to is not None:
+        fitted = resolve_inputs(fitted_to, None, one_argument=one_argument).args
+        row_labels[FITTED_TO] = common_rows(inputs.args[: len(fitted)], fitted)
+        facts[NUM_ROWS_FITTED_TO] = int(row_labels[FITTED_TO].sum())
     target = None if path is None else check_path(Path(path), overwrite=overwrite)
     warn_if_batch_norm_trains(modules)
     with torch.no_grad(), buffers_kept(modules), seeded(seed, inputs.device):
-        chains, specs = prepare_chains(programs, inputs, wishes)
+        chains, specs = prepare_chains(programs, inputs, wishes, Streams(inputs.device))
         announce_size(sum(spec.held_bytes for spec in specs), target)
         attrs = (
             version_attributes()
@@ -206,16 +235,11 @@ def to_arviz(
         )
 
 
-def _facts(
-    programs: Sequence[Program], inputs: Inputs, fitted_to: Rows | None, *, one_argument: bool
-) -> dict[str, Any]:
-    """What the result's attributes say of the programs and of the rows."""
+def _facts(programs: Sequence[Program]) -> dict[str, Any]:
+    """What the result's attributes say of the programs."""
     facts: dict[str, Any] = {"program": ", ".join(dict.fromkeys(program.name for program in programs))}
     if len(programs) > 1:
         facts["num_programs"] = len(programs)
-    if fitted_to is not None:
-        fitted = resolve_inputs(fitted_to, None, one_argument=one_argument).args
-        facts["num_rows_fitted_to"] = count_common_rows(inputs.args[: len(fitted)], fitted)
     return facts
 
 

@@ -12,6 +12,7 @@ from ib_pyro.sites import Site
 __all__ = [
     "DRAW_DIMS",
     "Dimensions",
+    "as_labels",
     "as_row_labels",
     "check_dimensions",
     "check_name",
@@ -95,16 +96,41 @@ def check_unique(names: Iterable[str], argument: str) -> None:
         seen.add(name)
 
 
+def as_labels(given: Tensor | Sequence[Any], claimant: str) -> np.ndarray:
+    """Return labels as an array, once it is known that none is missing that a file would hold as an empty string.
+
+    Args:
+        given: The labels.
+        claimant: What to call them in an error.
+
+    Raises:
+        ValueError: If one is None, or no value beside strings.
+    """
+    values = given.detach().cpu().numpy() if isinstance(given, Tensor) else np.asarray(given)
+    if values.dtype.kind in "OUS":
+        # xarray brings it, and takes as long to import: not before it is needed.
+        import pandas as pd  # type: ignore[import-untyped]
+
+        # NumPy makes the string 'nan' of a missing number in a list of strings.
+        objects = np.asarray(given, dtype=object).ravel()
+        for place in np.flatnonzero(pd.isna(objects)):
+            raise ValueError(
+                f"{claimant}: label {place} of {len(objects)} is {objects[place]!r}, which a file would hold as an "
+                "empty one; give what has no label one of its own, such as 'none'"
+            )
+    return values
+
+
 def as_row_labels(labels: Mapping[str, Tensor | Sequence[Any]], num_rows: int) -> dict[str, np.ndarray]:
     """Return labels of the rows of x as arrays, once it is known that each row has one.
 
     Raises:
-        ValueError: If a name is none that a file holds, or there are more or fewer labels than rows.
+        ValueError: If a name is none that a file holds, there are more or fewer labels than rows, or one is missing.
     """
     arrays = {}
     for name, given in labels.items():
         check_name(name, "labels")
-        values = given.detach().cpu().numpy() if isinstance(given, Tensor) else np.asarray(given)
+        values = as_labels(given, f"labels[{name!r}]")
         if values.shape != (num_rows,):
             raise ValueError(
                 f"labels[{name!r}]: shape {values.shape} for {num_rows} rows in x; pass one for each"

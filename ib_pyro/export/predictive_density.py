@@ -8,6 +8,8 @@ import numpy as np
 from scipy.special import logsumexp
 
 from ib_pyro.choices import require_known
+from ib_pyro.export.observed_part import label_of_observed
+from ib_pyro.export.rows_in_common import FITTED_TO, NUM_ROWS_FITTED_TO
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -34,10 +36,13 @@ def elpd(
         \text{elpd} = \sum_n \text{elpd}_n, \qquad
         \text{se} = \sqrt{N \operatorname{Var}_n \text{elpd}_n},
 
-    in nats. All observations of a row are one: their log densities are added before the mean over draws. With several
-    programs as chains there are two answers, and ``chains`` says which is meant: the mean over the programs of their
-    own ``elpd_n``, how well one of them predicts, or the density of their ``ensemble``, the mean over all draws of all
-    programs, which is never below it.
+    in nats. All observations of a row are one: their log densities are added before the mean over draws. What a mask
+    takes out, such as the rows without a label of a semi-supervised program, is no observation: rows of which nothing
+    is observed are left out, and N, ``n_data_points``, is the number of the others.
+
+    With several programs as chains there are two answers, and ``chains`` says which is meant: the mean over the
+    programs of their own ``elpd_n``, how well one of them predicts, or the density of their ``ensemble``, the mean
+    over all draws of all programs, which is never below it.
 
     ``arviz.compare({"a": elpd(a), "b": elpd(b)})`` ranks programs; its ``dse`` is the standard error of the *paired*
     difference over rows, which must be the same in all exports, and in the same order. (In ArviZ 0.x the columns are
@@ -57,11 +62,12 @@ def elpd(
         ``.elpd``, ``.se``, ``.elpd_i`` in 1.x. ``warning`` is set, and a warning given, where draws are so few that
         the estimate, which is too low by about :math:`\sum_n \operatorname{Var}_s(w_{ns}) / 2S` with
         :math:`w_{ns} = p(y_n|z_s) / \text{mean}_s`, is so by more than half its standard error.
+        The attribute ``num_rows_not_observed`` of the pointwise values says how many rows were left out.
 
     Raises:
         TypeError: If the export has no log likelihood.
-        ValueError: If rows are known to be among those fitted, there is one draw or row alone, it is not said how
-            several chains are meant, a site has no rows, or a density is 0 under all draws or no number.
+        ValueError: If rows are known to be among those fitted, there is one draw or observed row alone, it is not said
+            how several chains are meant, a site has no rows, or a density is 0 under all draws or no number.
 
     Example:
         >>> import torch
@@ -80,16 +86,18 @@ def elpd(
     from ib_pyro.export.elpd_data import elpd_data
 
     log_likelihood = _log_likelihood(export, var_name)
-    _require_held_out(export)
     rows = data_dim or _name_of_rows(export)
-    per_draw = _per_row(log_likelihood, rows).transpose(*DRAWS, rows)
-    _require_usable(per_draw, chains)
+    per_draw, is_observed = _per_row(log_likelihood, rows)
+    _require_held_out(export, log_likelihood.isel({rows: is_observed}), rows)
+    per_draw = per_draw.transpose(*DRAWS, rows).isel({rows: is_observed})
+    _require_usable(per_draw, chains, len(is_observed))
     values = np.asarray(per_draw.values, dtype=np.float64)
     if chains != "mean":
         values = values.reshape(1, -1, values.shape[-1])
     by_chain = logsumexp(values, axis=1) - np.log(values.shape[1])
     _require_finite(by_chain, per_draw[rows].values)
-    pointwise = xr.DataArray(by_chain.mean(0), {rows: per_draw[rows]}, (rows,), name="elpd_i")
+    attrs = {"num_rows_not_observed": int((~is_observed).sum())}
+    pointwise = xr.DataArray(by_chain.mean(0), {rows: per_draw[rows]}, (rows,), name="elpd_i", attrs=attrs)
     too_low = float(_bias(values, by_chain).sum())
     error = float(np.sqrt(pointwise.size * pointwise.values.var()))
     too_few = too_low > error / 2
@@ -121,12 +129,16 @@ def _attributes(export: Any) -> Mapping[str, Any]:  # noqa: ANN401
     return {**export["log_likelihood"].attrs, **export.attrs}
 
 
-def _require_held_out(export: Any) -> None:  # noqa: ANN401
-    fitted = int(_attributes(export).get("num_rows_fitted_to", 0))
+def _require_held_out(export: Any, observed: "xr.Dataset", rows: str) -> None:  # noqa: ANN401
+    if FITTED_TO in observed.coords:
+        fitted = int(observed[FITTED_TO].values.astype(bool).sum())
+        way_out = f", or leave them out: export.isel({rows}=~export['log_likelihood'][{FITTED_TO!r}].values)"
+    else:  # an export of an earlier version, which says it of all rows together
+        fitted, way_out = int(_attributes(export).get(NUM_ROWS_FITTED_TO, 0)), ""
     if fitted:
         raise ValueError(
             f"export: {fitted} of its rows are among those that the program was fitted to, whose density says "
-            "little of new ones; export others"
+            f"little of new ones; export others{way_out}"
         )
 
 
@@ -137,9 +149,10 @@ def _name_of_rows(export: Any) -> str:  # noqa: ANN401
         return "obs_id"
 
 
-def _per_row(log_likelihood: "xr.Dataset", rows: str) -> "xr.DataArray":
-    """Add up what belongs to a row, draw by draw."""
+def _per_row(log_likelihood: "xr.Dataset", rows: str) -> "tuple[xr.DataArray, np.ndarray]":
+    """Add up what belongs to a row, draw by draw, and say of each row whether anything of it is observed."""
     total: xr.DataArray | None = None
+    is_observed: np.ndarray | Literal[False] = False
     for name, values in log_likelihood.data_vars.items():
         if rows not in values.dims:
             raise ValueError(
@@ -147,13 +160,22 @@ def _per_row(log_likelihood: "xr.Dataset", rows: str) -> "xr.DataArray":
                 "belongs to no row; name another with var_name=, or the rows' with data_dim="
             )
         own = [dim for dim in values.dims if dim not in (*DRAWS, rows)]
-        summed = values.astype(np.float64).sum(own, skipna=False)
+        part = log_likelihood.coords.get(label_of_observed(str(name)))
+        values = values.reset_coords(drop=True).astype(np.float64)
+        if part is None:
+            is_observed = np.ones(values.sizes[rows], bool)
+        else:
+            part = part.reset_coords(drop=True).astype(bool)
+            values = values.where(part, 0.0)
+            is_observed = is_observed | part.any([dim for dim in part.dims if dim != rows]).values
+        summed = values.sum(own, skipna=False)
         total = summed if total is None else total + summed
     assert total is not None
-    return total
+    assert isinstance(is_observed, np.ndarray)
+    return total, is_observed
 
 
-def _require_usable(per_draw: "xr.DataArray", chains: str | None) -> None:
+def _require_usable(per_draw: "xr.DataArray", chains: str | None, num_all: int) -> None:
     num_chains, num_draws, num_rows = per_draw.shape
     if num_draws < 2:
         raise ValueError(
@@ -161,7 +183,8 @@ def _require_usable(per_draw: "xr.DataArray", chains: str | None) -> None:
             "with num_samples="
         )
     if num_rows < 2:
-        raise ValueError("export: it has one row, which has no standard error; export more rows")
+        found = "one row" if num_rows == num_all == 1 else f"{num_rows or 'no'} observed row of {num_all}"
+        raise ValueError(f"export: it has {found}, which has no standard error; export more rows")
     if chains is not None:
         require_known("chains=", chains, ("mean", "ensemble"))
     elif num_chains > 1:

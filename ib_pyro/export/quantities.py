@@ -13,6 +13,7 @@ from ib_pyro.elbo.site_rate import Rate, site_rate
 from ib_pyro.export.draws import Draw, Sites
 from ib_pyro.export.names import Dimensions
 from ib_pyro.export.noise import noise_variables
+from ib_pyro.export.observed_part import data_with_gaps, label_of_observed, observed_part
 from ib_pyro.handlers import value_without_noise
 from ib_pyro.sites import Site, log_prob_of, masked, per_plate, plates_of, scaled_sum
 
@@ -30,12 +31,15 @@ class Quantity(NamedTuple):
         dims: Names of its dimensions.
         attrs: What to say of it in the result.
         claimant: What it is, for an error: "the draws of site 'z1'".
+        is_label: Whether it is a truth value that says something of the other variables of its group, in all draws
+            the same, and stands in the result as their coordinate.
     """
 
     values: Tensor
     dims: tuple[str, ...]
     attrs: Mapping[str, str] = MappingProxyType({})
     claimant: str = ""
+    is_label: bool = False
 
 
 Record = dict[Key, Quantity]
@@ -64,9 +68,7 @@ class Reader:
             yield from self._statistics(draw)
         if "log_likelihood" in self.groups:
             for name, site in draw.observed.items():
-                log_prob = masked(log_prob_of(name, site), site)
-                quantity = self._place(log_prob, site, text="log p(y|z)", units="nats")
-                yield ("log_likelihood", name), quantity
+                yield from self._log_likelihood(name, site)
         if "posterior_predictive" in self.groups:
             for name, (values, site) in predictive.items():
                 yield ("posterior_predictive", name), self._value(values, site)
@@ -75,7 +77,11 @@ class Reader:
         """Return the observed data."""
         if "observed_data" in self.groups:
             for name, site in draw.observed.items():
-                yield ("observed_data", name), self._value(site["value"], site)
+                values, part = site["value"], observed_part(site)
+                if part is not None:
+                    values = data_with_gaps(values.expand(part.shape), part)
+                comment = "" if part is None else f"NaN where {name} is not observed"
+                yield ("observed_data", name), self._value(values, site, comment=comment)
 
     def prior(self, sites: Sites, draw: Draw) -> Items:
         """Return a draw from the prior, and from the prior predictive."""
@@ -86,6 +92,25 @@ class Reader:
         for name in [*draw.observed, *draw.predicted]:
             if name in sites and "prior_predictive" in self.groups:
                 yield ("prior_predictive", name), self._value(sites[name]["value"], sites[name])
+
+    def _log_likelihood(self, name: str, site: Site) -> Items:
+        """Return ``log p(y|z)``, missing where nothing is observed, and if something is masked, where that is."""
+        log_prob, part = masked(log_prob_of(name, site), site), observed_part(site)
+        comment = ""
+        if part is not None:
+            part = part.flatten(len(site["fn"].batch_shape)).any(-1) if site["fn"].event_shape else part
+            log_prob = torch.where(part, log_prob, torch.nan)
+            quantity = self._place(part, site, text=f"whether {name} is observed")
+            claimant = f"which part of site {name!r} is observed"
+            yield (
+                ("log_likelihood", label_of_observed(name)),
+                quantity._replace(claimant=claimant, is_label=True),
+            )
+            comment = f"NaN where {name} is not observed"
+        yield (
+            ("log_likelihood", name),
+            self._place(log_prob, site, text="log p(y|z)", units="nats", comment=comment),
+        )
 
     def _posterior(self, draw: Draw) -> Items:
         for name in draw.latent:
@@ -108,7 +133,8 @@ class Reader:
 
     def _statistics(self, draw: Draw) -> Items:
         for name, (rate, site, estimator) in _rates(draw).items():
-            text = f"rate of site {name}, KL(p(z|x) || q(z))"
+            is_charged = estimator != "none"
+            text = f"rate of site {name}, " + ("KL(p(z|x) || q(z))" if is_charged else "not charged")
             quantity = self._place(rate, site, text=text, units="nats", estimator=estimator)
             yield ("sample_stats", f"{name}_rate"), quantity._replace(claimant=f"the rate of site {name!r}")
         for name, quantity in self._distortions(draw).items():
@@ -137,9 +163,11 @@ class Reader:
             for name, log_probs in parts.items()
         }
 
-    def _value(self, values: Tensor, site: Site, *, is_layer: bool = False, text: str = "") -> Quantity:
+    def _value(
+        self, values: Tensor, site: Site, *, is_layer: bool = False, text: str = "", comment: str = ""
+    ) -> Quantity:
         own = self.dimensions.own(site["name"], site["fn"].event_dim, is_layer=is_layer)
-        return self._place(values.expand(site["fn"].shape()), site, own, text=text)
+        return self._place(values.expand(site["fn"].shape()), site, own, text=text, comment=comment)
 
     def _deterministic(self, name: str, site: Site) -> Quantity:
         # By default Pyro takes all dimensions for the event's, also those of the plates around.
@@ -151,7 +179,7 @@ class Reader:
         self, values: Tensor, site: Site, own: tuple[str, ...] = (), *, text: str = "", **attrs: str
     ) -> Quantity:
         placed, dims = self.dimensions.place(values, site, own)
-        attrs = ({"long_name": text} if text else {}) | attrs
+        attrs = {name: said for name, said in {"long_name": text, **attrs}.items() if said}
         return Quantity(placed, dims, attrs, f"site {site['name']!r}")
 
 

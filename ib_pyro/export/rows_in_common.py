@@ -1,23 +1,30 @@
-"""How many rows of an export are among those that the program was fitted to."""
+"""Which rows of an export are among those that the program was fitted to."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
-__all__ = ["count_common_rows"]
+__all__ = ["FITTED_TO", "NUM_ROWS_FITTED_TO", "common_rows"]
+
+FITTED_TO = "fitted_to"
+"""The coordinate that says of each row of a result whether the program was fitted to it."""
+
+NUM_ROWS_FITTED_TO = "num_rows_fitted_to"
+"""The attribute that says how many there were when it was exported."""
 
 
-def count_common_rows(x: tuple[Any, ...], fitted_to: tuple[Any, ...]) -> int:
-    """Return how many rows of x are, value by value, among those of another set.
+def common_rows(x: tuple[Any, ...], fitted_to: tuple[Any, ...]) -> np.ndarray:
+    """Return of each row of x whether it is, value by value, among those of another set.
 
     Args:
         x: Arguments of a program, each a tensor ``[N, ...]`` or a mapping of such.
         fitted_to: The same arguments with other rows, ``[M, ...]``.
 
     Returns:
-        A number from 0 to N.
+        Truth values, ``[N]``.
 
     Raises:
         ValueError: If the two differ in anything but their rows: names, shapes or types.
@@ -30,7 +37,7 @@ def count_common_rows(x: tuple[Any, ...], fitted_to: tuple[Any, ...]) -> int:
             "is passed, or leave it out"
         )
     fitted = set(_rows(theirs))
-    return sum(row in fitted for row in _rows(mine))
+    return np.array([row in fitted for row in _rows(mine)])
 
 
 def _leaves(name: str, argument: Any) -> Iterator[tuple[str, Tensor]]:  # noqa: ANN401 (a nest of tensors)

@@ -10,7 +10,8 @@ import xarray as xr
 
 from ib_pyro.export.arrays import ArraySpec
 from ib_pyro.export.chains import Chains
-from ib_pyro.export.file import arrays_in, engine_of
+from ib_pyro.export.file import arrays_in, engine_of, opened
+from ib_pyro.export.names import as_labels
 from ib_pyro.files import written_whole
 
 __all__ = ["filled_tree"]
@@ -58,12 +59,17 @@ def filled_tree(
         values = arrays[spec.key]
         if values.shape != spec.shape:
             values = np.broadcast_to(values, spec.shape)
-        groups[spec.group] = groups[spec.group].assign({spec.name: (spec.dims, values, spec.attrs)})
+        if spec.is_label:
+            label = {spec.name: (spec.dims, values.astype(bool), spec.attrs)}
+            groups[spec.group] = groups[spec.group].assign_coords(label)
+        else:
+            groups[spec.group] = groups[spec.group].assign({spec.name: (spec.dims, values, spec.attrs)})
     return _as_arviz(groups)
 
 
 def _skeleton(specs: Sequence[ArraySpec], coords: Labels, attrs: Mapping[str, Any]) -> dict[str, xr.Dataset]:
     """Return each group's coordinates and attributes, and the root's attributes under ``"/"``."""
+    given = {dim: as_labels(labels, f"coords[{dim!r}]") for dim, labels in coords.items()}
     sizes: dict[str, int] = {}
     groups: dict[str, dict[str, np.ndarray]] = {}
     for spec in specs:
@@ -74,8 +80,8 @@ def _skeleton(specs: Sequence[ArraySpec], coords: Labels, attrs: Mapping[str, An
                     f"variable {spec.name!r}: dimension {dim!r} has size {size} here and {sizes[dim]} elsewhere; "
                     "rename one with dims="
                 )
-            labels_of[dim] = np.asarray(coords.get(dim, np.arange(size)))
-    for dim, labels in coords.items():
+            labels_of[dim] = given.get(dim, np.arange(size))
+    for dim, labels in given.items():
         if dim not in sizes:
             raise ValueError(f"coords: there is no dimension {dim!r}; there are {sorted(sizes)}")
         if len(labels) != sizes[dim]:
@@ -103,7 +109,7 @@ def _as_arviz(groups: Mapping[str, xr.Dataset]) -> Any:  # noqa: ANN401
 
 def _open(path: Path) -> Any:  # noqa: ANN401
     """Open a file of groups; its arrays are read when they are looked at."""
-    tree = xr.open_datatree(path, engine=engine_of(path))
+    tree = xr.open_datatree(opened(path), engine=engine_of(path))
     if not _arviz_is_old():
         return tree
     return _as_arviz({name: node.to_dataset() for name, node in [("/", tree), *tree.children.items()]})

@@ -2,6 +2,7 @@
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from operator import index
 
 import torch
 from torch import Tensor
@@ -10,7 +11,7 @@ from ib_pyro.choices import require_known
 from ib_pyro.export.draws import Draw
 from ib_pyro.export.names import check_name, check_unique
 
-__all__ = ["Wishes"]
+__all__ = ["Wishes", "as_seed"]
 
 PROPER_PRIORS = (
     "a latent site, and proper priors: use a log-normal one (activation='softplus', prior='log-normal'), or leave the "
@@ -55,9 +56,7 @@ class Wishes:
             value = getattr(self, name)
             if value is None:
                 continue
-            if isinstance(value, bool) or not hasattr(value, "__index__"):
-                raise TypeError(f"{name} must be a whole number; got {value!r}")
-            if value < 1:
+            if _whole_number(name, value) < 1:
                 raise ValueError(f"{name} must be at least 1; got {value}")
 
     def possible_groups(self) -> frozenset[str]:
@@ -112,6 +111,28 @@ class Wishes:
         for site in sorted(wanted - set(known)):
             require_known("sites: latent site", site, known)
         return wanted
+
+
+def as_seed(seed: object) -> int:
+    """Return a seed as the number that torch's generators take.
+
+    Raises:
+        TypeError: If it is no whole number.
+        ValueError: If it is none of 64 bits.
+    """
+    number = _whole_number("seed", seed)
+    if not -(2**63) <= number < 2**64:
+        raise ValueError(f"seed={number} is no number of 64 bits; pass one from -2**63 to 2**64 - 1")
+    return number
+
+
+def _whole_number(name: str, value: object) -> int:
+    try:
+        if not (isinstance(value, bool) or isinstance(value, Tensor) and value.dtype == torch.bool):
+            return index(value)  # type: ignore[arg-type]
+    except (TypeError, ValueError):
+        pass
+    raise TypeError(f"{name} must be a whole number; got {value!r}")
 
 
 def _named(names: Iterable[str], argument: str) -> frozenset[str]:

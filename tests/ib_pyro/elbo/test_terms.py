@@ -1,12 +1,16 @@
 """Distortion and rates one by one: their shapes, their scale, their sum, their gradients."""
 
+from collections import OrderedDict
+
 import pyro
 import pyro.distributions as dist
 import pytest
 import torch
 from pyro import poutine
+from torch import nn
 
-from ib_pyro import InformationBottleneckELBO
+from ib_pyro import Bottleneck, InformationBottleneckELBO
+from ib_pyro.nn import BinaryDropout, InformationDropout
 
 
 def seeded(function, *args, seed=0):
@@ -144,3 +148,16 @@ def test_likelihood_is_the_law_of_what_is_observed_at_the_draw(build, options):
     assert list(terms.likelihood) == ["y"]
     if not options:
         torch.testing.assert_close(-terms.likelihood["y"].log_prob(program.args[1]), terms.distortion)
+
+
+@pytest.mark.parametrize("masks", ["layer", "handler"])
+def test_what_is_not_charged_has_no_estimator(masks):
+    x, y = torch.randn(4, 3), torch.arange(4) % 2
+    layer = BinaryDropout if masks == "layer" else InformationDropout
+    program = Bottleneck(nn.Sequential(OrderedDict(z1=layer.linear(3, 4))), nn.Linear(4, 2))
+    model, guide = program.model, program.guide
+    if masks == "handler":
+        model, guide = (poutine.mask(side, mask=False) for side in (model, guide))
+    terms = InformationBottleneckELBO().terms(model, guide, x, y)
+    assert terms.estimator == {"z1": "none"}
+    torch.testing.assert_close(terms.rate["z1"], torch.zeros(4))

@@ -106,6 +106,19 @@ def test_labels_that_do_not_fit_are_refused(classifier, labelled):
         to_arviz(classifier, *labelled, num_samples=3, labels={"a/b": labelled[1]})
 
 
+@pytest.mark.parametrize("missing", [None, float("nan"), np.datetime64("NaT", "ns")])
+def test_a_label_that_a_file_would_hold_as_an_empty_string_is_refused(classifier, labelled, missing):
+    names = np.array(["a", missing, *"bcdefghij"], dtype=object)
+    with pytest.raises(
+        ValueError, match=r"labels\['kind'\]: label 1 of 11 is .*, which a file would hold as an"
+    ):
+        to_arviz(classifier, *labelled, num_samples=3, labels={"kind": names})
+    with pytest.raises(ValueError, match=r"coords\['obs_id'\]: label 1 of 11 is "):
+        to_arviz(classifier, *labelled, num_samples=3, coords={"obs_id": list(names)})
+    numbers = to_arviz(classifier, *labelled, num_samples=3, labels={"size": [np.nan, *range(10)]})
+    assert np.isnan(numbers["posterior"]["size"].values[0])
+
+
 def proper(inputs, outputs):
     return InformationDropout.linear(inputs, outputs, activation="softplus", prior="log-normal")
 

@@ -1,6 +1,8 @@
 """Exports to files: the same numbers, whole or not at all, in the memory of one batch."""
 
 import builtins
+import copy
+import pickle
 import shutil
 import tracemalloc
 from pathlib import Path
@@ -154,3 +156,46 @@ def test_repeated_draws_take_next_to_no_room(tmp_path):
         return sum(p.stat().st_size for p in Path(tmp_path / "a.zarr/posterior" / variable).rglob("*"))
 
     assert size("z1_alpha") < size("z1") / 10
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_an_older_result_does_not_turn_into_the_one_that_replaces_it(classifier, labelled, tmp_path, name):
+    options = {"num_samples": 3, "groups": ["posterior"], "sites": ["z1"]}
+    to_file = {"path": tmp_path / name, "overwrite": True}
+    results = [to_arviz(classifier, *labelled, **options, **to_file, seed=seed) for seed in range(3)]
+    expected = [to_arviz(classifier, *labelled, **options, seed=seed) for seed in range(3)]
+    for result, own in zip(results[:2], expected[:2], strict=True):
+        if name.endswith("zarr"):
+            with pytest.raises(
+                RuntimeError, match=r"draws.zarr' was overwritten, .* since this result was exported"
+            ):
+                result["posterior"]["z1"].load()
+        else:
+            np.testing.assert_array_equal(result["posterior"]["z1"], own["posterior"]["z1"])
+    np.testing.assert_array_equal(results[2]["posterior"]["z1"], expected[2]["posterior"]["z1"])
+
+
+def test_a_relative_path_is_that_of_the_folder_it_was_given_in(classifier, labelled, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    result = to_arviz(classifier, *labelled, num_samples=3, path="draws.zarr", groups=["posterior"])
+    monkeypatch.chdir(tmp_path.parent)
+    assert float(result["posterior"]["z1"].sum()) > 0
+
+
+def test_a_store_that_is_gone_is_not_read_as_zeros(classifier, labelled, tmp_path):
+    result = to_arviz(
+        classifier, *labelled, num_samples=3, path=tmp_path / "draws.zarr", groups=["posterior"]
+    )
+    result["posterior"]["z2"].load()
+    shutil.rmtree(tmp_path / "draws.zarr")
+    assert float(result["posterior"]["z2"].sum()) > 0
+    with pytest.raises(RuntimeError, match="removed since this result was exported"):
+        result["posterior"]["z1"].load()
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_a_result_in_a_file_is_copied_and_pickled(classifier, labelled, tmp_path, same_groups, name):
+    result = to_arviz(classifier, *labelled, num_samples=3, path=tmp_path / name)
+    same_groups(pickle.loads(pickle.dumps(result)), result)
+    same_groups(copy.deepcopy(result), result)
+    repr(result)

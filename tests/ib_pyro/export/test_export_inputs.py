@@ -129,6 +129,35 @@ def test_numbers_of_draws_are_whole(num_samples):
         to_arviz((model, guide), (A, B), num_samples=num_samples)
 
 
+@pytest.mark.parametrize("option", ["num_samples", "batch_size", "seed"])
+@pytest.mark.parametrize("number", [1.5, "1", True, torch.tensor(1.5), np.float64(1.0)])
+def test_what_is_no_whole_number_is_refused_and_not_rounded(option, number):
+    with pytest.raises(TypeError, match=f"{option} must be a whole number; got "):
+        to_arviz((model, guide), (A, B), **{"num_samples": 2, option: number})
+
+
+def test_a_seed_is_recorded_as_the_number_it_is_and_fits_64_bits():
+    for seed in (np.int64(3), torch.tensor(3)):
+        assert to_arviz((model, guide), (A, B), num_samples=2, seed=seed).attrs["seed"] == 3
+    with pytest.raises(ValueError, match="seed=18446744073709551616 is no number of 64 bits"):
+        to_arviz((model, guide), (A, B), num_samples=2, seed=2**64)
+
+
+def test_a_head_that_was_not_given_is_named():
+    class Heads(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.digit, self.place = nn.Linear(3, 4), nn.Linear(3, 2)
+
+        def forward(self, z):
+            return {"digit": self.digit(z), "place": self.place(z)}
+
+    likelihoods = {"digit": "categorical", "place": "normal"}
+    program = Bottleneck(InformationDropout.linear(2, 3), Heads(), likelihoods)
+    with pytest.raises(ValueError, match="place was not given, so it is sampled; pass place"):
+        to_arviz(program, B, {"digit": torch.arange(7) % 4}, num_samples=2)
+
+
 def test_numbers_of_numpy_will_do():
     result = to_arviz((model, guide), (A, B), num_samples=np.int64(2), batch_size=np.int32(2))
     assert result["posterior"].sizes["draw"] == 2

@@ -196,7 +196,8 @@ def test_masked_rows_have_no_likelihood_and_a_rate_without_closed_form_is_sample
 
     result = to_arviz((model, guide), *rows, num_samples=3)
     log_likelihood = result["log_likelihood"]["y"].values
-    assert (log_likelihood[..., 2] == 0).all()
+    assert np.isnan(log_likelihood[..., 2]).all()
+    assert (result["sample_stats"]["distortion"][..., 2] == 0).all()
     assert (log_likelihood[..., keep.numpy()] < 0).all()
     rate, z = result["sample_stats"]["z_rate"], torch.tensor(result["posterior"]["z"].values)
     assert rate.attrs["estimator"] == "monte-carlo"

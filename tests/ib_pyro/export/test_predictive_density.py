@@ -182,6 +182,69 @@ def test_rows_that_were_fitted_are_refused(classifier):
         to_arviz(classifier, x, y, num_samples=9, fitted_to=torch.randn(5, 7))
 
 
+def log_likelihood_of(result):
+    group = result["log_likelihood"]
+    return group if IS_OLD else group.to_dataset()
+
+
+@pytest.mark.filterwarnings("ignore:elpd")
+@pytest.mark.parametrize("name", [None, "draws.nc", "draws.zarr"])
+def test_what_was_fitted_goes_with_the_rows(classifier, tmp_path, name):
+    x, y = torch.randn(20, 6), torch.arange(20) % 3
+    path = None if name is None else tmp_path / name
+    export = to_arviz(classifier, x, y, num_samples=20, fitted_to=x[:5], path=path, seed=0)
+    fitted = export["log_likelihood"]["fitted_to"].values
+    np.testing.assert_array_equal(fitted, np.arange(20) < 5)
+    with pytest.raises(ValueError, match=r"5 of its rows .*, or leave them out: export.isel\(obs_id=~export"):
+        elpd(export)
+    for rows, left in ((slice(3, None), 2), (slice(0, 4), 4)):
+        with pytest.raises(ValueError, match=f"{left} of its rows are among those"):
+            elpd(export.isel(obs_id=rows))
+    others = elpd(export.isel(obs_id=~fitted))
+    whole = elpd(to_arviz(classifier, x, y, num_samples=20, seed=0))
+    np.testing.assert_allclose(pointwise(others), pointwise(whole)[5:])
+
+
+@pytest.mark.filterwarnings("ignore:elpd")
+def test_what_was_fitted_is_not_forgotten_where_results_are_joined(classifier):
+    x, y = torch.randn(20, 6), torch.arange(20) % 3
+    clean, fitted = (
+        log_likelihood_of(
+            to_arviz(classifier, x, y, num_samples=20, fitted_to=those, coords={"obs_id": labels})
+        )
+        for those, labels in ((x[:3] + 5, range(20)), (x[:3], range(20, 40)))
+    )
+    for parts in ([clean, fitted], [fitted, clean]):
+        joined = xr.DataTree.from_dict({"log_likelihood": xr.concat(parts, "obs_id")})
+        with pytest.raises(ValueError, match="3 of its rows are among those"):
+            elpd(joined)
+    elpd(xr.DataTree.from_dict({"log_likelihood": clean}))
+
+
+@pytest.mark.filterwarnings("ignore:elpd")
+def test_an_export_of_an_earlier_version_says_it_of_all_rows_together(classifier):
+    x, y = torch.randn(20, 6), torch.arange(20) % 3
+    group = log_likelihood_of(to_arviz(classifier, x, y, num_samples=20, fitted_to=x[:3])).drop_vars(
+        "fitted_to"
+    )
+    with pytest.raises(ValueError, match="3 of its rows are among those .*; export others$"):
+        elpd(xr.DataTree.from_dict({"log_likelihood": group}))
+
+
+@pytest.mark.filterwarnings("ignore:elpd")
+def test_a_fitted_row_without_a_label_is_none_of_the_density(classifier):
+    x, y = torch.randn(20, 6), torch.arange(20) % 3
+    mask = {"labelled": torch.arange(20) >= 5}
+    export = to_arviz(classifier, x, y, kwargs=mask, num_samples=20, fitted_to=x[:5])
+    assert elpd(export)["n_data_points"] == 15
+
+
+def test_the_name_of_what_was_fitted_is_no_label(classifier):
+    x, y = torch.randn(20, 6), torch.arange(20) % 3
+    with pytest.raises(ValueError, match="labels: 'fitted_to' says which rows .*; pass them as fitted_to="):
+        to_arviz(classifier, x, y, num_samples=2, labels={"fitted_to": y})
+
+
 def test_zero_and_minus_zero_are_one_value(classifier):
     x = torch.zeros(3, 6)
     export = to_arviz(classifier, x, torch.arange(3), num_samples=2, fitted_to=-x[:1])

@@ -216,7 +216,15 @@ def test_every_noise_says_what_it_is(layer, variables):
     if "eps" in variables:
         product = (posterior["z1_activation"] * posterior["z1_eps"]).fillna(0)
         np.testing.assert_allclose(product, posterior["z1"], rtol=1e-5, atol=1e-7)
-    assert np.isfinite(result["sample_stats"]["z1_rate"]).all()
+    rate = result["sample_stats"]["z1_rate"]
+    assert np.isfinite(rate).all()
+    # A rate of 0 nats that nobody charges is no divergence of 0 nats.
+    charged = layer.is_charged
+    assert rate.attrs["estimator"] == ("analytic" if charged else "none")
+    assert ("KL" in rate.attrs["long_name"], "not charged" in rate.attrs["long_name"]) == (
+        charged,
+        not charged,
+    )
 
 
 def test_a_network_without_noise_has_likelihoods_and_no_posterior(labelled):

@@ -1,0 +1,57 @@
+"""A Zarr store that is read as long as it is the one that was opened; its chunks are files, looked up by name."""
+
+from pathlib import Path
+from typing import Any
+
+from zarr.storage import LocalStore
+
+__all__ = ["WrittenStore"]
+
+WRITTEN_ONCE = ".zgroup"
+
+
+class WrittenStore(LocalStore):
+    """A store in a folder that raises a RuntimeError once another store is there, or none.
+
+    Zarr itself would read the numbers of another store, and take a chunk that is missing for one of zeros.
+
+    Args:
+        root: The folder of a store that is complete.
+        read_only: Whether it is only read.
+    """
+
+    def __init__(self, root: Path | str, *, read_only: bool = True) -> None:
+        self._written = _identity(Path(root))
+        super().__init__(root, read_only=read_only)
+
+    @property
+    def root(self) -> Path:
+        """The folder; every way of reading asks for it."""
+        if _identity(self._folder) != self._written:
+            raise RuntimeError(
+                f"{str(self._folder)!r} was overwritten, moved or removed since this result was exported there: what "
+                "the result has not read yet is gone; use the newer one, and next time another path, or .load() what "
+                "is to outlive its file"
+            )
+        return self._folder
+
+    @root.setter
+    def root(self, root: Path) -> None:
+        self._folder = root
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, type(self)):
+            return False
+        return (self._folder, self._written) == (other._folder, other._written)
+
+    def __str__(self) -> str:
+        return f"file://{self._folder.as_posix()}"
+
+
+def _identity(folder: Path) -> Any:  # noqa: ANN401 (compared alone)
+    """Tell one store from another of the same path, by a file that is written when it is made and not again."""
+    try:
+        found = (folder / WRITTEN_ONCE).stat()
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino, found.st_mtime_ns
