@@ -44,9 +44,17 @@ def require_all_trained(
         ValueError: If the loss depends on other tensors that require gradients; says their shapes, and the way out.
     """
     args, kwargs = tree_map_only(Tensor, Tensor.detach, (batch.args, batch.kwargs))
-    with seeded(0), torch.enable_grad(), buffers_kept([program]):
-        loss = elbo.differentiable_loss(*model_and_guide(program), *args, **kwargs)
-    found = strangers(loss, _known(program, elbo, optimizer, also or {}))
+    known = list(_known(program, elbo, optimizer, also or {}))
+
+    def unknown() -> list[Tensor]:
+        with seeded(0), torch.enable_grad(), buffers_kept([program]):
+            return strangers(elbo.differentiable_loss(*model_and_guide(program), *args, **kwargs), known)
+
+    found = unknown()
+    if found:
+        # A leaf that an evaluation makes for itself, as a gradient within a loss takes one, is another in the next.
+        again = {id(leaf) for leaf in unknown()}
+        found = [leaf for leaf in found if id(leaf) in again]
     if found:
         raise ValueError(_describe(found, is_pair=isinstance(program, ModelAndGuide)))
 
