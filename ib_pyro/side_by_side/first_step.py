@@ -14,7 +14,6 @@ from ib_pyro.capture.loss_and_gradient import Evaluated, evaluate
 from ib_pyro.capture.program_state import ProgramState, modules_within
 from ib_pyro.capture.trial import trial
 from ib_pyro.elbo import InformationBottleneckELBO
-from ib_pyro.graph_leaves import strangers
 from ib_pyro.side_by_side.lagrangians import Evaluation
 from ib_pyro.side_by_side.refusal import VectorizationError, refusal_of
 from ib_pyro.side_by_side.sample_sums import scores_of, sums_of
@@ -22,6 +21,7 @@ from ib_pyro.side_by_side.stack import Stack
 from ib_pyro.side_by_side.streams import Streams
 from ib_pyro.training.batch_arguments import Batch
 from ib_pyro.training.data_checks import look_at
+from ib_pyro.training.graph_leaves import strangers
 
 __all__ = ["require_same_alone", "size_behind", "unreached"]
 

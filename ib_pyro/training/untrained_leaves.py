@@ -11,8 +11,8 @@ from torch.utils._pytree import tree_leaves, tree_map_only
 
 from ib_pyro.buffers import buffers_kept, modules_behind
 from ib_pyro.elbo import InformationBottleneckELBO
-from ib_pyro.graph_leaves import leaves_behind, strangers
 from ib_pyro.training.batch_arguments import Batch
+from ib_pyro.training.graph_leaves import leaves_behind, strangers
 from ib_pyro.training.programs import ModelAndGuide, model_and_guide
 from ib_pyro.training.randomness import seeded
 

@@ -13,9 +13,9 @@ from torch import Tensor, nn
 
 from ib_pyro import Bottleneck, InformationBottleneckELBO, fit
 from ib_pyro.elbo import CriticTotalCorrelation
-from ib_pyro.graph_leaves import leaves_behind, strangers
 from ib_pyro.information import DensityRatioCritic
 from ib_pyro.nn import InformationDropout
+from ib_pyro.training.graph_leaves import leaves_behind, strangers
 
 X = torch.randn(24, 4, generator=torch.Generator().manual_seed(1))
 Y = (X[:, 0] > 0).long()
