@@ -30,6 +30,7 @@ __all__ = [
     "check_target",
     "check_values",
     "predictive_mean",
+    "require_countable",
     "resolve_likelihood",
     "warn_if_squashed",
 ]
@@ -155,6 +156,7 @@ def check_target(y: Tensor, likelihood: TorchDistributionMixin, batch_size: int)
             f"site 'y': the likelihood has batch shape {tuple(likelihood.batch_shape)} for a batch of {batch_size}; "
             "move a sample's own dimensions into the event with .to_event()"
         )
+    require_countable("y", y)
     if y.shape[:1] != (batch_size,):
         count = len(y) if y.dim() else "a single number instead of"
         raise ValueError(f"site 'y': {count} targets for {batch_size} inputs; pass one for each")
@@ -169,6 +171,23 @@ def check_target(y: Tensor, likelihood: TorchDistributionMixin, batch_size: int)
         )
     if checks_values():
         check_values(y, likelihood)
+
+
+def require_countable(site: str, y: Tensor) -> None:
+    """Raise if targets are of a type of whole numbers that PyTorch stores, but hardly computes with.
+
+    Args:
+        site: The site that observes them.
+        y: The targets.
+
+    Raises:
+        ValueError: If they are unsigned numbers of more than 8 bits; says the way out.
+    """
+    if y.dtype in (torch.uint16, torch.uint32, torch.uint64):
+        raise ValueError(
+            f"site {site!r}: y has the type {y.dtype}, which PyTorch can neither compare nor count; pass whole "
+            "numbers as int64, y.long()"
+        )
 
 
 def check_values(y: Tensor, likelihood: TorchDistributionMixin) -> None:

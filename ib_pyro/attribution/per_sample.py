@@ -1,5 +1,7 @@
 """Attribution by a bottleneck that is fitted to each image alone."""
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
@@ -33,6 +35,7 @@ class PerSampleAttribution(Restriction):
         beta: Likewise.
         smoothing: Likewise.
         alpha_max: Likewise.
+        layout: Likewise.
         steps: Steps of Adam (the paper takes 10, after which small networks are not at rest yet).
         learning_rate: Its learning rate.
         draws: Draws of the noise for each image in a step.
@@ -51,13 +54,18 @@ class PerSampleAttribution(Restriction):
         beta: float | None = None,
         smoothing: float = 1.0,
         alpha_max: float = 0.7,
+        layout: str | None = None,
         steps: int = 20,
         learning_rate: float = 1.0,
         draws: int = 10,
     ) -> None:
-        super().__init__(
-            network, place, statistics, noise=noise, beta=beta, smoothing=smoothing, alpha_max=alpha_max
-        )
+        options: dict[str, Any] = {
+            "noise": noise,
+            "beta": beta,
+            "smoothing": smoothing,
+            "alpha_max": alpha_max,
+        }
+        super().__init__(network, place, statistics, layout=layout, **options)
         if steps < 1 or draws < 1:
             raise ValueError(f"steps and draws must be at least 1; got steps={steps}, draws={draws}")
         self.steps, self.learning_rate, self.draws = steps, learning_rate, draws

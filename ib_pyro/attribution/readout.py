@@ -1,6 +1,6 @@
 """Attribution by a readout network that has learned, over many images, what a network needs of one."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -9,6 +9,7 @@ from torch.nn import functional as F
 from ib_pyro.attribution.feature_statistics import FeatureStatistics, features_at
 from ib_pyro.attribution.image_maps import InformationMaps
 from ib_pyro.attribution.restriction import Restriction
+from ib_pyro.checks import require_count
 from ib_pyro.nn import insert
 
 __all__ = ["ReadoutAttribution"]
@@ -77,16 +78,34 @@ class ReadoutAttribution(Restriction):
 
         Returns:
             The loss of each step, nats per image.
+
+        Raises:
+            TypeError: If the batches can be gone through only once, and there are several epochs.
+            ValueError: If there is no batch.
         """
-        losses, optimizer = [], torch.optim.Adam(self.readout.parameters(), learning_rate)
+        require_count("epochs", epochs)
+        if epochs > 1 and isinstance(batches, Iterator):
+            raise TypeError(
+                f"batches: a {type(batches).__name__} gives its batches once, and each of {epochs} epochs goes "
+                "through them again; pass a list of them, or an object whose __iter__ begins anew, such as "
+                "ib_pyro.data.batches(...)"
+            )
+        losses: list[float] = []
+        optimizer = torch.optim.Adam(self.readout.parameters(), learning_rate)
         with insert(self.network, {self.place: self.layer}, frozen=True) as program, torch.enable_grad():
-            for x, y in (batch for _ in range(epochs) for batch in batches):
-                optimizer.zero_grad()
-                self.keep.logits = self._logits(x)
-                loss = self.elbo.differentiable_loss(program.model, program.guide, x, y) / len(x)
-                loss.backward()
-                optimizer.step()
-                losses.append(float(loss.detach()))
+            for epoch in range(epochs):
+                before = len(losses)
+                for x, y in batches:
+                    optimizer.zero_grad()
+                    self.keep.logits = self._logits(x)
+                    loss = self.elbo.differentiable_loss(program.model, program.guide, x, y) / len(x)
+                    loss.backward()
+                    optimizer.step()
+                    losses.append(float(loss.detach()))
+                if len(losses) == before:
+                    raise ValueError(
+                        f"batches: none in epoch {epoch + 1}; pass some that can be gone through again"
+                    )
         return losses
 
     def __call__(self, x: Tensor, y: Tensor | None = None, *, num_samples: int = 10) -> InformationMaps:

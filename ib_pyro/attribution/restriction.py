@@ -15,6 +15,7 @@ from ib_pyro.diagnostics import elementwise_rates
 from ib_pyro.elbo import InformationBottleneckELBO
 from ib_pyro.inputs import Input
 from ib_pyro.nn import InformationDropout, StochasticLayer
+from ib_pyro.nn.places import Place
 
 __all__ = ["NOISES", "Keep", "Restriction"]
 
@@ -23,6 +24,28 @@ NOISES = ("interpolated", "log-normal")
 
 # Nothing is ever kept as a whole, which would cost an infinite rate.
 MOST = 0.999
+
+LAYOUTS = ("tokens", "series")
+"""What features of two dimensions are: ``[positions, width]``, or ``[width, positions]``."""
+# Modules behind which it is known which they are.
+OF_SERIES = (
+    nn.Conv1d,
+    nn.ConvTranspose1d,
+    nn.BatchNorm1d,
+    nn.InstanceNorm1d,
+    nn.MaxPool1d,
+    nn.AvgPool1d,
+    nn.AdaptiveMaxPool1d,
+    nn.AdaptiveAvgPool1d,
+)
+OF_TOKENS = (
+    nn.Linear,
+    nn.Embedding,
+    nn.RNNBase,
+    nn.MultiheadAttention,
+    nn.TransformerEncoderLayer,
+    nn.TransformerEncoder,
+)
 
 
 class Keep(nn.Module):
@@ -78,9 +101,13 @@ class Restriction:
             choice of Schulz et al. (whose beta multiplies the mean over features).
         smoothing: Standard deviation, in positions, of the Gaussian that smooths what is kept.
         alpha_max: Largest noise of ``"log-normal"``.
+        layout: What features of two dimensions are: ``"tokens"``, ``[positions, width]``, or ``"series"``, ``[width,
+            positions]``. By default what the module at the place puts out; behind any other they are tokens, but in a
+            network with convolutions of series nobody knows.
 
     Raises:
-        ValueError: If the noise is unknown, or ``beta`` is negative.
+        ValueError: If the noise or the layout is unknown, ``beta`` is negative, or it is not known which dimension of
+            the features is that of positions.
     """
 
     def __init__(
@@ -93,12 +120,14 @@ class Restriction:
         beta: float | None = None,
         smoothing: float = 1.0,
         alpha_max: float = 0.7,
+        layout: str | None = None,
     ) -> None:
         require_known("noise=", noise, NOISES)
         if beta is not None and beta < 0:
             raise ValueError(f"beta must not be negative; got {beta}")
         self.network, self.place, self.statistics = network, place, statistics
         self.beta = 10 / statistics.loc.numel() if beta is None else beta
+        self.layout = layout_of(network, place, statistics.loc, layout)
         # Only images have neighbours on both sides of every feature.
         self.keep = Keep(smoothing if statistics.loc.dim() == 3 else 0.0)
         self.layer = self._layer(noise, alpha_max)
@@ -127,13 +156,48 @@ class Restriction:
     def maps(self, program: Bottleneck, x: Tensor, y: Tensor, num_samples: int) -> InformationMaps:
         """Return the rate by position, and the distortion over some draws."""
         rate = elementwise_rates(program, x)[self.place]
-        # Units are the first of an image's own dimensions, and the last of tokens'.
-        by_position = rate.sum(1) if rate.dim() > 3 else rate.sum(-1)
+        # Units are the first of an image's own dimensions and of a series', and the last of tokens'.
+        by_position = rate.sum(1) if rate.dim() > 3 or self.layout == "series" else rate.sum(-1)
         with torch.no_grad():
             draws = [
                 self.elbo.terms(program.model, program.guide, x, y).distortion for _ in range(num_samples)
             ]
         return InformationMaps(by_position.detach(), torch.stack(draws).mean(0))
+
+
+def layout_of(network: nn.Module, place: str, features: Tensor, layout: str | None) -> str | None:
+    """Return what features of two dimensions are, ``"tokens"`` or ``"series"``; None of others.
+
+    Args:
+        network: The network.
+        place: Where they come from.
+        features: Those of one sample, or their mean.
+        layout: What its user says that they are; None to find out.
+
+    Raises:
+        ValueError: If nobody knows, or features of other dimensions are said to be one of these.
+    """
+    if layout is not None:
+        require_known("layout=", layout, LAYOUTS)
+        if features.dim() != 2:
+            raise ValueError(
+                f"layout={layout!r} is of features with two dimensions, and those at {place!r} have the shape "
+                f"{tuple(features.shape)}; leave it out"
+            )
+        return layout
+    if features.dim() != 2:
+        return None
+    module = network.get_submodule(Place.of(place, 0).path)
+    if isinstance(module, OF_SERIES):
+        return "series"
+    has_series = any(isinstance(part, nn.Conv1d | nn.ConvTranspose1d) for part in network.modules())
+    if has_series and not isinstance(module, OF_TOKENS):
+        raise ValueError(
+            f"{place!r}: features of shape {tuple(features.shape)} behind a {type(module).__name__} may be those of a "
+            "series, [width, positions], as the network has convolutions of such, or of tokens, [positions, width]; "
+            "pass layout='series' or 'tokens'"
+        )
+    return "tokens"
 
 
 def _smoothed(share: Tensor, width: float) -> Tensor:

@@ -1,6 +1,6 @@
 """Whether runs side by side are what each is alone, looked at before the first step on batches of a size."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import pyro
@@ -19,8 +19,35 @@ from ib_pyro.side_by_side.refusal import VectorizationError, refusal_of
 from ib_pyro.side_by_side.sample_sums import scores_of, sums_of
 from ib_pyro.side_by_side.stack import Stack
 from ib_pyro.side_by_side.streams import Streams
+from ib_pyro.training.batch_arguments import Batch
+from ib_pyro.training.data_checks import look_at
+from ib_pyro.training.graph_leaves import strangers
 
-__all__ = ["require_same_alone", "unreached"]
+__all__ = ["require_same_alone", "size_behind", "unreached"]
+
+
+def size_behind(stack: Stack, x: Tensor, y: Tensor) -> int | None:
+    """Return the size of the set that a batch is a subsample of, as the programs' plate says; None if of none.
+
+    All is left as it was.
+
+    Args:
+        stack: The programs, of which the first that is finite is asked.
+        x: Inputs of a batch, ``[batch, ...]``.
+        y: What is observed of them.
+
+    Raises:
+        VectorizationError: If the program has parameters in Pyro's store.
+    """
+    sound = [
+        program for program, is_sound in zip(stack.programs, stack.finite_runs(), strict=True) if is_sound
+    ]
+    for program in sound[:1]:
+        with _NoParams():
+            found = look_at(program, Batch((x, y), {})).num_data
+        if found is not None:
+            return found
+    return getattr(stack.template, "num_data", None)
 
 
 def require_same_alone(
@@ -30,6 +57,7 @@ def require_same_alone(
     streams: Streams,
     names: Sequence[str],
     batch: tuple[Tensor, Tensor],
+    num_data: int | None,
 ) -> None:
     """Evaluate a batch of each run alone and side by side, with the same noise, and compare all that comes of it.
 
@@ -43,6 +71,7 @@ def require_same_alone(
         streams: Their random numbers.
         names: What they are called.
         batch: Inputs and what is observed of them, ``[runs, batch, ...]`` each.
+        num_data: Size of the set that a batch is a subsample of; None if it stands for itself.
 
     Raises:
         VectorizationError: If the program has parameters in Pyro's store or outside of its modules, keeps something
@@ -58,13 +87,13 @@ def require_same_alone(
             continue
         with streams.ambient(run), _NoParams(), buffers_kept([program]):
             one = (batch[0][run], batch[1][run])
-            found = _evaluated(program, elbo, stack, *one)
+            found = _evaluated(program, elbo, stack, *one, num_data)
             own = dict((*program.named_parameters(), *program.named_buffers()))
             written = [own[name].detach().clone() for name in stack.others]
         alone.append((run, found, written))
     if sound[0]:
         with streams.ambient(0), _NoParams():
-            _require_nothing_kept(stack, elbos[0], batch[0][0], batch[1][0])
+            _require_nothing_kept(stack, elbos[0], batch[0][0], batch[1][0], num_data)
     streams.states = states
     evaluation = together(*batch)
     side_by_side = [tensor.clone() for tensor in stack.others.values()]
@@ -87,25 +116,28 @@ def _evaluated(
     stack: Stack,
     x: Tensor,
     y: Tensor,
+    num_data: int | None,
 ) -> Evaluated:
     def step(x: Tensor, y: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         terms = elbo.terms(program.model, program.guide, x, y)
         _require_no_strangers(terms.loss, program)
-        loss = terms.loss / (getattr(program, "num_data", None) or len(x))
-        return loss, sums_of(terms, scores_of(terms, y), y)
+        whole = num_data or len(x)
+        return terms.loss / whole, sums_of(terms, scores_of(terms, y), y, whole)
 
     by_name = dict(program.named_parameters())
     return evaluate(step, [by_name[name] for name in stack.parameters], (x, y), {})
 
 
-def _require_nothing_kept(stack: Stack, elbo: InformationBottleneckELBO, x: Tensor, y: Tensor) -> None:
+def _require_nothing_kept(
+    stack: Stack, elbo: InformationBottleneckELBO, x: Tensor, y: Tensor, num_data: int | None
+) -> None:
     """Raise if a program's second call would change what a third does, other than by its buffers."""
     program = stack.template
     modules = modules_within([program])
     state = ProgramState(modules)
     try:
         with trial(modules, list(program.parameters()), (x, y)):
-            _evaluated(program, elbo, stack, x, y)
+            _evaluated(program, elbo, stack, x, y, num_data)
     except CaptureError as error:
         raise refusal_of(error) from error
     changes = [change for change in state.changes() if not change.is_harmless]
@@ -122,7 +154,8 @@ def unreached(
     """Return the numbers of the parameters that a lone run's loss does not depend on, and leave all as it was."""
     states = streams.states
     with pyro.validation_enabled(False), streams.ambient(run), buffers_kept([stack.programs[run]]):
-        gradients = _evaluated(stack.programs[run], elbo, stack, x, y).gradients
+        # Which it depends on is the same whatever the loss is divided by.
+        gradients = _evaluated(stack.programs[run], elbo, stack, x, y, None).gradients
     streams.states = states
     return frozenset(number for number, gradient in enumerate(gradients) if gradient is None)
 
@@ -169,26 +202,11 @@ def _agree(one: Tensor, other: Tensor, precision: float, *, least: float) -> boo
 
 def _require_no_strangers(loss: Tensor, program: nn.Module) -> None:
     """Raise if a loss depends on a parameter that is not the program's, which would be the same for all runs."""
-    own = {id(p) for p in program.parameters()}
-    for leaf in _leaves(loss):
-        if id(leaf) not in own:
-            raise VectorizationError(
-                f"the loss depends on a parameter of shape {tuple(leaf.shape)} that is not in the program's modules, "
-                "so that runs would share it; make it an attribute of the program, which each run has of its own"
-            )
-
-
-def _leaves(loss: Tensor) -> Iterator[Tensor]:
-    todo, seen = [loss.grad_fn], set()
-    while todo:
-        node = todo.pop()
-        if node is None or node in seen:
-            continue
-        seen.add(node)
-        leaf = getattr(node, "variable", None)
-        if leaf is not None:
-            yield leaf
-        todo += [parent for parent, _ in node.next_functions]
+    if found := strangers(loss, program.parameters()):
+        raise VectorizationError(
+            f"the loss depends on a parameter of shape {tuple(found[0].shape)} that is not in the program's modules, "
+            "so that runs would share it; make it an attribute of the program, which each run has of its own"
+        )
 
 
 class _NoParams(Messenger):

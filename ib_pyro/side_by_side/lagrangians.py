@@ -69,10 +69,15 @@ class Lagrangians:
         stack: The programs.
         objectives: Their objectives.
         streams: Their random numbers.
+        num_data: Size of the set that a batch is a subsample of, as their plate says; None if a batch stands for
+            itself.
     """
 
-    def __init__(self, stack: Stack, objectives: Objectives, streams: Streams) -> None:
+    def __init__(
+        self, stack: Stack, objectives: Objectives, streams: Streams, *, num_data: int | None = None
+    ) -> None:
         self._stack, self._objectives, self._streams = stack, objectives, streams
+        self._num_data = num_data
         self._recordings: dict[object, _Recording] = {}
         self._labels: list[str] = []
         self._has_gradient: list[bool] = []
@@ -178,8 +183,8 @@ class Lagrangians:
             terms = elbo.terms(program.model, program.guide, x, y)
         scores = scores_of(terms, y)
         # Pyro's loss is a sum over the batch, or over the whole set of which the batch stands for a share.
-        loss = terms.loss / (getattr(program, "num_data", None) or len(x))
-        return loss, sums_of(terms, scores, y), [] if scores is None else [scores]
+        whole = self._num_data or len(x)
+        return terms.loss / whole, sums_of(terms, scores, y, whole), [] if scores is None else [scores]
 
     def _flat(self, *inputs: Tensor) -> list[Tensor]:
         """Return losses, sums and gradients, and note what they are."""

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from copy import copy
+from functools import partial
 from typing import Any
 
 import pyro
@@ -11,15 +12,21 @@ from torch import Tensor, nn
 from ib_pyro.data import batches
 from ib_pyro.elbo import InformationBottleneckELBO
 from ib_pyro.handlers import warn_if_noise_is_off
+from ib_pyro.side_by_side.building import pair_of
+from ib_pyro.side_by_side.first_step import size_behind
 from ib_pyro.side_by_side.lagrangians import Lagrangians
 from ib_pyro.side_by_side.run_batches import placed, repeated
 from ib_pyro.side_by_side.run_objectives import Objectives
 from ib_pyro.side_by_side.sample_sums import scores_of, sums_of
+from ib_pyro.side_by_side.sound_data import require_measurable, require_of_some
 from ib_pyro.side_by_side.stack import Stack
 from ib_pyro.side_by_side.streams import Streams
+from ib_pyro.training.batch_arguments import Batch
+from ib_pyro.training.data_checks import look_at
 
-__all__ = ["evaluate_alone", "evaluate_side_by_side"]
+__all__ = ["evaluate_alone", "evaluate_side_by_side", "require_held_out"]
 
+BATCH_SIZE = 1000
 FIRST = ("distortion", "rate", "error", "error_predictive")
 Measure = Callable[[Tensor, Tensor], tuple[dict[str, Tensor], Tensor | None]]
 
@@ -29,9 +36,10 @@ def evaluate_side_by_side(
     data: object,
     *,
     num_samples: int = 16,
-    batch_size: int = 1000,
+    batch_size: int = BATCH_SIZE,
     seed: int = 0,
     elbo: InformationBottleneckELBO | None = None,
+    checked: bool = False,
 ) -> list[dict[str, float]]:
     """Evaluate programs of one structure on a set, with the noise on, and batch norm in its mode of evaluation.
 
@@ -44,6 +52,7 @@ def evaluate_side_by_side(
         batch_size: Samples at a time.
         seed: Seed of the noise, the same for all.
         elbo: How rates are taken; its weights and penalty do not count.
+        checked: Whether the set is known to be what the programs take; otherwise one of them goes over it first.
 
     Returns:
         For each program: ``distortion``, ``rate`` and ``rate/<site>`` in nats per sample under one draw of noise a
@@ -52,7 +61,8 @@ def evaluate_side_by_side(
 
     Raises:
         VectorizationError: If they are not of one structure, or cannot be run at once; says why.
-        ValueError: If ``num_samples`` is below 1.
+        ValueError: If ``num_samples`` is below 1, or the programs do not take the set, such as targets that are no
+            values of their likelihood.
     """
     warn_if_noise_is_off("evaluate_side_by_side", stacklevel=2)
     if not isinstance(programs, Mapping):
@@ -64,9 +74,17 @@ def evaluate_side_by_side(
     try:
         like, runs = stack.like, len(every)
         streams = Streams.seeded([seed] * runs, like.device)
-        elbos = [_unweighted(elbo)] * runs
-        measure = Lagrangians(stack, Objectives(elbos, names, like), streams).measure
-        return _measured(measure, data, runs, like, num_samples, batch_size)
+        plain = _unweighted(elbo)
+        if not checked:
+            require_of_some(
+                every,
+                partial(require_measurable, data=data, elbo=plain, batch_size=batch_size, name="data"),
+            )
+        elbos = [plain] * runs
+        with pyro.validation_enabled(False):  # a program that has diverged has its plates, too
+            num_data = size_behind(stack, *_first(data, batch_size, like))
+        lagrangians = Lagrangians(stack, Objectives(elbos, names, like), streams, num_data=num_data)
+        return _measured(lagrangians.measure, data, runs, like, num_samples, batch_size)
     finally:
         stack.release()
 
@@ -76,9 +94,10 @@ def evaluate_alone(
     data: object,
     *,
     num_samples: int = 16,
-    batch_size: int = 1000,
+    batch_size: int = BATCH_SIZE,
     seed: int = 0,
     elbo: InformationBottleneckELBO | None = None,
+    checked: bool = False,
 ) -> dict[str, float]:
     """Evaluate one program as :func:`evaluate_side_by_side` does, which cannot take every program.
 
@@ -89,20 +108,50 @@ def evaluate_alone(
         batch_size: Samples at a time.
         seed: Seed of the noise.
         elbo: How rates are taken.
+        checked: Whether the set is known to be what the program takes.
     """
     program.eval()
     like = next((p for p in program.parameters() if p.is_floating_point()), torch.zeros(()))
     objective, streams = _unweighted(elbo), Streams.seeded([seed], like.device)
+    if not checked:
+        require_measurable(program, data, elbo=objective, batch_size=batch_size, name="data")
+    with pyro.validation_enabled(False):
+        look = look_at(program, Batch(_first(data, batch_size, like), {}))
+    num_data = look.num_data or getattr(program, "num_data", None)
 
     @torch.no_grad()
     def measure(x: Tensor, y: Tensor) -> tuple[dict[str, Tensor], Tensor | None]:
         with streams.ambient(0), pyro.validation_enabled(False):
             terms = objective.terms(program.model, program.guide, x[0], y[0])
         scores = scores_of(terms, y[0])
-        sums = {name: value.unsqueeze(0) for name, value in sums_of(terms, scores, y[0]).items()}
+        found = sums_of(terms, scores, y[0], num_data or y.shape[1])
+        sums = {name: value.unsqueeze(0) for name, value in found.items()}
         return sums, None if scores is None else scores.unsqueeze(0)
 
     return _measured(measure, data, 1, like, num_samples, batch_size)[0]
+
+
+def require_held_out(
+    program: nn.Module, held_out: Mapping[str, object | None], elbo: InformationBottleneckELBO | None
+) -> None:
+    """Make sure of sets that programs are to be measured on, before they are trained.
+
+    Args:
+        program: A program; left as it is.
+        held_out: The sets by what messages call them; None for none.
+        elbo: How rates are taken.
+
+    Raises:
+        ValueError: If the program does not take one of them.
+    """
+    for name, data in held_out.items():
+        if data is not None:
+            require_measurable(program, data, elbo=_unweighted(elbo), batch_size=BATCH_SIZE, name=name)
+
+
+def _first(data: object, batch_size: int, like: Tensor) -> tuple[Tensor, Tensor]:
+    x, y = pair_of(data)
+    return placed(x[:batch_size], like), placed(y[:batch_size], like)
 
 
 def _unweighted(elbo: InformationBottleneckELBO | None) -> InformationBottleneckELBO:

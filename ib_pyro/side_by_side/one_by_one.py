@@ -15,7 +15,7 @@ from torch.optim.lr_scheduler import LambdaLR
 from ib_pyro.elbo import InformationBottleneckELBO
 from ib_pyro.side_by_side.apart import Apart
 from ib_pyro.side_by_side.building import objective_of, optimizers_of, pair_of, program_and_state, schedule_of
-from ib_pyro.side_by_side.measuring import evaluate_alone
+from ib_pyro.side_by_side.measuring import evaluate_alone, require_held_out
 from ib_pyro.side_by_side.run_batches import Transform
 from ib_pyro.side_by_side.run_objectives import what_learns
 from ib_pyro.side_by_side.run_optimizers import OptimizerFactory, OptimizerSettings
@@ -69,6 +69,11 @@ def train_one_by_one(
     if clip_norm is not None and not clip_norm > 0:
         raise ValueError(f"clip_norm must be positive; got {clip_norm}")
     samples = pair_of(data)
+    held_out_sets = {"validation": validation, "test": test}
+    if any(given is not None for given in held_out_sets.values()):
+        # A program of its own: what a first call makes of lazy parameters is up to the fit.
+        program, _ = program_and_state(make_program, runs[0], device=device)
+        require_held_out(program, held_out_sets, elbo)
     programs: list[nn.Module] = []
     history: list[Row] = []
     diverged: dict[str, str] = {}
@@ -97,12 +102,10 @@ def train_one_by_one(
             diverged[run.name] = why
         programs.append(program)
         history += rows
-        for name, given in (("validation", validation), ("test", test)):
+        for name, given in held_out_sets.items():
             if given is not None:
-                row = (
-                    evaluate_alone(program, given, num_samples=num_samples, elbo=elbo) if why is None else {}
-                )
-                held_out[name].append(row)
+                how_measured: dict[str, Any] = {"num_samples": num_samples, "elbo": elbo, "checked": True}
+                held_out[name].append(evaluate_alone(program, given, **how_measured) if why is None else {})
     return result_of(
         runs,
         programs,

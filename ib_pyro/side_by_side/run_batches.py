@@ -51,6 +51,17 @@ class RunBatches:
             x, y = (self._at(values, index) for values in (self._x, self._y))
             yield (x, y) if self._transform is None else self._seen(self._transform, x, y)
 
+    def first(self) -> tuple[Tensor, Tensor]:
+        """Return the first samples as a step of the first run sees them, ``[batch, ...]``; streams stay."""
+        x, y = self._x[: self.batch_size], self._y[: self.batch_size]
+        if self._transform is None:
+            return x, y
+        states = self._streams.states
+        with self._streams.ambient(0):
+            x, y = self._transform(x, y)
+        self._streams.states = states
+        return placed(x, self._like), placed(y, self._like)
+
     @property
     def states(self) -> list[Tensor]:
         """Where the generators of the orders are; may be set."""

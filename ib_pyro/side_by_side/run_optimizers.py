@@ -11,7 +11,7 @@ from torch.optim import Optimizer
 from ib_pyro.choices import require_known
 from ib_pyro.side_by_side.refusal import VectorizationError
 from ib_pyro.side_by_side.stack import Stack
-from ib_pyro.training.optimizers import build_optimizer, require_rate
+from ib_pyro.training.optimizers import build_optimizer, require_one_evaluation, require_rate
 
 __all__ = ["OptimizerSettings", "RunOptimizers", "clip_norms"]
 
@@ -89,7 +89,7 @@ class RunOptimizers:
         self._parts = [[mine[name] for name in stack.parameters] for mine in own]
         self._how, self._shared = how, False
         if callable(how):
-            self._optimizers = [how(parts) for parts in self._parts]
+            self._optimizers = [require_one_evaluation(how(parts)) for parts in self._parts]
             self._rates = [[float(g["lr"]) for g in o.param_groups] for o in self._optimizers]
         else:
             self._optimizers = self._by_name(how)

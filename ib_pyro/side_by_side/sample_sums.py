@@ -6,6 +6,7 @@ from torch.distributions import Categorical
 from ib_pyro.elbo import Terms
 from ib_pyro.handlers import unwrap
 from ib_pyro.precision import widest
+from ib_pyro.training.by_sample import by_sample
 
 __all__ = ["scores_of", "sums_of"]
 
@@ -20,13 +21,25 @@ def scores_of(terms: Terms, y: Tensor) -> Tensor | None:
     return law.logits.detach()
 
 
-def sums_of(terms: Terms, scores: Tensor | None, y: Tensor) -> dict[str, Tensor]:
-    """Return the sums over a batch of what terms say of its samples, and the number of classes that are wrong."""
+def sums_of(terms: Terms, scores: Tensor | None, y: Tensor, whole: int) -> dict[str, Tensor]:
+    """Return the sums over a batch of what terms say of its samples, and the number of classes that are wrong.
+
+    Args:
+        terms: The terms of the batch.
+        scores: The score of each class, where y are labels.
+        y: What is observed, ``[batch, ...]``.
+        whole: Samples of the set that the batch is a subsample of, or of the batch itself, see
+            :func:`ib_pyro.training.by_sample.by_sample`.
+    """
     wide = widest(terms.distortion.device)
-    sums = {"distortion": terms.distortion.detach().sum(dtype=wide)}
-    sums |= {f"rate/{site}": rate.detach().sum(dtype=wide) for site, rate in terms.rate.items()}
+    values = {"distortion": terms.distortion} | {f"rate/{site}": rate for site, rate in terms.rate.items()}
+    sums = {name: _sum(by_sample(v.detach().to(wide), len(y), whole), len(y)) for name, v in values.items()}
     for site, value in terms.total_correlation.items():
         sums[f"total_correlation/{site}"] = value.detach().to(wide) * len(y)
     if scores is not None:
         sums["error"] = (scores.argmax(-1) != y).sum().to(wide)
     return sums
+
+
+def _sum(values: Tensor, size: int) -> Tensor:
+    return values.sum() if values.dim() else values * size

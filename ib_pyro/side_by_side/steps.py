@@ -9,12 +9,13 @@ from torch import Generator, Tensor, nn
 from ib_pyro.choices import require_known
 from ib_pyro.elbo import InformationBottleneckELBO
 from ib_pyro.precision import widest
-from ib_pyro.side_by_side.first_step import require_same_alone, unreached
+from ib_pyro.side_by_side.first_step import require_same_alone, size_behind, unreached
 from ib_pyro.side_by_side.lagrangians import Evaluation, Lagrangians
 from ib_pyro.side_by_side.refusal import VectorizationError
 from ib_pyro.side_by_side.run_batches import RunBatches, Transform, placed, repeated
 from ib_pyro.side_by_side.run_objectives import Objectives
 from ib_pyro.side_by_side.run_optimizers import OptimizerFactory, OptimizerSettings, RunOptimizers
+from ib_pyro.side_by_side.sound_data import require_of_some
 from ib_pyro.side_by_side.stack import Stack
 from ib_pyro.side_by_side.streams import Streams
 from ib_pyro.vector_math import page_in_special_cases
@@ -52,6 +53,8 @@ class SideBySideTraining:
             ``"off"``, or ``"auto"`` where many steps are to come.
         compile: Whether to compile the recording of whole batches, which takes seconds to a minute and a compiler
             for C++; the numbers then are the same to rounding.
+        check: Asked before the first step, once the runs are known to be what each is alone: raises if a program does
+            not take the data. It is asked of one program that is sound.
 
     Attributes:
         steps: Number of steps in an epoch.
@@ -78,6 +81,7 @@ class SideBySideTraining:
         schedules: Sequence[Schedules] | None = None,
         replay: str = "auto",
         compile: bool = False,
+        check: Callable[[nn.Module], None] | None = None,
     ) -> None:
         require_known("replay=", replay, REPLAY)
         if compile and replay == "off":
@@ -98,7 +102,8 @@ class SideBySideTraining:
             how: dict[str, Any] = {"like": like, "transform": transform, "streams": streams}
             self._batches = RunBatches(data, orders, batch_size, **how)
             self._objectives = Objectives(elbos, names, like)
-            self.lagrangians = Lagrangians(self._stack, self._objectives, streams)
+            self._num_data = size_behind(self._stack, *self._batches.first())
+            self.lagrangians = Lagrangians(self._stack, self._objectives, streams, num_data=self._num_data)
             self.optimizers = RunOptimizers(self._stack, optimizer, clip_norm=clip_norm)
         except BaseException:
             self._stack.release()
@@ -106,7 +111,7 @@ class SideBySideTraining:
         self.steps = len(self._batches)
         self.diverged: dict[str, str] = {}
         self.not_replayed: str | None = "it is switched off" if replay == "off" else None
-        self._checked: set[int] = set()
+        self._check_data, self._checked = check, set[int]()
         self._unreached: dict[tuple[bool, ...], frozenset[int]] = {}
         self._epochs = 0
 
@@ -161,7 +166,8 @@ class SideBySideTraining:
             program.eval()
         runs, like = len(self._names), self._stack.like
         streams = Streams.seeded([0] * runs, like.device)
-        lagrangians = Lagrangians(self._stack, Objectives(elbos, self._names, like), streams)
+        objectives = Objectives(elbos, self._names, like)
+        lagrangians = Lagrangians(self._stack, objectives, streams, num_data=self._num_data)
         totals: dict[str, Tensor] = {}
         for parts in zip(x.split(batch_size), y.split(batch_size), strict=True):
             sums, _ = lagrangians.measure(*(repeated(placed(values, like), runs) for values in parts))
@@ -169,6 +175,11 @@ class SideBySideTraining:
         columns = {name: (total / len(x)).tolist() for name, total in totals.items()}
         rows = [{name: column[run] for name, column in columns.items()} for run in range(runs)]
         return [{**row, "rate": _total_rate(row)} for row in rows]
+
+    @property
+    def has_stepped(self) -> bool:
+        """Whether there has been a step, before which the data are checked."""
+        return bool(self._checked)
 
     def state_dict(self) -> dict[str, Any]:
         """Return all that is needed to go on, made of tensors and plain values: each run's, side by side."""
@@ -208,7 +219,10 @@ class SideBySideTraining:
 
     def _check(self, x: Tensor, y: Tensor) -> None:
         try:
-            require_same_alone(self._evaluate, self._stack, self._elbos, self._streams, self._names, (x, y))
+            how = (self._elbos, self._streams, self._names, (x, y), self._num_data)
+            require_same_alone(self._evaluate, self._stack, *how)
+            if self._check_data is not None and not self._checked:
+                require_of_some(self._stack.programs, self._check_data)
         except BaseException:
             self._stack.release()
             raise

@@ -1,11 +1,12 @@
 """Train several runs of one network at once."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Generator, nn
+from torch import Generator, Tensor, nn
 
 from ib_pyro.batch_norm import has_batch_norm
 from ib_pyro.checks import require_count
@@ -14,11 +15,12 @@ from ib_pyro.data.cache import fingerprint
 from ib_pyro.elbo import InformationBottleneckELBO
 from ib_pyro.handlers import warn_if_noise_is_off
 from ib_pyro.side_by_side.building import build_programs, objective_of, optimizers_of, pair_of, schedule_of
-from ib_pyro.side_by_side.measuring import evaluate_side_by_side
+from ib_pyro.side_by_side.measuring import evaluate_side_by_side, require_held_out
 from ib_pyro.side_by_side.run_batches import Transform
 from ib_pyro.side_by_side.run_optimizers import OptimizerFactory, OptimizerSettings
 from ib_pyro.side_by_side.runs import Run, SideBySide, require_alike
 from ib_pyro.side_by_side.runs_checkpoint import RunsCheckpoint
+from ib_pyro.side_by_side.sound_data import require_trainable
 from ib_pyro.side_by_side.steps import SideBySideTraining
 from ib_pyro.side_by_side.tables import result_of
 from ib_pyro.training.fit_description import describe_program
@@ -73,7 +75,9 @@ def train_side_by_side(
                 ).backward()
                 optimizer.step()
 
-    with ``elbo`` at the run's beta and gamma. A run whose loss is no number any more harms none of the others.
+    with ``elbo`` at the run's beta and gamma; where a plate of the program draws a batch as a subsample, its loss is
+    one of the whole set, and divided by the size of that. A run whose loss is no number any more harms none of the
+    others.
 
     The programs have one structure, and differ in the values of parameters and buffers, and of attributes that are
     floating-point numbers, such as ``drop_prob`` or ``alpha_max`` of a layer. Their random numbers come from PyTorch's
@@ -144,9 +148,10 @@ def train_side_by_side(
         nesterov=nesterov,
         weight_decay=weight_decay,
     )
+    elbos, held_out = [objective_of(elbo, run) for run in runs], {"validation": validation, "test": test}
     training = SideBySideTraining(
         programs,
-        [objective_of(elbo, run) for run in runs],
+        elbos,
         pair,
         names=names,
         streams=streams,
@@ -158,6 +163,9 @@ def train_side_by_side(
         schedules=[schedule_of(run, beta_schedule) for run in runs],
         replay=replay,
         compile=compile,
+        check=partial(
+            _require_sound, pair, held_out, elbo=elbos[0], batch_size=batch_size, transform=transform
+        ),
     )
     common = {"batch_size": batch_size, "order": order, "optimizer": str(settings), "samples": len(pair[0])}
     if checkpoint:
@@ -165,17 +173,29 @@ def train_side_by_side(
     path = Path(checkpoint) if checkpoint else None
     kept = RunsCheckpoint(path, common, every=checkpoint_seconds, programs=described)
     history = _epochs(training, names, epochs, lr_schedule, kept, on_epoch)
-    how: dict[str, Any] = {"num_samples": num_samples, "elbo": elbo}
+    # After steps, the sets are known to be sound, and a program that has diverged says nothing of them.
+    how: dict[str, Any] = {"num_samples": num_samples, "elbo": elbo, "checked": training.has_stepped}
     by_name = dict(zip(names, programs, strict=True))
+    measured = {
+        name: None if given is None else evaluate_side_by_side(by_name, given, **how)
+        for name, given in held_out.items()
+    }
     return result_of(
         runs,
         programs,
         history,
         training.diverged,
-        validation=None if validation is None else evaluate_side_by_side(by_name, validation, **how),
-        test=None if test is None else evaluate_side_by_side(by_name, test, **how),
+        **measured,
         not_replayed=training.not_replayed,
     )
+
+
+def _require_sound(
+    data: tuple[Tensor, Tensor], held_out: Mapping[str, object | None], program: nn.Module, **how: Any
+) -> None:
+    """Raise if a program does not take a set: the one for training, or one to be measured on."""
+    require_trainable(program, data, **how)
+    require_held_out(program, held_out, how["elbo"])
 
 
 def _epochs(

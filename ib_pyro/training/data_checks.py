@@ -21,6 +21,7 @@ from ib_pyro.data import batches
 from ib_pyro.elbo import InformationBottleneckELBO
 from ib_pyro.elbo.weights import is_zero, weight_of
 from ib_pyro.handlers import unwrap
+from ib_pyro.likelihoods import require_countable
 from ib_pyro.sites import is_observation, sample_sites
 from ib_pyro.traces import trace_pair
 from ib_pyro.training.batch_arguments import Batch, Placement, batch_of, leaves_of
@@ -113,6 +114,7 @@ def check_columns(
 
 @torch.no_grad()
 def _check_labels(program: Bottleneck, x: Tensor, y: Tensor) -> None:
+    require_countable("y", y)
     training = program.training
     with seeded(0):
         probabilities = program.eval().predict(placed(x[:2], program), num_samples=1)
@@ -140,6 +142,8 @@ def look_at(program: nn.Module, batch: Batch) -> FirstLook:
     observed = {}
     for name, site in sample_sites(traces.model.nodes).items():
         place = _place_of(site, batch) if is_observation(site) else None
+        if is_observation(site):
+            require_countable(name, site["value"])
         if place is not None:
             observed[name] = (site, place)
     sites = [site for site in sample_sites(traces.model.nodes).values() if is_observation(site)]

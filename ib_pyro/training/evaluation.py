@@ -19,6 +19,7 @@ from ib_pyro.precision import widest
 from ib_pyro.sites import is_point
 from ib_pyro.subsamples import one_subsample
 from ib_pyro.training.batch_arguments import Batch, Placement, leaves_of
+from ib_pyro.training.by_sample import by_sample
 from ib_pyro.training.data_checks import FirstLook, look_at
 from ib_pyro.training.intervals import Interval, normal, wilson
 from ib_pyro.training.one_draw import draw_once
@@ -150,10 +151,10 @@ def evaluate(
     module = as_program(program).eval()
     source = source_of(data, batch_size=batch_size, default=BATCH_SIZE)
     page_in_special_cases()
-    found = _Found(confidence)
     first = Placement(module)(source.first())
     look = look_at(module, first)
     _require_all_samples(look, first)
+    found = _Found(confidence, look.num_data or getattr(module, "num_data", None))
     with seeded(seed):
         found.add_terms(module, source, elbo or InformationBottleneckELBO())
         found.add_draws("noisy", module, source, look, 1)
@@ -165,10 +166,15 @@ def evaluate(
 
 
 class _Found:
-    """Numbers with their intervals, as they come."""
+    """Numbers with their intervals, as they come.
 
-    def __init__(self, confidence: float) -> None:
-        self._confidence, self._size = confidence, 0
+    Args:
+        confidence: Level of the intervals.
+        num_data: Size of the set that a batch is a subsample of; None if a batch stands for itself.
+    """
+
+    def __init__(self, confidence: float, num_data: int | None) -> None:
+        self._confidence, self._num_data, self._size = confidence, num_data, 0
         self._intervals: dict[str, Interval] = {}
 
     def add_terms(self, program: nn.Module, source: Source, elbo: InformationBottleneckELBO) -> None:
@@ -178,9 +184,9 @@ class _Found:
         for batch in map(placed, source):
             sizes.append(batch.size)
             terms = elbo.terms(*model_and_guide(program), *batch.args, **batch.kwargs)
-            columns.setdefault("distortion", []).append(_samples_of(terms.distortion, batch.size))
+            columns.setdefault("distortion", []).append(self._by_sample(terms.distortion, batch.size))
             for name, rate in terms.rate.items():
-                columns.setdefault(f"rate/{name}", []).append(_samples_of(rate, batch.size))
+                columns.setdefault(f"rate/{name}", []).append(self._by_sample(rate, batch.size))
         self._size = sum(sizes)
         for name, parts in columns.items():
             self._add_mean(name, parts, sizes)
@@ -198,7 +204,7 @@ class _Found:
             with one_subsample():
                 draws = [draw_once(program, batch) for _ in range(num_samples)]
             log_likelihood = torch.stack([draw.log_likelihood for draw in draws])
-            parts.append(_samples_of(math.log(num_samples) - log_likelihood.logsumexp(0), batch.size))
+            parts.append(self._by_sample(math.log(num_samples) - log_likelihood.logsumexp(0), batch.size))
             sizes.append(batch.size)
             if look.labels is not None:
                 probabilities = [draw.probabilities for draw in draws if draw.probabilities is not None]
@@ -229,6 +235,9 @@ class _Found:
             confidence=self._confidence,
         )
 
+    def _by_sample(self, values: Tensor, size: int) -> Tensor:
+        return by_sample(values.to(widest(values.device)), size, self._num_data or size)
+
     def _add_mean(self, name: str, parts: list[Tensor], sizes: list[int]) -> None:
         if all(part.dim() for part in parts):
             self._intervals[name] = normal(torch.cat(parts), self._confidence)
@@ -247,15 +256,6 @@ def _require_all_samples(look: FirstLook, batch: Batch) -> None:
             "some of them anew at every run, where an evaluation is of all; leave subsample_size= out of the program, "
             "and take samples a few at a time by batch_size="
         )
-
-
-def _samples_of(values: Tensor, size: int) -> Tensor:
-    """Return one value a sample, in the widest type; a scalar, a sample's part of it, of what is one for the batch."""
-    values = values.to(widest(values.device))
-    if size not in values.shape:
-        return values.sum() / size
-    others = [dim for dim in range(values.dim()) if dim != values.shape.index(size)]
-    return values.sum(others) if others else values
 
 
 def _is_quiet(site: Mapping[str, Any]) -> bool:

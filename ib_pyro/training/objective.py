@@ -11,6 +11,7 @@ from torch.distributions import Categorical
 from ib_pyro.elbo import InformationBottleneckELBO, Terms, captured
 from ib_pyro.handlers import unwrap
 from ib_pyro.training.batch_arguments import Batch, leaves_of
+from ib_pyro.training.by_sample import by_sample
 from ib_pyro.training.programs import model_and_guide
 from ib_pyro.training.running_means import RunningMeans
 
@@ -81,8 +82,8 @@ class Objective(nn.Module):
         size = batch.size
         whole = self._num_data or size
         outputs: dict[str, Any] = {
-            "distortion": _per_sample(terms.distortion, size, whole),
-            "rate": {name: _per_sample(rate, size, whole) for name, rate in terms.rate.items()},
+            "distortion": by_sample(terms.distortion, size, whole),
+            "rate": {name: by_sample(rate, size, whole) for name, rate in terms.rate.items()},
             "total_correlation": terms.total_correlation,
         }
         scores = None if self._labels is None else _scores(terms, self._labels_of(batch))
@@ -98,16 +99,6 @@ class Objective(nn.Module):
         scores = outputs.pop("scores", None)
         labels = None if scores is None else self._labels_of(batch)
         self.means.add(loss, Terms(loss=loss, **outputs), scores, labels, batch.size)
-
-
-def _per_sample(values: Tensor, size: int, whole: int) -> Tensor:
-    """Return the values of the samples; where they are of the batch or the set as a whole, a sample's part of them."""
-    if values.dim() == 1 and len(values) == size:
-        return values
-    if size in values.shape:
-        others = [dim for dim in range(values.dim()) if dim != values.shape.index(size)]
-        return values.sum(others)
-    return values.sum() / whole
 
 
 def _scores(terms: Terms, y: Any) -> Tensor | None:  # noqa: ANN401 (an argument of the program)

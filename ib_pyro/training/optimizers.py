@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Sequence
+from inspect import Parameter, signature
 from numbers import Real
 from typing import Any
 
@@ -14,7 +15,14 @@ from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 
 from ib_pyro.choices import require_known
 
-__all__ = ["LEARNING_RATES", "build_optimizer", "optimizer_for", "require_rate", "scheduler_for"]
+__all__ = [
+    "LEARNING_RATES",
+    "build_optimizer",
+    "optimizer_for",
+    "require_one_evaluation",
+    "require_rate",
+    "scheduler_for",
+]
 
 LEARNING_RATES = {"adam": 3e-3, "sgd": 0.07}
 """What a fit takes where none is given."""
@@ -32,7 +40,8 @@ def optimizer_for(
 
     Raises:
         TypeError: If the function makes no optimiser.
-        ValueError: If the program has nothing to learn, the optimiser is of other parameters, or the name is unknown.
+        ValueError: If the program has nothing to learn, the optimiser is of other parameters, its steps evaluate the
+            loss several times, or the name is unknown.
     """
     parameters = [p for p in program.parameters() if p.requires_grad]
     if isinstance(optimizer, Optimizer):
@@ -41,7 +50,7 @@ def optimizer_for(
             raise ValueError(
                 "optimizer: none of its parameters is the program's; make it of program.parameters()"
             )
-        return optimizer
+        return require_one_evaluation(optimizer)
     if not parameters:
         frozen = sum(1 for _ in program.parameters())
         why = f": requires_grad is False of all {frozen}; set it where it should learn" if frozen else ""
@@ -54,9 +63,26 @@ def optimizer_for(
                 "torch.optim.Optimizer (those of pyro.optim go with SVI); pass a name, or a function such as "
                 "functools.partial(torch.optim.AdamW, lr=1e-3)"
             )
-        return made
+        return require_one_evaluation(made)
     require_known("optimizer", optimizer, LEARNING_RATES)
     return build_optimizer(optimizer, parameters, lr=LEARNING_RATES[optimizer] if lr is None else lr)
+
+
+def require_one_evaluation(optimizer: Optimizer) -> Optimizer:
+    """Return an optimiser if its step takes the gradients as they are.
+
+    Raises:
+        ValueError: If its step needs a closure that evaluates the loss, as that of ``torch.optim.LBFGS`` does.
+    """
+    for name, parameter in signature(optimizer.step).parameters.items():
+        if parameter.default is Parameter.empty and parameter.kind is Parameter.POSITIONAL_OR_KEYWORD:
+            raise ValueError(
+                f"optimizer: a step of {type(optimizer).__name__} takes a {name}, by which it evaluates the loss "
+                "several times, and here each batch is evaluated once, under new noise each time; pass 'adam', 'sgd' "
+                "or another optimizer of single gradients, such as torch.optim.AdamW, or write the loop yourself: "
+                "optimizer.step(closure) with elbo.differentiable_loss under one seed"
+            )
+    return optimizer
 
 
 def scheduler_for(

@@ -44,6 +44,7 @@ from ib_pyro.training.progress import FitProgress
 from ib_pyro.training.randomness import seeded
 from ib_pyro.training.sources import BATCH_SIZE, source_of
 from ib_pyro.training.stateful_parts import stateful_parts
+from ib_pyro.training.untrained_leaves import require_all_trained
 
 __all__ = ["Trainer"]
 
@@ -97,7 +98,8 @@ class Trainer:
         self._elbo = own.elbo or InformationBottleneckELBO(beta=self._beta())
         with seeded(0):
             require_finite_loss(self._source, self._loss)
-        look = self._look()
+        first = self._first_batch()
+        look = self._look(first)
         self._schedules = dict(own.schedules or {})
         if own.warm_up:
             self._schedules["beta"] = warming_up(self._elbo.beta, own.warm_up)
@@ -105,6 +107,8 @@ class Trainer:
         self._targets = {name: getattr(self._elbo, name) for name in self._schedules}
         self._check(look)
         self._optimizer = optimizer_for(self.program, own.optimizer, lr=own.lr)
+        require_all_trained(self.program, first, elbo=self._elbo, optimizer=self._optimizer, also=own.also)
+        del first
         self._scheduler = scheduler_for(own.scheduler, self._optimizer)
         self._held_out = held_out_for(
             self.program, own.validation, self._elbo, look, device=self._fabric.device
@@ -280,12 +284,14 @@ class Trainer:
         with torch.no_grad(), buffers_kept([self.program]):
             return elbo.differentiable_loss(*model_and_guide(self.program), *seen.args, **seen.kwargs)
 
-    def _look(self) -> FirstLook:
-        placed = Placement(self.program)
-        before = {id(parameter) for parameter in self.program.parameters()}
-        first = self._source.first()
+    def _first_batch(self) -> Batch:
+        """Return the first batch as a step sees it."""
+        placed, first = Placement(self.program), self._source.first()
         with seeded(0):
-            first = placed(transformed(placed(first), self._options.transform))
+            return placed(transformed(placed(first), self._options.transform))
+
+    def _look(self, first: Batch) -> FirstLook:
+        before = {id(parameter) for parameter in self.program.parameters()}
         look = look_at(self.program, first)
         made = [name for name, p in self.program.named_parameters() if id(p) not in before]
         if made and isinstance(self._options.optimizer, Optimizer):

@@ -214,7 +214,7 @@ class Counts(nn.Module):
 
 
 KEPT = {
-    "calls": (Counts, r"each call changes Counts.calls \(1 to 2\), and the runs share the calls"),
+    "calls": (Counts, r"each call changes Counts.calls \(2 to 3\), and the runs share the calls"),
     "python": (lambda: Applies(lambda x: x * (1 + random.random())), "draws from Python's random numbers"),
     "numpy": (lambda: Applies(lambda x: x * np.random.rand()), "draws from NumPy's random numbers"),  # noqa: NPY002
 }

@@ -9,7 +9,7 @@ import torch
 from lightning.fabric import Fabric
 from torch import nn
 
-from ib_pyro import Bottleneck, InformationBottleneckELBO
+from ib_pyro import Bottleneck, InformationBottleneckELBO, evaluate, sweep
 from ib_pyro.elbo import CriticTotalCorrelation, GaussianTotalCorrelation
 from ib_pyro.information import DensityRatioCritic
 from ib_pyro.nn import AdditiveNormal, InformationDropout
@@ -256,3 +256,23 @@ def test_terms_warn_of_a_loss_that_is_nan():
     with pytest.warns(UserWarning, match=r"the loss is NaN: distortion \(5 of 5 values\); look for NaN"):
         found = elbo.terms(program.model, program.guide, x, y)
     assert found.loss.isnan()
+
+
+@pytest.mark.parametrize("dtype", [torch.uint16, torch.uint32, torch.uint64])
+@pytest.mark.parametrize("likelihood", ["categorical", poisson, "poisson"])
+def test_whole_numbers_that_pytorch_cannot_compare_are_refused_by_name(dtype, likelihood):
+    y = torch.ones(SIZE, *(() if likelihood == "categorical" else (3,)), dtype=torch.int64).to(dtype)
+    program, x, message = (
+        bottleneck(likelihood),
+        torch.rand(SIZE, 8),
+        r"site 'y': y has the type torch.uint.*y.long",
+    )
+    with pytest.raises(ValueError, match=message):
+        run(program, y)
+    with pytest.raises(ValueError, match=message):
+        evaluate(program, (x, y))
+    with pytest.raises(ValueError, match=message):
+        sweep(lambda: bottleneck(likelihood), (x, y), betas=[0.1], epochs=1)
+    with pytest.raises(ValueError, match=message):
+        InformationBottleneckELBO().loss(program.model, program.guide, x, y)
+    run(program, y.long())

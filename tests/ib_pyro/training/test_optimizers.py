@@ -8,6 +8,9 @@ import torch
 from torch import nn
 from torch.optim.lr_scheduler import ReduceLROnPlateau, StepLR
 
+from ib_pyro import Bottleneck
+from ib_pyro.nn import InformationDropout
+from ib_pyro.side_by_side import Run, train_side_by_side
 from ib_pyro.training.optimizers import build_optimizer, optimizer_for, scheduler_for
 
 
@@ -123,3 +126,14 @@ def test_a_parameter_whose_first_gradient_comes_late_moves_as_ever(nesterov):
     how = {"lr": 0.1, "nesterov": nesterov, "weight_decay": 0.1}
     plain = trained(lambda parameters: torch.optim.SGD(parameters, momentum=0.9, **how))
     torch.testing.assert_close(trained(lambda parameters: build_optimizer("sgd", parameters, **how)), plain)
+
+
+@pytest.mark.parametrize("is_made", [True, False])
+def test_an_optimizer_that_evaluates_the_loss_itself_is_refused(is_made: bool) -> None:
+    program = Bottleneck(InformationDropout.linear(4, 3), nn.Linear(3, 2))
+    make = partial(torch.optim.LBFGS, max_iter=2)
+    with pytest.raises(ValueError, match=r"LBFGS takes a closure.*AdamW"):
+        optimizer_for(program, make(program.parameters()) if is_made else make)
+    data, run = (torch.rand(8, 4), torch.arange(8) % 2), Run(beta=0.1)
+    with pytest.raises(ValueError, match=r"LBFGS takes a closure"):
+        train_side_by_side(lambda: program, data, [run], epochs=1, optimizer=make)
