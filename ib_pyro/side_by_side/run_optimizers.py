@@ -9,9 +9,10 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from ib_pyro.choices import require_known
+from ib_pyro.plain_values import plain
 from ib_pyro.side_by_side.refusal import VectorizationError
 from ib_pyro.side_by_side.stack import Stack
-from ib_pyro.training.optimizers import build_optimizer, require_rate
+from ib_pyro.training.optimizers import build_optimizer, require_rate, with_plain_numbers
 
 __all__ = ["OptimizerSettings", "RunOptimizers", "clip_norms"]
 
@@ -45,6 +46,8 @@ class OptimizerSettings:
         if self.lr is None:
             object.__setattr__(self, "lr", RATES[self.name])
         require_rate(self.lr)
+        for name, value in vars(self).items():
+            object.__setattr__(self, name, plain(value))
 
     def build(self, groups: list[dict[str, Any]]) -> Optimizer:
         """Build the optimiser of groups of tensors, each with its own ``lr``."""
@@ -89,7 +92,7 @@ class RunOptimizers:
         self._parts = [[mine[name] for name in stack.parameters] for mine in own]
         self._how, self._shared = how, False
         if callable(how):
-            self._optimizers = [how(parts) for parts in self._parts]
+            self._optimizers = [with_plain_numbers(how(parts)) for parts in self._parts]
             self._rates = [[float(g["lr"]) for g in o.param_groups] for o in self._optimizers]
         else:
             self._optimizers = self._by_name(how)

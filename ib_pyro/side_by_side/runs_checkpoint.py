@@ -5,12 +5,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import torch
-
-from ib_pyro.files import written_whole
 from ib_pyro.saving.module_options import difference_of
 from ib_pyro.side_by_side.steps import SideBySideTraining
-from ib_pyro.tensor_files import load_tensors
+from ib_pyro.tensor_files import load_tensors, save_tensors
 from ib_pyro.training.fit_description import Description
 
 __all__ = ["RunsCheckpoint"]
@@ -57,8 +54,7 @@ class RunsCheckpoint:
             "training": training.state_dict(),
             "history": history,
         }
-        with written_whole(self._path) as partial:
-            torch.save(content, partial)
+        save_tensors(content, self._path)
         self._last = time.monotonic()
 
     def restore(self, training: SideBySideTraining) -> list[dict[str, Any]]:

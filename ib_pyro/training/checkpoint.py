@@ -13,7 +13,7 @@ from torch import nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
-from ib_pyro.tensor_files import load_tensors, save_tensors
+from ib_pyro.tensor_files import load_tensors, readable, save_tensors
 from ib_pyro.training.divergence import finite_tensors
 from ib_pyro.training.fit_description import (
     Description,
@@ -96,6 +96,7 @@ class Checkpoint:
 
         Raises:
             FloatingPointError: If a parameter or statistic is not finite, so that the last good state stays.
+            TypeError: If something in the state would not be read back; names it.
         """
         for name, value in finite_tensors(self._program):
             if not _is_finite(value):
@@ -114,8 +115,12 @@ class Checkpoint:
         best: State | None = None,
         ambient: list[dict[str, Any]] | None = None,
     ) -> None:
-        """Keep a copy of the state in memory, for ``save_held``; the arguments are those of ``save``."""
-        self._held = copy.deepcopy(self._content(history, best, ambient))
+        """Keep a copy of the state in memory, for ``save_held``; the arguments are those of ``save``.
+
+        Raises:
+            TypeError: If something in it would not be read back.
+        """
+        self._held = copy.deepcopy(readable(self._content(history, best, ambient), self.path))
 
     def save_held(self) -> None:
         """Write the state that is held, if it is newer than what was written, and finite."""

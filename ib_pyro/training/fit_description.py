@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
+from ib_pyro.plain_values import plain
 from ib_pyro.saving.module_options import difference_of, options_of
 
 __all__ = ["Description", "describe_fit", "describe_program", "difference_to"]
@@ -73,6 +74,7 @@ def _plain(options: Mapping[str, Any]) -> dict[str, Any]:
     for name, value in options.items():
         if name == "params" or name.startswith("_"):
             continue
+        value = plain(value)
         if isinstance(value, Tensor) and value.numel() == 1:
             found[name] = value.item()
         elif isinstance(value, int | float | str | None):
