@@ -75,7 +75,8 @@ def fit(
             several processes it is that of each. Not for what makes batches itself.
         drop_last: Whether to leave out the partial batch; other samples are left out in each epoch.
         beta: Weight of the rate, per sample and in nats, one or one for each site; by default 1 / N, which is the
-            paper's beta of 1.
+            paper's beta of 1. N is the number of samples that are fitted, each counted once: of a ``DataLoader`` with
+            a sampler those that it draws from, however often.
         elbo: The objective, if it is more than a beta.
         warm_up: Epochs in which beta grows from 0 to its value, in a straight line.
         schedules: Attributes of the objective that move, such as ``{"beta": schedule}``: each is set before every step

@@ -301,7 +301,7 @@ class Trainer:
         if self._source.size is None:
             raise ValueError(
                 "beta: by default it is 1 / N, and the number of samples N is not known of what makes its batches "
-                "itself; pass beta=, the weight of the rate per sample"
+                "itself, by a batch_sampler too; pass beta=, the weight of the rate per sample"
             )
         return 1 / self._source.size
 
@@ -344,7 +344,7 @@ class Trainer:
         path = Path(own.out)
         path = path if path.suffix else path / CHECKPOINT
         settings: dict[str, str | int | float | None] = {
-            "size": self._source.size,
+            "samples": self._source.size,
             "steps": self._source.steps,
         }
         settings |= {"processes": self._processes.place[0], "warm_up": float(own.warm_up)}
