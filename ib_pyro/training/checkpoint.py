@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import os
 import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -23,7 +24,9 @@ from ib_pyro.training.fit_description import (
 )
 from ib_pyro.training.randomness import rng_state, set_rng_state
 
-__all__ = ["Checkpoint", "State", "Stateful", "load_checkpoint", "restore_program"]
+__all__ = ["Checkpoint", "State", "Stateful", "checkpoint_path", "load_checkpoint", "restore_program"]
+
+NAME = "checkpoint.pt"
 
 State = dict[str, Any]
 """What ``state_dict`` returns."""
@@ -214,6 +217,17 @@ class Checkpoint:
             "rng": ambient or [rng_state()],
             "history": history,
         }
+
+
+def checkpoint_path(out: Path | str) -> Path:
+    """Return the file of a fit's checkpoint.
+
+    Args:
+        out: The file, or a folder for it: one that is there, ends in a separator, or has no suffix.
+    """
+    path = Path(out)
+    ends = str(out).endswith(("/", os.sep))
+    return path / NAME if path.is_dir() or ends or not (path.suffix or path.is_file()) else path
 
 
 def load_checkpoint(path: Path, *, stamp: Mapping[str, str] | None = None) -> dict[str, Any]:

@@ -96,7 +96,7 @@ def fit(
         transform: What a step sees of a batch: from its arguments to a tuple or a mapping of them, such as images
             binarised anew and themselves as what is observed. Held-out data are taken as they are.
         order: Generator that draws the order of the samples; by default one that PyTorch's ambient one seeds.
-        out: File, or folder, for a checkpoint of the fit.
+        out: File for a checkpoint of the fit, or a folder for it: one that is there, or a name without a suffix.
         checkpoint_every: Epochs between two checkpoints; the last epoch always has one.
         also: What else learns, to be kept in the checkpoint, by names: a critic, its optimiser.
         stamp: What the fit is of, such as digests of its settings and data, by name: a checkpoint of another is

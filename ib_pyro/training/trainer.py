@@ -5,7 +5,6 @@ from __future__ import annotations
 import warnings
 from collections.abc import Generator
 from copy import copy
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -19,7 +18,7 @@ from ib_pyro.elbo import InformationBottleneckELBO
 from ib_pyro.elbo.weights import Weight
 from ib_pyro.handlers import warn_if_noise_is_off
 from ib_pyro.training.batch_arguments import Batch, Placement, leaves_of
-from ib_pyro.training.checkpoint import Checkpoint, State, load_checkpoint
+from ib_pyro.training.checkpoint import Checkpoint, State, checkpoint_path, load_checkpoint
 from ib_pyro.training.data_checks import (
     FirstLook,
     check_columns,
@@ -46,8 +45,6 @@ from ib_pyro.training.sources import BATCH_SIZE, source_of
 from ib_pyro.training.stateful_parts import stateful_parts
 
 __all__ = ["Trainer"]
-
-CHECKPOINT = "checkpoint.pt"
 
 
 class Trainer:
@@ -341,8 +338,7 @@ class Trainer:
         own = self._options
         if own.out is None:
             return None
-        path = Path(own.out)
-        path = path if path.suffix else path / CHECKPOINT
+        path = checkpoint_path(own.out)
         settings: dict[str, str | int | float | None] = {
             "samples": self._source.size,
             "steps": self._source.steps,
