@@ -103,6 +103,11 @@ class RunOptimizers:
         """The learning rate of each run, of its first group, at the last step."""
         return [first * self._factor for first, *_ in self._rates]
 
+    @property
+    def all(self) -> tuple[Optimizer, ...]:
+        """The optimisers: one, or one of each run."""
+        return tuple(self._optimizers)
+
     def set_factor(self, factor: float) -> None:
         """Multiply all learning rates that the runs began with by a factor."""
         self._factor = factor

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import os
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -17,6 +17,7 @@ from torch.optim.lr_scheduler import LRScheduler
 from ib_pyro.tensor_files import load_tensors, readable, save_tensors
 from ib_pyro.training.divergence import finite_tensors
 from ib_pyro.training.fit_description import (
+    OBJECTIVE,
     Description,
     describe_fit,
     describe_program,
@@ -57,7 +58,9 @@ class Checkpoint:
         also: What else has a state, by names of its own.
         stamp: What the fit is of, such as digests of its settings and its data, by name; a checkpoint of another one
             is refused.
-        described: The program, by ``describe_program``, as it was before it first ran; by default as it is.
+        described: The program, by ``describe_program``, and the objective, by ``describe_objective``, as they were
+            before they first ran; by default the program as it is.
+        objective: Describes the objective as it is now.
     """
 
     def __init__(
@@ -72,8 +75,9 @@ class Checkpoint:
         also: Mapping[str, Stateful] | None = None,
         stamp: Mapping[str, str] | None = None,
         described: Description | None = None,
+        objective: Callable[[], Description] = dict,
     ) -> None:
-        self.path = path
+        self.path, self._objective = path, objective
         self._program, self._optimizer, self._scheduler = program, optimizer, scheduler
         self._orders = [order] if isinstance(order, torch.Generator) else list(order)
         self._settings, self._stamp = dict(settings or {}), dict(stamp or {})
@@ -151,9 +155,13 @@ class Checkpoint:
             ValueError: If the file is damaged, of another program, or of a fit with other settings; names them.
         """
         content = load_checkpoint(self.path, stamp=self._stamp) if content is None else content
-        self._require_same_settings(content.get("settings") or {})
-        if content.get("description"):
-            self._require_same_description(content["description"], content["described_last"])
+        description = content.get("description") or {}
+        settings = dict(content.get("settings") or {})
+        if OBJECTIVE in description:
+            settings.pop("elbo", None)  # the same in words, with some digits
+        self._require_same_settings(settings)
+        if description:
+            self._require_same_description(description, content["described_last"])
         states = content["rng"] if isinstance(content["rng"], list) else [content["rng"]]
         if process >= len(states):
             raise ValueError(
@@ -182,20 +190,26 @@ class Checkpoint:
         set_rng_state(ambient[process])
 
     def _require_same_settings(self, there: Mapping[str, Any]) -> None:
-        for name in self._settings.keys() & there.keys():
-            if self._settings[name] != there[name]:
+        for name in self._settings:
+            if self._settings[name] != there.get(name, self._settings[name]):
                 raise ValueError(
                     f"{self.path} is of a fit with {name}={there[name]}, and this one has "
                     f"{name}={self._settings[name]}; go on with the former, or fit anew under another path"
                 )
 
     def _require_same_description(self, there: Description, last: Description) -> None:
-        difference = difference_to(self._description, there, last)
+        # An earlier version describes no objective.
+        new = (
+            {}
+            if OBJECTIVE in there
+            else {n: v for n, v in self._description.items() if n.startswith(OBJECTIVE)}
+        )
+        difference = difference_to({n: v for n, v in self._description.items() if n not in new}, there, last)
         if difference:
             raise ValueError(
                 f"{self.path} is of another fit: {difference}; make all as it was, or fit anew under another path"
             )
-        self._description = there
+        self._description = {**there, **new}
 
     def _content(
         self,
@@ -209,7 +223,9 @@ class Checkpoint:
             "settings": self._settings,
             "stamp": self._stamp,
             "description": self._description,
-            "described_last": describe_fit(describe_program(self._program), self._optimizer, self._scheduler),
+            "described_last": describe_fit(
+                {**describe_program(self._program), **self._objective()}, self._optimizer, self._scheduler
+            ),
             "optimizer": self._optimizer.state_dict(),
             "scheduler": None if self._scheduler is None else self._scheduler.state_dict(),
             "also": {name: part.state_dict() for name, part in self._also.items()},

@@ -102,7 +102,8 @@ def fit(
         stamp: What the fit is of, such as digests of its settings and data, by name: a checkpoint of another is
             refused. Without one, data in memory are compared by a digest of their own.
         resume: Whether to go on from the checkpoint if there is one: of a fit of the same data, as far as they lie in
-            memory, with the same modules, objective, optimiser and schedule, and their numbers.
+            memory, in batches of the same size, with the same modules, objective, optimiser and schedule, and their
+            numbers.
         on_epoch: Called with the rows so far after every epoch, once its checkpoint is written, and with those
             restored.
         fabric: Devices, precision and loggers, a launched ``lightning.fabric.Fabric``; by default the best device that

@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Generator
 from copy import copy
+from functools import partial
 from typing import Any
 
 import torch
@@ -35,6 +36,7 @@ from ib_pyro.training.fit_result import FitResult, Row
 from ib_pyro.training.held_out import held_out_for, require_monitored
 from ib_pyro.training.lagrangian import is_one_number, lagrangian, warming_up, weights_by_site
 from ib_pyro.training.loop import TrainingLoop
+from ib_pyro.training.objective_description import describe_objective
 from ib_pyro.training.one_device import OneDevice
 from ib_pyro.training.optimizers import optimizer_for, scheduler_for
 from ib_pyro.training.processes import Processes
@@ -92,6 +94,7 @@ class Trainer:
         )
         self._check_columns()
         self._elbo = own.elbo or InformationBottleneckELBO(beta=self._beta())
+        self._described |= describe_objective(self._elbo)
         with seeded(0):
             require_finite_loss(self._source, self._loss)
         look = self._look()
@@ -342,6 +345,9 @@ class Trainer:
         settings: dict[str, str | int | float | None] = {
             "samples": self._source.size,
             "steps": self._source.steps,
+            "batch_size": self._batch_size,
+            "schedules": ", ".join(sorted(own.schedules or {})) or "none",
+            "transform": own.transform is not None,
         }
         settings |= {"processes": self._processes.place[0], "warm_up": float(own.warm_up)}
         if self._source.whole is not None and not own.stamp:  # which says by itself what the fit is of
@@ -359,6 +365,7 @@ class Trainer:
             also=also,
             stamp=own.stamp,
             described=self._described,
+            objective=partial(describe_objective, self._elbo, self._targets),
         )
 
     def _target(self, name: str) -> Weight:
