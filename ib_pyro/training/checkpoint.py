@@ -7,7 +7,7 @@ import os
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import torch
 from torch import nn
@@ -25,12 +25,24 @@ from ib_pyro.training.fit_description import (
 )
 from ib_pyro.training.randomness import rng_state, set_rng_state
 
-__all__ = ["Checkpoint", "State", "Stateful", "checkpoint_path", "load_checkpoint", "restore_program"]
+__all__ = [
+    "EARLIER",
+    "Checkpoint",
+    "Restored",
+    "State",
+    "Stateful",
+    "checkpoint_path",
+    "load_checkpoint",
+    "restore_program",
+]
 
 NAME = "checkpoint.pt"
 
 State = dict[str, Any]
 """What ``state_dict`` returns."""
+
+EARLIER = -1
+"""In the place of an epoch that a checkpoint of an earlier version does not say."""
 
 WAY_OUT = "put back the file that belongs there, or fit anew in a new folder"
 
@@ -43,6 +55,22 @@ class Stateful(Protocol):
 
     def load_state_dict(self, state: dict[str, Any], /) -> Any:  # noqa: ANN401 - modules return what was missing
         """Put a state back."""
+
+
+class Restored(NamedTuple):
+    """What a checkpoint says beside the states that it has put back.
+
+    Attributes:
+        history: A row of metrics for each finished epoch.
+        best: The program's state after the best epoch, if one is kept.
+        best_epoch: That epoch; 0 for none, and ``EARLIER`` where an earlier version has not said.
+        monitor: What it was the best by.
+    """
+
+    history: list[dict[str, Any]]
+    best: State | None
+    best_epoch: int
+    monitor: str
 
 
 class Checkpoint:
@@ -90,6 +118,7 @@ class Checkpoint:
         history: list[dict[str, Any]],
         *,
         best: State | None = None,
+        best_of: tuple[int, str] = (0, ""),
         ambient: list[dict[str, Any]] | None = None,
         write: bool = True,
     ) -> None:
@@ -98,6 +127,7 @@ class Checkpoint:
         Args:
             history: A row of metrics for each finished epoch.
             best: The program's state after the best epoch, if one is kept.
+            best_of: That epoch, and what it is the best by.
             ambient: States of the ambient generators of each process; by default of this one.
             write: Whether to write; otherwise it is only looked whether that could be done.
 
@@ -112,7 +142,7 @@ class Checkpoint:
                     "Try a smaller learning rate in a new folder"
                 )
         if write:
-            save_tensors(self._content(history, best, ambient), self.path)
+            save_tensors(self._content(history, best, best_of, ambient), self.path)
         self._held = None
 
     def hold(
@@ -120,6 +150,7 @@ class Checkpoint:
         history: list[dict[str, Any]],
         *,
         best: State | None = None,
+        best_of: tuple[int, str] = (0, ""),
         ambient: list[dict[str, Any]] | None = None,
     ) -> None:
         """Keep a copy of the state in memory, for ``save_held``; the arguments are those of ``save``.
@@ -127,7 +158,7 @@ class Checkpoint:
         Raises:
             TypeError: If something in it would not be read back.
         """
-        self._held = copy.deepcopy(readable(self._content(history, best, ambient), self.path))
+        self._held = copy.deepcopy(readable(self._content(history, best, best_of, ambient), self.path))
 
     def save_held(self) -> None:
         """Write the state that is held, if it is newer than what was written, and finite."""
@@ -139,9 +170,7 @@ class Checkpoint:
             save_tensors(held, self.path)
             self._held = None
 
-    def restore(
-        self, content: State | None = None, *, process: int = 0
-    ) -> tuple[list[dict[str, Any]], State | None]:
+    def restore(self, content: State | None = None, *, process: int = 0) -> Restored:
         """Put everything back as it was at the last ``save``.
 
         Args:
@@ -149,7 +178,7 @@ class Checkpoint:
             process: Which of several processes this is.
 
         Returns:
-            The history up to it, and the program's state after the best epoch, if one was kept.
+            The history up to it, and what was kept of the best epoch.
 
         Raises:
             ValueError: If the file is damaged, of another program, or of a fit with other settings; names them.
@@ -175,7 +204,12 @@ class Checkpoint:
                 f"{self.path} has the state of another optimizer, or of another fit "
                 f"({type(error).__name__}: {error}); {WAY_OUT}"
             ) from error
-        return content["history"], content.get("best")
+        # Data that a fit in between did not look at are still those that its history is of.
+        held_out = {name: value for name, value in settings.items() if name.startswith("validation")}
+        self._settings = {**held_out, **self._settings}
+        best = content.get("best")
+        epoch = content.get("best_epoch", 0 if best is None else EARLIER)
+        return Restored(content["history"], best, epoch, content.get("monitor", ""))
 
     def _restore_others(self, content: State, process: int) -> None:
         self._optimizer.load_state_dict(content["optimizer"])
@@ -214,12 +248,15 @@ class Checkpoint:
     def _content(
         self,
         history: list[dict[str, Any]],
-        best: State | None = None,
-        ambient: list[dict[str, Any]] | None = None,
+        best: State | None,
+        best_of: tuple[int, str],
+        ambient: list[dict[str, Any]] | None,
     ) -> State:
         return {
             "program": self._program.state_dict(),
             "best": best,
+            "best_epoch": best_of[0],
+            "monitor": best_of[1],
             "settings": self._settings,
             "stamp": self._stamp,
             "description": self._description,

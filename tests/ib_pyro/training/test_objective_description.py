@@ -225,8 +225,8 @@ def test_an_objective_under_a_schedule_goes_on_at_its_target(tmp_path: Path) -> 
         go(tmp_path, build(), 1, **how)
     # The same object, which has counted in between.
     go(tmp_path, build(), 3, **how)
+    other = {"schedules": {"beta": lambda epoch: 0.05}, "elbo": E(0.05, penalty=Counting(1.0))}
     with pytest.raises(ValueError, match=r"the objective\.beta is 0\.1 there and 0\.05 here"):
-        other = {"schedules": {"beta": lambda epoch: 0.05}, "elbo": E(0.05, penalty=Counting(1.0))}
         go(tmp_path, build(), 4, **other)
 
 
