@@ -37,6 +37,7 @@ SHARED_PAGES = {
     "observing": "program",
     "parameters": "program",
     "particles": "program",
+    "plain_values": "files",
     "provenance": "files",
     "pseudo_inputs": "program",
     "sites": "traces",

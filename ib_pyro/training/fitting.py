@@ -89,9 +89,9 @@ def fit(
             without a number, as ``ReduceLROnPlateau`` would need.
         validation: Held-out data of any of these kinds, looked at after every epoch under one draw of noise.
         patience: Stop once so many epochs have brought no gain on the held-out data, and leave the program as the best
-            of them had it. A fit that is resumed and has patience, or another monitor, for the first time is refused if
-            its best epoch so far was not kept. Epochs in which a weight is not at its target do not count, neither as the best nor as time
-            that has passed.
+            of them had it. Epochs in which a weight is not at its target do not count, neither as the best nor as time
+            that has passed. Where it, or another monitor, comes with a resumption only, and the best epoch so far was
+            not kept, that is refused.
         monitor: What is to fall, of the held-out data: ``"loss"``, at the target weights, ``"distortion"`` or
             ``"error"``.
         transform: What a step sees of a batch: from its arguments to a tuple or a mapping of them, such as images
@@ -102,9 +102,9 @@ def fit(
         also: What else learns, to be kept in the checkpoint, by names: a critic, its optimiser.
         stamp: What the fit is of, such as digests of its settings and data, by name: a checkpoint of another is
             refused. Without one, data in memory are compared by a digest of their own.
-        resume: Whether to go on from the checkpoint if there is one: of a fit of the same data, held out too, as far as
-            they lie in memory, in batches of the same size, with the same modules, objective, optimiser and schedule,
-            and their numbers.
+        resume: Whether to go on from the checkpoint if there is one: of a fit of the same data, held out too, as far
+            as they lie in memory, in batches of the same size, with the same modules, objective, optimiser and
+            schedule, and their numbers.
         on_epoch: Called with the rows so far after every epoch, once its checkpoint is written, and with those
             restored.
         fabric: Devices, precision and loggers, a launched ``lightning.fabric.Fabric``; by default the best device that

@@ -104,6 +104,9 @@ def with_plain_numbers(optimizer: Optimizer) -> Optimizer:
 
     A checkpoint holds no others, and arithmetic with a ``float32`` of NumPy rounds otherwise than with a number that
     is read back from one.
+
+    Args:
+        optimizer: The optimiser.
     """
     for group in optimizer.param_groups:
         group.update({name: plain(value) for name, value in group.items() if name != "params"})

@@ -164,6 +164,9 @@ def what_they_are(runs: Sequence[Finished]) -> list[Settings]:
 
     One of an earlier version has no fingerprints: it is taken for a seed of the others of its settings, unless their
     images differ.
+
+    Args:
+        runs: The runs.
     """
     told = [run.settings | {f"{DIGEST_OF}{name}": each for name, each in run.sources.items()} for run in runs]
     found = []
