@@ -38,6 +38,7 @@ SHARED_PAGES = {
     "observing": "program",
     "parameters": "program",
     "particles": "program",
+    "plain_values": "files",
     "provenance": "files",
     "pseudo_inputs": "program",
     "run_tables": "side_by_side",

@@ -54,7 +54,8 @@ def check_weight(weight: Weight, name: str) -> Weight:
         )
     if not 0 <= weight < math.inf:
         raise ValueError(f"{name} must be at least 0{_but_finite(weight)}; got {weight}")
-    return weight if isinstance(weight, int | float) else float(weight)
+    # One of NumPy's is a float of Python too, but not of its kind.
+    return weight if type(weight) in (bool, int, float) else float(weight)
 
 
 def check_scalar_weight(weight: Weight, name: str, why: str) -> Weight:

@@ -5,6 +5,8 @@ from typing import Any
 
 from torch import nn
 
+from ib_pyro.plain_values import plain
+
 __all__ = ["as_json", "difference_of", "options_of"]
 
 PLAIN = (str, int, float, bool, type(None))
@@ -18,16 +20,18 @@ def options_of(modules: Mapping[str, nn.Module]) -> dict[str, dict[str, Any]]:
         modules: The outermost modules, by what stands before the paths within them.
 
     Returns:
-        ``{path: {"class": name, "options": {attribute: value}}}``, as JSON has it: lists for tuples.
+        ``{path: {"class": name, "options": {attribute: value}}}``, as JSON has it: lists for tuples. Of a mapping,
+        such as the likelihoods of several heads, it is what is plain in it.
     """
     described = {}
     for prefix, root in modules.items():
         for path, module in root.named_modules(remove_duplicate=False):
-            options = {
-                name: as_json(value, name)
+            public = {
+                name: _plain_part(value)
                 for name, value in vars(module).items()
-                if not name.startswith("_") and name not in NO_OPTIONS and _is_plain(value)
+                if not name.startswith("_") and name not in NO_OPTIONS
             }
+            options = {name: as_json(value, name) for name, value in public.items() if _is_plain(value)}
             described[prefix + path] = {"class": type(module).__qualname__, "options": options}
     return described
 
@@ -79,6 +83,7 @@ def as_json(value: object, name: str) -> Any:  # noqa: ANN401 (whatever JSON has
     >>> as_json({"betas": (1e-3, 1e-2)}, "metadata")
     {'betas': [0.001, 0.01]}
     """
+    value = plain(value)
     if isinstance(value, list | tuple):
         return [as_json(each, f"{name}[{i}]") for i, each in enumerate(value)]
     if isinstance(value, Mapping):
@@ -96,7 +101,19 @@ def as_json(value: object, name: str) -> Any:  # noqa: ANN401 (whatever JSON has
     )
 
 
+def _plain_part(value: object) -> object:
+    """Return a value without NumPy's numbers, and of a mapping what is plain in it."""
+    value = plain(value)
+    if not isinstance(value, Mapping):
+        return value
+    parts = {key: _plain_part(each) for key, each in value.items() if isinstance(key, str)}
+    return {key: each for key, each in parts.items() if _is_plain(each)}
+
+
 def _is_plain(value: object) -> bool:
     if isinstance(value, list | tuple):
         return all(map(_is_plain, value))
+    if isinstance(value, Mapping):
+        # One that is empty may be a cache that fills.
+        return bool(value) and all(isinstance(key, str) and _is_plain(each) for key, each in value.items())
     return isinstance(value, PLAIN)

@@ -9,9 +9,15 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from ib_pyro.choices import require_known
+from ib_pyro.plain_values import plain
 from ib_pyro.side_by_side.refusal import VectorizationError
 from ib_pyro.side_by_side.stack import Stack
-from ib_pyro.training.optimizers import build_optimizer, require_one_evaluation, require_rate
+from ib_pyro.training.optimizers import (
+    build_optimizer,
+    require_one_evaluation,
+    require_rate,
+    with_plain_numbers,
+)
 
 __all__ = ["OptimizerSettings", "RunOptimizers", "clip_norms"]
 
@@ -45,6 +51,8 @@ class OptimizerSettings:
         if self.lr is None:
             object.__setattr__(self, "lr", RATES[self.name])
         require_rate(self.lr)
+        for name, value in vars(self).items():
+            object.__setattr__(self, name, plain(value))
 
     def build(self, groups: list[dict[str, Any]]) -> Optimizer:
         """Build the optimiser of groups of tensors, each with its own ``lr``."""
@@ -89,7 +97,8 @@ class RunOptimizers:
         self._parts = [[mine[name] for name in stack.parameters] for mine in own]
         self._how, self._shared = how, False
         if callable(how):
-            self._optimizers = [require_one_evaluation(how(parts)) for parts in self._parts]
+            made = [require_one_evaluation(how(parts)) for parts in self._parts]
+            self._optimizers = [with_plain_numbers(optimizer) for optimizer in made]
             self._rates = [[float(g["lr"]) for g in o.param_groups] for o in self._optimizers]
         else:
             self._optimizers = self._by_name(how)
@@ -99,6 +108,11 @@ class RunOptimizers:
     def rates(self) -> list[float]:
         """The learning rate of each run, of its first group, at the last step."""
         return [first * self._factor for first, *_ in self._rates]
+
+    @property
+    def all(self) -> tuple[Optimizer, ...]:
+        """The optimisers: one, or one of each run."""
+        return tuple(self._optimizers)
 
     def set_factor(self, factor: float) -> None:
         """Multiply all learning rates that the runs began with by a factor."""

@@ -5,12 +5,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import torch
-
-from ib_pyro.files import written_whole
 from ib_pyro.saving.module_options import difference_of
 from ib_pyro.side_by_side.steps import SideBySideTraining
-from ib_pyro.tensor_files import load_tensors
+from ib_pyro.tensor_files import load_tensors, save_tensors
 from ib_pyro.training.fit_description import Description
 
 __all__ = ["RunsCheckpoint"]
@@ -26,6 +23,7 @@ class RunsCheckpoint:
         settings: What all runs have in common, as far as the numbers depend on it.
         every: Least seconds between two saves; the last epoch's is made whatever they are.
         programs: The program of each run, as ``describe_program`` has it before it first ran.
+        made_of: The runs, their objectives and optimisers, as they are before the first step.
     """
 
     def __init__(
@@ -35,9 +33,10 @@ class RunsCheckpoint:
         *,
         every: float = 0.0,
         programs: Sequence[Description] = (),
+        made_of: Description | None = None,
     ) -> None:
         self._path, self._settings, self._every = path, dict(settings), every
-        self._programs = list(programs)
+        self._programs, self._made_of = list(programs), dict(made_of or {})
         self._last = time.monotonic()
 
     def save(self, training: SideBySideTraining, history: list[dict[str, Any]], *, last: bool) -> None:
@@ -54,11 +53,11 @@ class RunsCheckpoint:
             "kind": KIND,
             "settings": self._settings,
             "programs": self._programs,
+            "made_of": self._made_of,
             "training": training.state_dict(),
             "history": history,
         }
-        with written_whole(self._path) as partial:
-            torch.save(content, partial)
+        save_tensors(content, self._path)
         self._last = time.monotonic()
 
     def restore(self, training: SideBySideTraining) -> list[dict[str, Any]]:
@@ -76,18 +75,24 @@ class RunsCheckpoint:
                 raise ValueError(
                     f"checkpoint={self._path} is of runs with {name}={kept}, and these have {value}; pass another path"
                 )
-        for there, here in zip(content.get("programs", ()), self._programs, strict=False):
-            if difference := difference_of(there, here, sides=("there", "here")):
-                raise ValueError(
-                    f"checkpoint={self._path} is of other runs: {difference}; make the programs as they were, or pass "
-                    "another path"
-                )
+        self._require_same_parts(content)
         try:
             training.load_state_dict(content["training"])
         except ValueError as error:
             raise ValueError(f"checkpoint={self._path}: {error}; pass another path") from error
         history: list[dict[str, Any]] = content["history"]
         return history
+
+    def _require_same_parts(self, content: Mapping[str, Any]) -> None:
+        pairs = [*zip(content.get("programs", ()), self._programs, strict=False)]
+        if content.get("made_of"):  # An earlier version does not say.
+            pairs.append((content["made_of"], self._made_of))
+        for there, here in pairs:
+            difference = difference_of(there, here, sides=("there", "here")).replace("module the ", "the ")
+            if difference:
+                raise ValueError(
+                    f"checkpoint={self._path} is of other runs: {difference}; make all as it was, or pass another path"
+                )
 
 
 def _read(path: Path) -> dict[str, Any]:

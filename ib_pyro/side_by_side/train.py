@@ -17,6 +17,7 @@ from ib_pyro.handlers import warn_if_noise_is_off
 from ib_pyro.side_by_side.building import build_programs, objective_of, optimizers_of, pair_of, schedule_of
 from ib_pyro.side_by_side.measuring import evaluate_side_by_side, require_held_out
 from ib_pyro.side_by_side.run_batches import Transform
+from ib_pyro.side_by_side.run_description import describe_optimizers, describe_runs
 from ib_pyro.side_by_side.run_optimizers import OptimizerFactory, OptimizerSettings
 from ib_pyro.side_by_side.runs import Run, SideBySide, require_alike
 from ib_pyro.side_by_side.runs_checkpoint import RunsCheckpoint
@@ -149,6 +150,7 @@ def train_side_by_side(
         weight_decay=weight_decay,
     )
     elbos, held_out = [objective_of(elbo, run) for run in runs], {"validation": validation, "test": test}
+    made_of = describe_runs(runs, elbos)
     training = SideBySideTraining(
         programs,
         elbos,
@@ -170,8 +172,11 @@ def train_side_by_side(
     common = {"batch_size": batch_size, "order": order, "optimizer": str(settings), "samples": len(pair[0])}
     if checkpoint:
         common |= {"data": fingerprint(*pair), "clip_norm": clip_norm}
+        functions = {"lr_schedule": lr_schedule, "beta_schedule": beta_schedule, "transform": transform}
+        common |= {name: function is not None for name, function in functions.items()}
     path = Path(checkpoint) if checkpoint else None
-    kept = RunsCheckpoint(path, common, every=checkpoint_seconds, programs=described)
+    made_of |= describe_optimizers(training.optimizers.all)
+    kept = RunsCheckpoint(path, common, every=checkpoint_seconds, programs=described, made_of=made_of)
     history = _epochs(training, names, epochs, lr_schedule, kept, on_epoch)
     # After steps, the sets are known to be sound, and a program that has diverged says nothing of them.
     how: dict[str, Any] = {"num_samples": num_samples, "elbo": elbo, "checked": training.has_stepped}

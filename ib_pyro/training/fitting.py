@@ -75,7 +75,8 @@ def fit(
             several processes it is that of each. Not for what makes batches itself.
         drop_last: Whether to leave out the partial batch; other samples are left out in each epoch.
         beta: Weight of the rate, per sample and in nats, one or one for each site; by default 1 / N, which is the
-            paper's beta of 1.
+            paper's beta of 1. N is the number of samples that are fitted, each counted once: of a ``DataLoader`` with
+            a sampler those that it draws from, however often.
         elbo: The objective, if it is more than a beta.
         warm_up: Epochs in which beta grows from 0 to its value, in a straight line.
         schedules: Attributes of the objective that move, such as ``{"beta": schedule}``: each is set before every step
@@ -89,19 +90,21 @@ def fit(
         validation: Held-out data of any of these kinds, looked at after every epoch under one draw of noise.
         patience: Stop once so many epochs have brought no gain on the held-out data, and leave the program as the best
             of them had it. Epochs in which a weight is not at its target do not count, neither as the best nor as time
-            that has passed.
+            that has passed. Where it, or another monitor, comes with a resumption only, and the best epoch so far was
+            not kept, that is refused.
         monitor: What is to fall, of the held-out data: ``"loss"``, at the target weights, ``"distortion"`` or
             ``"error"``.
         transform: What a step sees of a batch: from its arguments to a tuple or a mapping of them, such as images
             binarised anew and themselves as what is observed. Held-out data are taken as they are.
         order: Generator that draws the order of the samples; by default one that PyTorch's ambient one seeds.
-        out: File, or folder, for a checkpoint of the fit.
+        out: File for a checkpoint of the fit, or a folder for it: one that is there, or a name without a suffix.
         checkpoint_every: Epochs between two checkpoints; the last epoch always has one.
         also: What else learns, to be kept in the checkpoint, by names: a critic, its optimiser.
         stamp: What the fit is of, such as digests of its settings and data, by name: a checkpoint of another is
             refused. Without one, data in memory are compared by a digest of their own.
-        resume: Whether to go on from the checkpoint if there is one: of a fit of the same data, as far as they lie in
-            memory, with the same modules, objective, optimiser and schedule, and their numbers.
+        resume: Whether to go on from the checkpoint if there is one: of a fit of the same data, held out too, as far
+            as they lie in memory, in batches of the same size, with the same modules, objective, optimiser and
+            schedule, and their numbers.
         on_epoch: Called with the rows so far after every epoch, once its checkpoint is written, and with those
             restored.
         fabric: Devices, precision and loggers, a launched ``lightning.fabric.Fabric``; by default the best device that

@@ -7,8 +7,9 @@ from copy import deepcopy
 import torch
 from torch import nn
 
+from ib_pyro.data.cache import fingerprint
 from ib_pyro.elbo import InformationBottleneckELBO
-from ib_pyro.training.batch_arguments import Placement
+from ib_pyro.training.batch_arguments import Placement, leaves_of
 from ib_pyro.training.data_checks import FirstLook
 from ib_pyro.training.objective import Objective
 from ib_pyro.training.randomness import seeded
@@ -59,6 +60,17 @@ class HeldOut:
         means = self._objective.means.compute()
         names = ("loss", "distortion", "rate", "error") if self._has_loss else ("distortion", "rate", "error")
         return {f"validation_{name}": means[name] for name in names if name in means}
+
+    def described(self, *, with_digest: bool) -> dict[str, str | int | float | None]:
+        """Return what tells the set from another: how many samples and, of one in memory, a digest of it.
+
+        Args:
+            with_digest: Whether to read the set for it.
+        """
+        found: dict[str, str | int | float | None] = {"validation_samples": self._source.size}
+        if self._source.whole is not None and with_digest:
+            found["validation"] = fingerprint(*leaves_of(self._source.whole))
+        return found
 
 
 def held_out_for(

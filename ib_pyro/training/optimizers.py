@@ -14,6 +14,7 @@ from torch.optim import SGD, Adam, Optimizer
 from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 
 from ib_pyro.choices import require_known
+from ib_pyro.plain_values import plain
 
 __all__ = [
     "LEARNING_RATES",
@@ -22,6 +23,7 @@ __all__ = [
     "require_one_evaluation",
     "require_rate",
     "scheduler_for",
+    "with_plain_numbers",
 ]
 
 LEARNING_RATES = {"adam": 3e-3, "sgd": 0.07}
@@ -50,7 +52,7 @@ def optimizer_for(
             raise ValueError(
                 "optimizer: none of its parameters is the program's; make it of program.parameters()"
             )
-        return require_one_evaluation(optimizer)
+        return with_plain_numbers(require_one_evaluation(optimizer))
     if not parameters:
         frozen = sum(1 for _ in program.parameters())
         why = f": requires_grad is False of all {frozen}; set it where it should learn" if frozen else ""
@@ -63,7 +65,7 @@ def optimizer_for(
                 "torch.optim.Optimizer (those of pyro.optim go with SVI); pass a name, or a function such as "
                 "functools.partial(torch.optim.AdamW, lr=1e-3)"
             )
-        return require_one_evaluation(made)
+        return with_plain_numbers(require_one_evaluation(made))
     require_known("optimizer", optimizer, LEARNING_RATES)
     return build_optimizer(optimizer, parameters, lr=LEARNING_RATES[optimizer] if lr is None else lr)
 
@@ -113,7 +115,22 @@ def scheduler_for(
             "scheduler: a ReduceLROnPlateau waits for a number, and a fit steps it without; step it in a loop of your "
             "own, `for row in Trainer(...): plateau.step(row['validation_loss'])`, or stop by patience="
         )
+    made.base_lrs = plain(made.base_lrs)
     return made
+
+
+def with_plain_numbers(optimizer: Optimizer) -> Optimizer:
+    """Turn the numbers of NumPy among an optimiser's options into Python's; return the optimiser.
+
+    A checkpoint holds no others, and arithmetic with a ``float32`` of NumPy rounds otherwise than with a number that
+    is read back from one.
+
+    Args:
+        optimizer: The optimiser.
+    """
+    for group in optimizer.param_groups:
+        group.update({name: plain(value) for name, value in group.items() if name != "params"})
+    return optimizer
 
 
 def build_optimizer(
@@ -148,10 +165,11 @@ def build_optimizer(
     tensors = [p for part in given for p in (part["params"] if isinstance(part, dict) else [part])]
     fused = _can_fuse(tensors)
     if require_known("optimizer", name, ("adam", "sgd")) == "adam":
-        return Adam(given, lr=lr, weight_decay=weight_decay, fused=fused)
+        return with_plain_numbers(Adam(given, lr=lr, weight_decay=weight_decay, fused=fused))
     optimizer = SGD(
         given, lr=lr, momentum=momentum, nesterov=nesterov, weight_decay=weight_decay, fused=fused
     )
+    with_plain_numbers(optimizer)
     if fused and momentum:
         optimizer.register_step_pre_hook(_begin_momenta)
     return optimizer

@@ -13,6 +13,7 @@ from torch.utils.data import DataLoader, Dataset, IterableDataset, Subset, Tenso
 
 from ib_pyro.data import Batches, LabelledImages
 from ib_pyro.training.batch_arguments import Batch, batch_of, leaves_of
+from ib_pyro.training.loader_size import size_of_loader
 from ib_pyro.training.randomness import seeded
 
 __all__ = ["BATCH_SIZE", "Source", "source_of"]
@@ -27,7 +28,7 @@ class Source:
     Args:
         make: Begins a pass over the batches.
         steps: Number of batches in a pass; None if it is not known before.
-        size: Number of samples of the set; None if it is not known.
+        size: Number of samples of the set that are fitted, each counted once; None if it is not known.
         whole: The whole set as one batch, if it lies in memory.
         generators: Generators that the order is drawn from, which a checkpoint keeps.
         is_stream: Whether the batches are made elsewhere.
@@ -235,8 +236,8 @@ def _stream(data: Iterable[Any], sizes: tuple[int | None, bool], processes: int,
     size = None
     if isinstance(data, list):
         size = sum(batch_of(parts).size for parts in data)
-    elif isinstance(data, DataLoader) and isinstance(data.dataset, Sized):
-        size = len(data.dataset)
+    elif isinstance(data, DataLoader):
+        size = size_of_loader(data)
     return Source(
         lambda: map(batch_of, data), steps=steps, size=size, generators=_generators_of(data), is_stream=True
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Generator
 from copy import copy
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ from ib_pyro.elbo import InformationBottleneckELBO
 from ib_pyro.elbo.weights import Weight
 from ib_pyro.handlers import warn_if_noise_is_off
 from ib_pyro.training.batch_arguments import Batch, Placement, leaves_of
-from ib_pyro.training.checkpoint import Checkpoint, State, load_checkpoint
+from ib_pyro.training.checkpoint import EARLIER, Checkpoint, Restored, State, checkpoint_path, load_checkpoint
 from ib_pyro.training.data_checks import (
     FirstLook,
     check_columns,
@@ -36,6 +37,7 @@ from ib_pyro.training.fit_result import FitResult, Row
 from ib_pyro.training.held_out import held_out_for, require_monitored
 from ib_pyro.training.lagrangian import is_one_number, lagrangian, warming_up, weights_by_site
 from ib_pyro.training.loop import TrainingLoop
+from ib_pyro.training.objective_description import describe_objective
 from ib_pyro.training.one_device import OneDevice
 from ib_pyro.training.optimizers import optimizer_for, scheduler_for
 from ib_pyro.training.processes import Processes
@@ -47,8 +49,6 @@ from ib_pyro.training.stateful_parts import stateful_parts
 from ib_pyro.training.untrained_leaves import require_all_trained
 
 __all__ = ["Trainer"]
-
-CHECKPOINT = "checkpoint.pt"
 
 
 class Trainer:
@@ -96,6 +96,7 @@ class Trainer:
         )
         self._check_columns()
         self._elbo = own.elbo or InformationBottleneckELBO(beta=self._beta())
+        self._described |= describe_objective(self._elbo)
         with seeded(0):
             require_finite_loss(self._source, self._loss)
         first = self._first_batch()
@@ -130,6 +131,7 @@ class Trainer:
         self._loop.expect(own.epochs)
         self._checkpoint = self._build_checkpoint()
         self._best: State | None = None
+        self._best_epoch = 0
         self._stopped, self._kept = "", 0
         self._begin()
 
@@ -224,23 +226,49 @@ class Trainer:
         """Keep the best parameters, and write a checkpoint where one is due."""
         own, epoch = self._options, len(self.rows)
         if own.patience is not None and best_epoch(self.rows, self._monitored, self._counts) == epoch:
-            self._best = {name: value.clone() for name, value in self.program.state_dict().items()}
+            self._keep_as_best()
         is_due = epoch % own.checkpoint_every == 0 or bool(self._reason())
         if self._checkpoint is None:
             return
         ambient, leads = self._processes.ambient(), self._processes.leads
+        best: dict[str, Any] = {"best": self._best, "best_of": (self._best_epoch, own.monitor)}
         if is_due:
             self._checkpoint.path.parent.mkdir(parents=True, exist_ok=True)
-            self._checkpoint.save(self.rows, best=self._best, ambient=ambient, write=leads)
+            self._checkpoint.save(self.rows, **best, ambient=ambient, write=leads)
         else:
             # Who interrupts the fit between two checkpoints loses no finished epoch.
-            self._checkpoint.hold(self.rows, best=self._best, ambient=ambient)
+            self._checkpoint.hold(self.rows, **best, ambient=ambient)
+
+    def _keep_as_best(self) -> None:
+        """Keep the program as it is, as that of the best epoch."""
+        self._best = {name: value.clone() for name, value in self.program.state_dict().items()}
+        self._best_epoch = len(self.rows)
 
     def _keep_best(self) -> None:
         self._kept = len(self.rows)
         if self._best is not None:
             self.program.load_state_dict(self._best)
-            self._kept = best_epoch(self.rows, self._monitored, self._counts) or self._kept
+            self._kept = self._best_epoch
+
+    def _take_best(self, path: Path, restored: Restored) -> None:
+        """Go on with the best epoch so far, as this fit finds it."""
+        best = (
+            None if self._options.patience is None else best_epoch(self.rows, self._monitored, self._counts)
+        )
+        if best is None:
+            return
+        if restored.best_epoch in (best, EARLIER):
+            self._best, self._best_epoch = restored.best, best
+        elif best == len(self.rows):
+            self._keep_as_best()
+        else:
+            kept = f"that of epoch {restored.best_epoch} by monitor={restored.monitor!r} was"
+            raise ValueError(
+                f"checkpoint={path}: of its {len(self.rows)} epochs {best} is the best by monitor="
+                f"{self._options.monitor!r}, and the program of that epoch was not kept ("
+                f"{kept if restored.best_epoch else 'there was no patience='}); go on with patience= and monitor= as "
+                "they were, or fit anew under another path"
+            )
 
     def _begin(self) -> None:
         """Go on from a checkpoint, if there is one and that is asked for."""
@@ -257,9 +285,11 @@ class Trainer:
             if processes.place[0] == 1
             else processes.from_leader(lambda: load_checkpoint(path, stamp=self._options.stamp))
         )
-        self.rows, self._best = state.restore(content, process=processes.place[1])
+        restored = state.restore(content, process=processes.place[1])
+        self.rows = restored.history
         if len(self.rows) > epochs:
             raise ValueError(f"checkpoint={path} is at epoch {len(self.rows)}, beyond epochs={epochs}")
+        self._take_best(path, restored)
 
     @property
     def _batch_size(self) -> int:
@@ -307,7 +337,7 @@ class Trainer:
         if self._source.size is None:
             raise ValueError(
                 "beta: by default it is 1 / N, and the number of samples N is not known of what makes its batches "
-                "itself; pass beta=, the weight of the rate per sample"
+                "itself, by a batch_sampler too; pass beta=, the weight of the rate per sample"
             )
         return 1 / self._source.size
 
@@ -347,15 +377,19 @@ class Trainer:
         own = self._options
         if own.out is None:
             return None
-        path = Path(own.out)
-        path = path if path.suffix else path / CHECKPOINT
+        path = checkpoint_path(own.out)
         settings: dict[str, str | int | float | None] = {
-            "size": self._source.size,
+            "samples": self._source.size,
             "steps": self._source.steps,
+            "batch_size": self._batch_size,
+            "schedules": ", ".join(sorted(own.schedules or {})) or "none",
+            "transform": own.transform is not None,
         }
         settings |= {"processes": self._processes.place[0], "warm_up": float(own.warm_up)}
         if self._source.whole is not None and not own.stamp:  # which says by itself what the fit is of
             settings["data"] = fingerprint(*leaves_of(self._source.whole))
+        if self._held_out is not None:
+            settings |= self._held_out.described(with_digest=not own.stamp)
         settings |= {"optimizer": type(self._optimizer).__name__, "elbo": f"{self._elbo!r:.200}"}
         generators = self._source.generators
         also = stateful_parts(self.program, self._elbo, self._fabric, own.also)
@@ -369,6 +403,7 @@ class Trainer:
             also=also,
             stamp=own.stamp,
             described=self._described,
+            objective=partial(describe_objective, self._elbo, self._targets),
         )
 
     def _target(self, name: str) -> Weight:

@@ -23,6 +23,7 @@ def run(options: Namespace) -> int:
     """Read the results, and print the table."""
     from inference.runs.finished import (
         changed_since,
+        places_of,
         read_failed,
         read_finished,
         require_distinct,
@@ -33,14 +34,15 @@ def run(options: Namespace) -> int:
     failed = {folder: found for folder in options.runs if (found := read_failed(folder))}
     runs = [read_finished(folder) for folder in options.runs if folder not in failed]
     require_distinct(runs)
-    lost = [each.settings for each in failed.values()]
     results = [run.result for run in runs]
-    # Images are not known of a run that failed: what it was meant to be is what its settings say.
-    told = [run.settings for run in runs] if failed else what_they_are(runs)
+    told = what_they_are(runs)
+    places = {folder: places_of(each, runs, told) for folder, each in failed.items()}
     if runs:
+        lost = [found[0] for found in places.values() if len(found) == 1]
         print("\n".join(comparison_table(results, told, missing=lost)))
-    for each in failed.values():
-        print(f"failed: {each.path}: {each.told}")
+    for folder, each in failed.items():
+        where = f" (a seed of one of {n} lines)" if (n := len(places[folder])) > 1 else ""
+        print(f"failed: {each.path}: {each.told}{where}")
     # The numbers are those of the fit, and a line of the table has one digest of each file.
     for changed in filter(None, map(changed_since, options.runs)):
         print(f"changed: {changed}")

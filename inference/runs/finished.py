@@ -17,6 +17,7 @@ __all__ = [
     "Failed",
     "Finished",
     "changed_since",
+    "places_of",
     "read_failed",
     "read_finished",
     "require_distinct",
@@ -159,11 +160,41 @@ def require_distinct(runs: Sequence[Finished]) -> None:
 
 
 def what_they_are(runs: Sequence[Finished]) -> list[Settings]:
-    """What sets the runs apart: settings, files of the user's own, and fingerprints of images where all have them."""
+    """What sets the runs apart: settings, files of the user's own, and fingerprints of images.
+
+    One of an earlier version has no fingerprints: it is taken for a seed of the others of its settings, unless their
+    images differ.
+
+    Args:
+        runs: The runs.
+    """
     told = [run.settings | {f"{DIGEST_OF}{name}": each for name, each in run.sources.items()} for run in runs]
-    if not all(run.fingerprints for run in runs):
-        return told
+    found = []
+    for what in told:
+        prints = [run.fingerprints for run, other in zip(runs, told, strict=True) if other == what]
+        known = [each for each in prints if each]
+        found.append(len(known) == len(prints) or any(each != known[0] for each in known))
     return [
         what | {f"fingerprint of {split}": value for split, value in run.fingerprints.items()}
-        for what, run in zip(told, runs, strict=True)
+        if with_prints
+        else what
+        for what, run, with_prints in zip(told, runs, found, strict=True)
     ]
+
+
+def places_of(failed: Failed, runs: Sequence[Finished], told: Sequence[Settings]) -> list[Settings]:
+    """What the runs are that a failed one may be a seed of: of its settings, each once.
+
+    Which data and which version of a file it was meant for is not known of a run that failed: where there are several,
+    nobody can say whose seed is lost.
+
+    Args:
+        failed: The failed run.
+        runs: The others.
+        told: What each of them is, by ``what_they_are``.
+    """
+    found: list[Settings] = []
+    for run, what in zip(runs, told, strict=True):
+        if run.settings == failed.settings and what not in found:
+            found.append(what)
+    return found

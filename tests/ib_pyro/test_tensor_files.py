@@ -5,10 +5,11 @@ import pickle
 import random
 import zipfile
 
+import numpy as np
 import pytest
 import torch
 
-from ib_pyro.tensor_files import load_tensors, save_tensors
+from ib_pyro.tensor_files import load_tensors, readable, save_tensors
 
 
 @pytest.fixture
@@ -116,3 +117,34 @@ def test_what_is_compressed_is_not_unpacked(tmp_path):
 def test_what_is_not_there_is_said_as_ever(tmp_path):
     with pytest.raises(FileNotFoundError):
         load_tensors(tmp_path / "x.pt")
+
+
+def test_numbers_of_numpy_are_written_as_pythons(tmp_path):
+    content = {"a": [np.float64(0.5), (np.int64(2), np.bool_(True))], np.int64(3): np.str_("x")}
+    save_tensors(content, tmp_path / "x.pt")
+    found = load_tensors(tmp_path / "x.pt")
+    assert found == {"a": [0.5, (2, True)], 3: "x"}
+    assert {type(found["a"][0]), type(found["a"][1][0]), *map(type, found)} == {float, int, str}
+
+
+@pytest.mark.parametrize(
+    ("wrong", "what"),
+    [
+        ({"a": [0, np.arange(3)]}, r"its \['a'\]\[1\] is a ndarray"),
+        ({"a": {"f": len}}, r"its \['a'\]\['f'\] is a builtin_function_or_method"),
+        ({"a": {(1, range(2)): 0}}, r"its \['a'\] key .*\[1\] is a range"),
+        (frozenset([1]), r"it is a frozenset"),
+    ],
+    ids=["array", "function", "key", "whole"],
+)
+def test_what_would_not_be_read_back_is_refused_before_it_is_written(wrong, what, path):
+    before = path.read_bytes()
+    with pytest.raises(TypeError, match=rf"x\.pt: {what}, which is not read back; keep tensors"):
+        save_tensors(wrong, path)
+    assert path.read_bytes() == before
+    assert os.listdir(path.parent) == ["x.pt"]
+
+
+def test_what_is_as_it_should_be_is_not_made_anew():
+    program = torch.nn.Linear(2, 2).state_dict()
+    assert readable(program, "x.pt") is program

@@ -9,6 +9,7 @@ from functools import partial
 import pytest
 import torch
 
+from ib_pyro.elbo import Capacity, InformationBottleneckELBO
 from ib_pyro.elbo.schedules import linear_warm_up
 from ib_pyro.side_by_side import Run, train_side_by_side
 
@@ -77,7 +78,7 @@ def test_a_finished_fit_is_not_repeated_and_can_be_extended(data, make, tmp_path
 def test_checkpoints_of_others_are_refused_by_name(data, make, tmp_path):
     path = tmp_path / "runs.pt"
     train(make, data, RUNS, epochs=1, checkpoint=path)
-    with pytest.raises(ValueError, match=r"runs\.pt: the state is of the runs \['beta=0.0, seed=0'"):
+    with pytest.raises(ValueError, match=r"of other runs: the run beta=0\.4, seed=1 is there alone"):
         train(make, data, RUNS[:2], epochs=2, checkpoint=path)
     with pytest.raises(ValueError, match="of runs with batch_size=8, and these have 7"):
         train_side_by_side(make, data, RUNS, epochs=2, batch_size=7, checkpoint=path)
@@ -93,6 +94,57 @@ def test_checkpoints_of_others_are_refused_by_name(data, make, tmp_path):
     torch.save({"kind": "else"}, path)
     with pytest.raises(ValueError, match="is no checkpoint of runs side by side"):
         train(make, data, RUNS, epochs=2, checkpoint=path)
+
+
+def adam(lr):
+    return {"optimizer": partial(torch.optim.Adam, lr=lr)}
+
+
+E = InformationBottleneckELBO
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "message"),
+    [
+        (adam(1e-3), adam(0.3), r"the optimizer\.lr is 0\.001 there and 0\.3 here"),
+        ({}, adam(0.3), r"the optimizer is a SGD there and a Adam here"),
+        ({}, {"elbo": E(num_particles=3)}, r"seed=0: the objective\.num_particles is 1 there and 3 here"),
+        (
+            {"elbo": E(penalty=Capacity(1.0))},
+            {"elbo": E(penalty=Capacity(2.0))},
+            r"penalty\.target is 1\.0 there",
+        ),
+        ({}, {"lr_schedule": lambda epoch: 1.0}, "of runs with lr_schedule=False, and these have True"),
+        ({"transform": lambda x, y: (x, y)}, {}, "of runs with transform=True, and these have False"),
+        (
+            {"runs": [Run(beta=0.1, name="a")]},
+            {"runs": [Run(beta=0.2, name="a")]},
+            r"the run a\.beta is 0\.1 there",
+        ),
+    ],
+)
+def test_another_objective_optimiser_or_run_of_the_same_name_is_refused(
+    before, after, message, data, make, tmp_path
+):
+    path = tmp_path / "runs.pt"
+    how = {"runs": RUNS[:2], "checkpoint": path}
+    train(make, data, epochs=1, **{**how, **before})
+    with pytest.raises(ValueError, match=message):
+        train(make, data, epochs=2, **{**how, **after})
+    assert len(train(make, data, epochs=2, **{**how, **before}).history) == 2 * len(
+        before.get("runs", RUNS[:2])
+    )
+
+
+def test_a_checkpoint_of_before_runs_were_described_is_taken(data, make, tmp_path):
+    path = tmp_path / "runs.pt"
+    train(make, data, RUNS, epochs=1, checkpoint=path)
+    content = torch.load(path, weights_only=True)
+    del content["made_of"]
+    for name in ("lr_schedule", "beta_schedule", "transform"):
+        del content["settings"][name]
+    torch.save(content, path)
+    bitwise(train(make, data, RUNS, epochs=2), train(make, data, RUNS, epochs=2, checkpoint=path))
 
 
 def test_checkpoints_keep_their_distance_in_time(data, make, tmp_path):

@@ -117,7 +117,7 @@ def test_a_loader_with_a_generator_is_resumed_too(stripes, build, tmp_path):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"beta": 0.02}, r"is of a fit with elbo=.*beta=0.01.*, and this one has elbo=.*beta=0.02"),
+        ({"beta": 0.02}, r"is of another fit: the objective\.beta is 0\.01 there and 0\.02 here"),
         ({"batch_size": 45}, "with steps=3, and this one has steps=2"),
         ({"optimizer": "sgd"}, "with optimizer=Adam, and this one has optimizer=SGD"),
         ({"epochs": 1}, "is at epoch 2, beyond epochs=1"),

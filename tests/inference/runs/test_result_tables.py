@@ -133,6 +133,45 @@ def test_seeds_on_changed_images_are_two_lines(
     assert "fingerprint of train another" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize("kind", ["images", "file"])
+def test_a_run_that_failed_does_not_make_one_line_of_two(
+    kind: str, quick: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    for seed in (0, 1, 2):
+        quick(out=tmp_path / str(seed), epochs=1, seed=seed).run()
+    told = read_json(tmp_path / "1" / "config.json")
+    if kind == "images":
+        told["fingerprints"]["train"] = "another"
+    else:
+        told["sources"] = {"model": {"files": {"my_module.py": "another"}}}
+    write_json(tmp_path / "1" / "config.json", told, sealed=True)
+    (tmp_path / "2" / "result.json").unlink()
+    Failure.of(FloatingPointError("epoch 1: not finite"), tmp_path / "2").write(tmp_path / "2")
+    assert main(["compare", *(str(tmp_path / str(seed)) for seed in (0, 1, 2))]) == 0
+    printed = capsys.readouterr().out
+    assert printed.count("| 1 | 1 |") == 2, printed
+    assert "not finite (a seed of one of 2 lines)" in printed
+    assert main(["compare", str(tmp_path / "0"), str(tmp_path / "2")]) == 0
+    printed = capsys.readouterr().out
+    assert "| 1 | 1 of 2 |" in printed
+    assert "lines)" not in printed
+
+
+def test_a_run_without_fingerprints_does_not_make_one_line_of_two(
+    quick: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    for seed in (0, 1, 2):
+        quick(out=tmp_path / str(seed), epochs=1, seed=seed).run()
+    for seed, change in ((1, {"train": "another"}), (2, {})):
+        told = read_json(tmp_path / str(seed) / "config.json")
+        told["fingerprints"] = {**told["fingerprints"], **change} if change else {}
+        write_json(tmp_path / str(seed) / "config.json", told, sealed=True)
+    assert main(["compare", *(str(tmp_path / str(seed)) for seed in (0, 1, 2))]) == 0
+    assert "fingerprint of train another" in capsys.readouterr().out
+    assert main(["compare", str(tmp_path / "0"), str(tmp_path / "2")]) == 0
+    assert "| 1 | 2 |" in capsys.readouterr().out
+
+
 def test_what_an_earlier_version_wrote_is_said_to_be_unverified(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ):
