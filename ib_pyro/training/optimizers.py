@@ -76,7 +76,9 @@ def require_one_evaluation(optimizer: Optimizer) -> Optimizer:
     Raises:
         ValueError: If its step needs a closure that evaluates the loss, as that of ``torch.optim.LBFGS`` does.
     """
-    for name, parameter in signature(optimizer.step).parameters.items():
+    # Of the class, since a schedule of the learning rate wraps the method of its optimiser.
+    _, *parameters = signature(type(optimizer).step).parameters.items()
+    for name, parameter in parameters:
         if parameter.default is Parameter.empty and parameter.kind is Parameter.POSITIONAL_OR_KEYWORD:
             raise ValueError(
                 f"optimizer: a step of {type(optimizer).__name__} takes a {name}, by which it evaluates the loss "

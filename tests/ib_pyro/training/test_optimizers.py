@@ -137,3 +137,11 @@ def test_an_optimizer_that_evaluates_the_loss_itself_is_refused(is_made: bool) -
     data, run = (torch.rand(8, 4), torch.arange(8) % 2), Run(beta=0.1)
     with pytest.raises(ValueError, match=r"LBFGS takes a closure"):
         train_side_by_side(lambda: program, data, [run], epochs=1, optimizer=make)
+
+
+def test_an_optimizer_with_a_schedule_already_is_taken() -> None:
+    program = nn.Linear(2, 1)
+    for kind in (torch.optim.SGD, torch.optim.Adam, torch.optim.Rprop):
+        made = kind(program.parameters(), lr=0.1)
+        StepLR(made, 1)
+        assert optimizer_for(program, made) is made
