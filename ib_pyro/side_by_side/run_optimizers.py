@@ -105,7 +105,7 @@ class RunOptimizers:
 
     @property
     def all(self) -> tuple[Optimizer, ...]:
-        """The optimisers: one, or one of each run."""
+        """The optimisers, one for all runs or one of each."""
         return tuple(self._optimizers)
 
     def set_factor(self, factor: float) -> None:
