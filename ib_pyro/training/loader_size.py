@@ -6,9 +6,11 @@ from collections.abc import Sized
 from typing import Any
 
 import torch
+import torch.distributed
 from torch.utils.data import (
     BatchSampler,
     DataLoader,
+    DistributedSampler,
     IterableDataset,
     RandomSampler,
     SequentialSampler,
@@ -23,7 +25,7 @@ def size_of_loader(loader: DataLoader[Any]) -> int | None:
 
     It is not that of an epoch: a sample that is drawn twice is no further evidence, and what one epoch leaves out may
     come in the next. PyTorch's samplers say what they draw from; of another one it is its length, but at most that of
-    the set.
+    the set. The shares of a ``DistributedSampler`` are one set where there are as many processes as shares.
 
     Args:
         loader: The loader.
@@ -54,5 +56,13 @@ def size_of_loader(loader: DataLoader[Any]) -> int | None:
         return int((torch.as_tensor(sampler.weights) > 0).sum())
     if isinstance(sampler, RandomSampler | SequentialSampler):
         return len(sampler.data_source)
+    if isinstance(sampler, DistributedSampler) and _processes() == sampler.num_replicas:
+        # Each process has a share, and the gradient is of all of them.
+        return min(len(sampler.dataset), sampler.total_size)  # type: ignore[arg-type]
     drawn = len(sampler) if isinstance(sampler, Sized) else None
     return min((size for size in (drawn, length) if size is not None), default=None)
+
+
+def _processes() -> int:
+    distributed = torch.distributed
+    return distributed.get_world_size() if distributed.is_available() and distributed.is_initialized() else 1

@@ -91,6 +91,14 @@ SIZES = {
 }
 
 
+def test_shares_of_as_many_processes_are_one_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    loader = SIZES["share"][0]
+    monkeypatch.setattr("torch.distributed.is_initialized", lambda: True)
+    for processes, size in ((3, N), (2, 20)):
+        monkeypatch.setattr("torch.distributed.get_world_size", lambda processes=processes: processes)
+        assert size_of_loader(loader) == size
+
+
 @pytest.mark.parametrize(("loader", "size"), SIZES.values(), ids=SIZES)
 def test_each_sample_that_may_come_counts_once(loader: DataLoader[Any], size: int | None) -> None:
     assert size_of_loader(loader) == size
