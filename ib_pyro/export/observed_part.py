@@ -13,7 +13,8 @@ __all__ = ["data_with_gaps", "label_of_observed", "observed_part"]
 def label_of_observed(site: str) -> str:
     """Return the name of the coordinate that says which values of a site's log likelihood are of an observation.
 
-    Files take no coordinate whose name has a space.
+    Args:
+        site: The site's name; files take no coordinate whose name has a space.
 
     >>> label_of_observed("y")
     'y_is_observed'
