@@ -31,6 +31,7 @@ SHORT_NAMES = {
     "Tensor": "torch.Tensor",
     "nn.Module": "torch.nn.modules.module.Module",
     "pd.DataFrame": "pandas.DataFrame",
+    "pd.Series": "pandas.Series",
 }
 # What Sphinx makes of an alias within a union.
 ALIAS = re.compile(r"TypeAliasForwardRef\('([\w.]+)'\)")
@@ -70,6 +71,7 @@ autodoc_preserve_defaults = True
 autodoc_type_aliases = {
     "ArrayLike": "numpy.typing.ArrayLike",
     "pd.DataFrame": "pandas.DataFrame",
+    "pd.Series": "pandas.Series",
 }
 python_use_unqualified_type_names = True
 python_maximum_signature_line_length = 88
