@@ -156,14 +156,14 @@ def _drawn_or_set(
         if labelled is not None:
             _require_mask(name, labelled, batch_size)
             handlers.enter_context(poutine.mask(mask=cast(BoolTensor, labelled)))
-        seen = None if class_weights is None else handlers.enter_context(_Seen())
+        seen = handlers.enter_context(_Seen())
         y = sample(name, law, infer=hint)
-    if seen is not None and seen.is_observed:
+    if class_weights is not None and seen.is_observed:
         raise ValueError(
             f"site {name!r}: class_weights are of the y that is passed to the program, but a handler such as "
             f"poutine.condition sets this one; pass {name}, or leave class_weights out"
         )
-    if is_validation_enabled() and y.shape != law.shape():
+    if seen.is_observed and is_validation_enabled() and y.shape != law.shape():
         # Under vectorised particles it may be without their dimensions.
         if y.dim() <= law.event_dim or y.shape != law.shape()[-y.dim() :]:
             _check(check_target, name, y, law, batch_size)

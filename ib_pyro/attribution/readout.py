@@ -84,7 +84,7 @@ class ReadoutAttribution(Restriction):
             ValueError: If there is no batch.
         """
         require_count("epochs", epochs)
-        if epochs > 1 and isinstance(batches, Iterator):
+        if epochs > 1 and _comes_once(batches):
             raise TypeError(
                 f"batches: a {type(batches).__name__} gives its batches once, and each of {epochs} epochs goes "
                 "through them again; pass a list of them, or an object whose __iter__ begins anew, such as "
@@ -146,3 +146,8 @@ def _at_size(features: Tensor, size: torch.Size) -> Tensor:
     if features.dim() == 2:
         return features[:, :, None, None].expand(-1, -1, *size)
     return F.interpolate(features, size=tuple(size), mode="bilinear", align_corners=False)
+
+
+def _comes_once(batches: Iterable[object]) -> bool:
+    """Whether batches are one of Python's own iterators; others may begin anew when they are asked to."""
+    return isinstance(batches, Iterator) and type(batches).__module__ in ("builtins", "itertools")

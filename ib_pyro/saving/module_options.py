@@ -11,6 +11,8 @@ __all__ = ["as_json", "difference_of", "options_of"]
 
 PLAIN = (str, int, float, bool, type(None))
 NO_OPTIONS = {"training"}
+MOST_ENTRIES = 100
+"""Entries of a mapping that is taken for an option."""
 
 
 def options_of(modules: Mapping[str, nn.Module]) -> dict[str, dict[str, Any]]:
@@ -102,7 +104,12 @@ def as_json(value: object, name: str) -> Any:  # noqa: ANN401 (whatever JSON has
 
 
 def _plain_part(value: object) -> object:
-    """Return a value without NumPy's numbers, and of a mapping what is plain in it."""
+    """Return a value without NumPy's numbers, and of a mapping what is plain in it; no value of a large one.
+
+    A vocabulary is data, and other mappings than dicts may read files.
+    """
+    if isinstance(value, Mapping) and not (isinstance(value, dict) and len(value) <= MOST_ENTRIES):
+        return object()
     value = plain(value)
     if not isinstance(value, Mapping):
         return value

@@ -51,12 +51,14 @@ class FirstLook:
         labels: That of the one thing that is observed, if it is a class label; else None.
         num_data: Size of the set that a batch is a subsample of, as the program's plate says; None if a batch stands
             for itself.
+        num_seen: Samples of that set that the plate takes.
     """
 
     guide_sites: Sites
     observed: dict[str, tuple[Mapping[str, Any], int]]
     labels: int | None
     num_data: int | None
+    num_seen: int | None = None
 
 
 def check_data(
@@ -148,7 +150,7 @@ def look_at(program: nn.Module, batch: Batch) -> FirstLook:
             observed[name] = (site, place)
     sites = [site for site in sample_sites(traces.model.nodes).values() if is_observation(site)]
     labels = next((place for site, place in observed.values() if len(sites) == 1 and _are_labels(site)), None)
-    return FirstLook(sample_sites(traces.guide.nodes), observed, labels, _num_data(sites))
+    return FirstLook(sample_sites(traces.guide.nodes), observed, labels, *_subsample(sites))
 
 
 def _require_arguments(program: nn.Module, batch: Batch) -> None:
@@ -247,13 +249,13 @@ def _are_labels(site: Mapping[str, Any]) -> bool:
     return is_categorical and value.dim() == 1 and not value.is_floating_point()
 
 
-def _num_data(observed: list[Mapping[str, Any]]) -> int | None:
-    """Return the size of a plate of all observations that draws a subsample."""
+def _subsample(observed: list[Mapping[str, Any]]) -> tuple[int | None, int | None]:
+    """Return the size of a plate of all observations that takes a subsample, and the size of that."""
     frames = [{f.name: f for f in site["cond_indep_stack"] if f.vectorized} for site in observed]
     for name, frame in frames[0].items() if frames else ():
         if all(name in others for others in frames) and frame.full_size not in (None, frame.size):
-            return int(frame.full_size)
-    return None
+            return int(frame.full_size), int(frame.size)
+    return None, None
 
 
 class _StoredParameters(Messenger):

@@ -250,11 +250,11 @@ class _Found:
 
 def _require_all_samples(look: FirstLook, batch: Batch) -> None:
     """Raise if a plate of the program draws some samples of those that a batch has."""
-    if look.num_data is not None and look.num_data <= batch.size:
+    if look.num_seen is not None and look.num_seen < batch.size:
         raise ValueError(
-            f"data: a batch has {batch.size} samples, and a plate of all observations, of size {look.num_data}, draws "
-            "some of them anew at every run, where an evaluation is of all; leave subsample_size= out of the program, "
-            "and take samples a few at a time by batch_size="
+            f"data: a batch has {batch.size} samples, and a plate of all observations, of size {look.num_data}, takes "
+            f"{look.num_seen} of them, others at every run, where an evaluation is of all; leave subsample_size= out "
+            "of the program, and take samples a few at a time by batch_size="
         )
 
 

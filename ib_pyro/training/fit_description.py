@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
+from torch.utils.weak import WeakIdKeyDictionary
 
 from ib_pyro.data.cache import fingerprint
 from ib_pyro.plain_values import plain
@@ -27,6 +28,7 @@ OBJECTIVE = "the objective"
 ELSEWHERE = {"capturable", "device", "differentiable", "foreach", "fused"}
 # More numbers than a message shows are told by a digest.
 SHOWN = 32
+_DIGESTS = WeakIdKeyDictionary()
 
 
 def describe_program(program: nn.Module) -> Description:
@@ -69,10 +71,20 @@ def _told_tensor(value: Tensor) -> Any:  # noqa: ANN401 (a number, a list of the
     shape = "x".join(map(str, value.shape)) if not is_lazy(value) else "no"
     if is_lazy(value) or value.is_meta or value.layout != torch.strided or value.is_quantized:
         return f"a tensor of {shape} numbers"
-    value = value.detach()
     return (
-        value.tolist() if value.numel() <= SHOWN else f"{shape} numbers with the digest {fingerprint(value)}"
+        value.tolist() if value.numel() <= SHOWN else f"{shape} numbers with the digest {_digest_of(value)}"
     )
+
+
+def _digest_of(value: Tensor) -> str:
+    """Return a digest of a tensor's numbers, which are gone through again only once they have been written to."""
+    if value.is_inference():
+        return fingerprint(value)
+    version, digest = _DIGESTS.get(value, (None, ""))
+    if version != value._version:
+        digest = fingerprint(value.detach())
+        _DIGESTS[value] = value._version, digest
+    return digest
 
 
 def describe_fit(program: Description, optimizer: Optimizer, scheduler: LRScheduler | None) -> Description:

@@ -117,8 +117,16 @@ def scheduler_for(
             "scheduler: a ReduceLROnPlateau waits for a number, and a fit steps it without; step it in a loop of your "
             "own, `for row in Trainer(...): plateau.step(row['validation_loss'])`, or stop by patience="
         )
-    made.base_lrs = plain(made.base_lrs)
+    _make_plain(made)
     return made
+
+
+def _make_plain(scheduler: LRScheduler) -> None:
+    """Turn the rates that a schedule begins with into Python's numbers; one made of several has none of its own."""
+    if hasattr(scheduler, "base_lrs"):
+        scheduler.base_lrs = plain(scheduler.base_lrs)
+    for part in getattr(scheduler, "_schedulers", ()):
+        _make_plain(part)
 
 
 def with_plain_numbers(optimizer: Optimizer) -> Optimizer:

@@ -43,10 +43,11 @@ def require_all_trained(
     Raises:
         ValueError: If the loss depends on other tensors that require gradients; says their shapes, and the way out.
     """
-    args, kwargs = tree_map_only(Tensor, Tensor.detach, (batch.args, batch.kwargs))
     known = list(_known(program, elbo, optimizer, also or {}))
 
     def unknown() -> list[Tensor]:
+        # Anew each time: a program may ask for gradients of its inputs in place.
+        args, kwargs = tree_map_only(Tensor, Tensor.detach, (batch.args, batch.kwargs))
         with seeded(0), torch.enable_grad(), buffers_kept([program]):
             return strangers(elbo.differentiable_loss(*model_and_guide(program), *args, **kwargs), known)
 
@@ -79,7 +80,9 @@ def _known(
 ) -> Iterator[Tensor]:
     """Go through the tensors that somebody trains, or may."""
     yield from program.parameters()
-    for each in (optimizer, *also.values()):
+    held = [value for part in also.values() for value in getattr(part, "__dict__", {}).values()]
+    yield from (value for value in held if isinstance(value, Tensor))
+    for each in (optimizer, *also.values(), *held):
         if isinstance(each, Optimizer):
             yield from (tensor for group in each.param_groups for tensor in group["params"])
     parts = [part for part in (elbo, *also.values()) if not isinstance(part, Optimizer)]

@@ -63,6 +63,16 @@ def test_a_readout_goes_through_its_batches_again_or_says_that_it_cannot() -> No
     with pytest.raises(TypeError, match="a generator gives"):
         readout.fit((batch for batch in batches), epochs=2)
 
+    class Anew:
+        def __iter__(self):
+            self.rest = iter(batches)
+            return self
+
+        def __next__(self):
+            return next(self.rest)
+
+    assert len(readout.fit(Anew(), epochs=3)) == 6
+
     class Once:
         rest = iter(batches)
 

@@ -1,5 +1,7 @@
 """Options of a program's modules that a file must agree with: mappings and numbers of NumPy too."""
 
+from types import MappingProxyType
+
 import numpy as np
 import pytest
 import torch
@@ -8,6 +10,7 @@ from torch import nn
 import ib_pyro
 from ib_pyro import Bottleneck, likelihoods
 from ib_pyro.nn import InformationDropout
+from ib_pyro.saving.module_options import options_of
 
 
 def heads(likelihood):
@@ -52,3 +55,27 @@ def test_options_that_are_numbers_of_numpy_or_mappings_are_compared(tmp_path):
         ib_pyro.load(path, into=build(scale=np.float32(0.25)))
     with pytest.raises(ValueError, match=r"decoder\.how is {'depth': 2"):
         ib_pyro.load(path, into=build(scale=0.5, how={"depth": 3, "sizes": [1, 2]}))
+
+
+class Counting(dict):
+    """A mapping that counts how often what it holds is read."""
+
+    reads = 0
+
+    def __getitem__(self, key):
+        self.reads += 1
+        return super().__getitem__(key)
+
+    def items(self):
+        self.reads += 1
+        return super().items()
+
+
+def test_what_is_data_is_no_option():
+    module = nn.Linear(2, 2)
+    module.vocabulary = Counting({f"token {i}": i for i in range(1000)})
+    module.file = MappingProxyType({"a": 1})
+    module.few = {"a": 1}
+    assert options_of({"": module})[""]["options"].keys() >= {"few"}
+    assert not options_of({"": module})[""]["options"].keys() & {"vocabulary", "file"}
+    assert module.vocabulary.reads == 0

@@ -256,3 +256,39 @@ def test_a_program_that_looks_at_a_random_part_of_a_batch_is_refused():
 
     with pytest.raises(ValueError, match="a batch has 6 samples, and a plate.*leave subsample_size= out"):
         evaluate(Part(), torch.arange(6.0))
+
+
+class Regression(nn.Module):
+    """Observations in a plate of another size than the batch."""
+
+    def __init__(self, **plate):
+        super().__init__()
+        self.shift, self.plate = nn.Parameter(torch.tensor(0.5)), plate
+
+    def model(self, x):
+        with pyro.plate("data", **self.plate_of(x)) as i:
+            pyro.sample("x", dist.Normal(self.shift, 1.0), obs=x[i % len(x)])
+
+    def guide(self, x):
+        pass
+
+    def plate_of(self, x):
+        return (
+            {"subsample": torch.arange(len(x))} | self.plate
+            if "subsample_size" not in self.plate
+            else self.plate
+        )
+
+
+@pytest.mark.parametrize("size", [60, 1000])
+def test_a_set_may_be_larger_than_the_one_of_the_fit(size):
+    x = torch.randn(100)
+    whole, parts = (evaluate(Regression(size=size), x, batch_size=batch_size) for batch_size in (100, 20))
+    assert whole.distortion == pytest.approx(parts.distortion)
+    assert whole.distortion == pytest.approx(-dist.Normal(0.5, 1.0).log_prob(x).mean().item())
+
+
+@pytest.mark.parametrize("size", [1000, 30])
+def test_a_plate_that_takes_some_of_a_batch_is_refused(size):
+    with pytest.raises(ValueError, match=f"of size {size}, takes 10 of them"):
+        evaluate(Regression(size=size, subsample_size=10), torch.randn(30))

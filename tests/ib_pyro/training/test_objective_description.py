@@ -21,6 +21,7 @@ from ib_pyro.information import gaussian_total_correlation
 from ib_pyro.nn import InformationDropout
 from ib_pyro.training import fit
 from ib_pyro.training.checkpoint import load_checkpoint
+from ib_pyro.training.fit_description import describe_program
 from ib_pyro.training.objective_description import describe_objective
 
 Make = Any
@@ -252,3 +253,19 @@ def test_numbers_of_a_device_are_the_same_elsewhere() -> None:
     assert describe_objective(one) == describe_objective(other)
     long = describe_objective(E(torch.rand(100)))["the objective"]["options"]["beta"]
     assert long.startswith("100 numbers with the digest ")
+
+
+def test_numbers_are_gone_through_again_once_they_are_written_to(monkeypatch) -> None:
+    read: list[int] = []
+    monkeypatch.setattr(
+        "ib_pyro.training.fit_description.fingerprint",
+        lambda value: read.append(1) or str(value.sum().item()),
+    )
+    module = nn.Linear(2, 2)
+    module.register_buffer("table", torch.zeros(100), persistent=False)
+    first, again = (describe_program(module)[""]["options"]["table"] for _ in range(2))
+    assert first == again
+    assert len(read) == 1
+    module.table[3] = 1.0
+    assert describe_program(module)[""]["options"]["table"] != first
+    assert len(read) == 2

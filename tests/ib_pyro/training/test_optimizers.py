@@ -2,13 +2,22 @@
 
 from functools import partial
 
+import numpy as np
 import pyro.optim
 import pytest
 import torch
 from torch import nn
-from torch.optim.lr_scheduler import ReduceLROnPlateau, StepLR
+from torch.optim.lr_scheduler import (
+    ChainedScheduler,
+    ConstantLR,
+    ExponentialLR,
+    LinearLR,
+    ReduceLROnPlateau,
+    SequentialLR,
+    StepLR,
+)
 
-from ib_pyro import Bottleneck
+from ib_pyro import Bottleneck, fit
 from ib_pyro.nn import InformationDropout
 from ib_pyro.side_by_side import Run, train_side_by_side
 from ib_pyro.training.optimizers import build_optimizer, optimizer_for, scheduler_for
@@ -145,3 +154,20 @@ def test_an_optimizer_with_a_schedule_already_is_taken() -> None:
         made = kind(program.parameters(), lr=0.1)
         StepLR(made, 1)
         assert optimizer_for(program, made) is made
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda o: SequentialLR(o, [LinearLR(o), ExponentialLR(o, 0.9)], [1]),
+        lambda o: ChainedScheduler([ConstantLR(o), StepLR(o, 1)], optimizer=o),
+    ],
+    ids=["one after the other", "at once"],
+)
+def test_schedules_made_of_several(make, tmp_path):
+    program = Bottleneck(InformationDropout.linear(4, 3), nn.Linear(3, 2))
+    data = torch.rand(20, 4), torch.arange(20) % 2
+    how = {"beta": 0.1, "lr": np.float64(0.01), "scheduler": make, "out": tmp_path, "progress": False}
+    fit(program, data, epochs=1, **how)
+    found = fit(program, data, epochs=2, resume=True, **how)
+    assert len(found.history) == 2

@@ -134,3 +134,43 @@ def test_leaves_of_a_graph() -> None:
     assert {id(leaf) for leaf in leaves_behind(loss)} == {id(one), id(other)}
     assert [id(leaf) for leaf in strangers(loss, [one])] == [id(other)]
     assert list(leaves_behind(torch.ones(()))) == []
+
+
+def test_an_input_that_asks_for_gradients_in_place_is_none() -> None:
+    layer = InformationDropout.linear(4, 3, name="z")
+    decoder = nn.Linear(3, 2)
+
+    def model(x: Tensor, y: Tensor) -> None:
+        with pyro.plate("data", len(x)):
+            z = layer.sample_prior(torch.Size([3]))
+            pyro.sample("y", dist.Categorical(logits=decoder(z)), obs=y)
+
+    def guide(x: Tensor, y: Tensor) -> None:
+        with pyro.plate("data", len(x)):
+            layer(x.requires_grad_())
+
+    run((model, guide))
+
+
+def test_a_tensor_of_what_learns_beside_is_known() -> None:
+    class Multiplier:
+        def __init__(self) -> None:
+            self.theta = torch.zeros((), requires_grad=True)
+            self.optimizer = torch.optim.SGD([self.theta], 0.1)
+
+        def state_dict(self) -> dict[str, Any]:
+            return {"theta": self.theta.detach()}
+
+        def load_state_dict(self, state: dict[str, Any]) -> None:
+            self.theta.data.copy_(state["theta"])
+
+    multiplier = Multiplier()
+
+    class Weighted(InformationBottleneckELBO):
+        def differentiable_loss(self, *args: Any, **kwargs: Any) -> Tensor:
+            return super().differentiable_loss(*args, **kwargs) * multiplier.theta.exp()
+
+    program = Bottleneck(InformationDropout.linear(4, 3), nn.Linear(3, 2))
+    with pytest.raises(ValueError, match="also="):
+        run(program, elbo=Weighted(beta=0.1))
+    run(program, elbo=Weighted(beta=0.1), also={"multiplier": multiplier})
