@@ -75,7 +75,10 @@ def attribute(guide_sites: Mapping[str, Site], model_sites: Mapping[str, Site]) 
     joint = {}
     for group in groups:
         rate = group.joint if len(group.members) > 1 else group.members[0] if group.members else None
-        rate_of |= dict.fromkeys(group.draws, None) | dict.fromkeys([*group.sources, *group.members], rate)
+        # A factor beside a draw, such as the logarithm of a Jacobian, is part of its density.
+        factors = [name for name in group.draws if guide_sites[name]["is_observed"]]
+        rate_of |= dict.fromkeys(group.draws, None)
+        rate_of |= dict.fromkeys([*group.sources, *factors, *group.members], rate)
         if rate is not None and len(group.members) > 1:
             joint[rate] = tuple(group.members)
     return Attribution(rate_of, joint)

@@ -9,12 +9,10 @@ from pyro import poutine
 from pyro.distributions import Delta
 from pyro.poutine.messenger import Messenger
 from torch import Tensor
-from torch.autograd.graph import get_gradient_edge
 
 from ib_pyro.buffers import buffers_kept, modules_behind
 from ib_pyro.checks import is_traced
 from ib_pyro.dependence import ValueTracker
-from ib_pyro.elbo.path_gradient import CUT
 from ib_pyro.handlers import unwrap
 from ib_pyro.sites import Site
 from ib_pyro.traces import SiteTrace
@@ -39,9 +37,9 @@ def note_sources(
 ) -> None:
     """Write into the messages of a guide's points which of its own draws they are computed from.
 
-    Where the draws have a gradient, the graph behind a point says so. Where they have none, under ``no_grad`` or from
-    noise without parameters, the guide runs once more with its values followed, the first time that it is asked, and
-    nothing of it or of the generators changes. Under a tracer, or where the guide cannot run so, nothing is written.
+    The first time that it is asked of a guide with these sites, that runs once more with its values followed, through
+    comparisons and ``detach`` too, which the graph of a gradient does not show; nothing of it or of the generators
+    changes. Where it cannot run so, and under a tracer that comes first, nothing is written.
 
     Args:
         guide: The guide.
@@ -54,19 +52,15 @@ def note_sources(
     first = next((place for place, name in enumerate(guide_sites) if name in draws), len(guide_sites))
     later = list(guide_sites)[first:]
     points = [n for n in later if n not in draws and isinstance(unwrap(guide_sites[n]["fn"]), Delta)]
-    if not points or is_traced():
+    if not points or isinstance(poutine.unwrap(guide), Messenger):
         return
-    own = {name: site for name, site in guide_sites.items() if name in draws}
-    if torch.is_grad_enabled() and all(site["value"].requires_grad for site in own.values()):
-        sources: Sources = {name: _in_graph(_parts(guide_sites[name]), own) for name in points}
-    elif isinstance(poutine.unwrap(guide), Messenger):
-        return
-    else:
-        key = (getattr(poutine.unwrap(guide), "__name__", ""), *guide_sites, *points)
-        known = _known_of(guide)
-        if key not in known:
-            known[key] = _run_followed(guide, guide_sites, draws, args, kwargs)
-        sources = known[key]
+    key = (getattr(poutine.unwrap(guide), "__name__", ""), *guide_sites, *points)
+    known = _known_of(guide)
+    if key not in known:
+        if is_traced():
+            return
+        known[key] = _run_followed(guide, guide_sites, draws, args, kwargs)
+    sources = known[key]
     for name in points:
         if name in sources:
             site: Any = guide_sites[name]
@@ -76,34 +70,6 @@ def note_sources(
 def _parts(site: Site) -> tuple[Tensor, Tensor]:
     point: Any = unwrap(site["fn"])
     return point.v, point.log_density
-
-
-def _in_graph(parts: Iterable[Tensor], draws: Mapping[str, Site]) -> frozenset[str]:
-    """Return the draws that the graphs behind some tensors lead to."""
-    names = {_edge(site["value"]): name for name, site in draws.items()}
-    found: set[str] = set()
-    todo = [_edge(part) for part in parts if part.requires_grad]
-    seen = set(todo)
-    while todo:
-        edge = todo.pop()
-        name = names.get(edge)
-        if name is not None:
-            found.add(name)
-            if len(found) == len(draws):
-                break
-        cut = None if name is None else draws[name]["infer"].get(CUT)
-        for other in (*edge[0].next_functions, *(() if cut is None else (_edge(cut.draw),))):
-            if other[0] is not None and other not in seen:
-                seen.add(other)
-                todo.append(other)
-    return frozenset(found)
-
-
-def _edge(value: Tensor) -> tuple[Any, int]:
-    """Return the operation that a value comes from, and which of its results it is."""
-    if value.grad_fn is not None:
-        return value.grad_fn, value.output_nr
-    return get_gradient_edge(value).node, 0
 
 
 def _known_of(guide: Program) -> dict[tuple[object, ...], Sources]:

@@ -30,6 +30,7 @@ def test_several_draws_at_once(decoder, likelihood, shape):
         assert program.model(X).shape == (5, 7, *shape)
 
 
+@pytest.mark.filterwarnings("ignore:Found plate statements in guide but not model")
 @pytest.mark.parametrize("how", ["parallel", "sequential"])
 def test_every_class_at_once(how):
     program = Bottleneck(InformationDropout.linear(3, 4), nn.Linear(4, 2))
