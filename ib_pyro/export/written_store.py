@@ -7,8 +7,6 @@ from zarr.storage import LocalStore
 
 __all__ = ["WrittenStore"]
 
-WRITTEN_ONCE = ".zgroup"
-
 
 class WrittenStore(LocalStore):
     """A store in a folder that raises a RuntimeError once another store is there, or none.
@@ -21,13 +19,16 @@ class WrittenStore(LocalStore):
     """
 
     def __init__(self, root: Path | str, *, read_only: bool = True) -> None:
-        self._written = _identity(Path(root))
+        # Metadata of groups are written again with every attribute, those of an array are not.
+        arrays = sorted(Path(root).glob("*/*/.zarray"))
+        self._witness = arrays[0].relative_to(root) if arrays else Path(".zgroup")
+        self._written = _identity(Path(root) / self._witness)
         super().__init__(root, read_only=read_only)
 
     @property
     def root(self) -> Path:
         """The folder; every way of reading asks for it."""
-        if _identity(self._folder) != self._written:
+        if _identity(self._folder / self._witness) != self._written:
             raise RuntimeError(
                 f"{str(self._folder)!r} was overwritten, moved or removed since this result was exported there: what "
                 "the result has not read yet is gone; use the newer one, and next time another path, or .load() what "
@@ -48,10 +49,10 @@ class WrittenStore(LocalStore):
         return f"file://{self._folder.as_posix()}"
 
 
-def _identity(folder: Path) -> Any:  # noqa: ANN401 (compared alone)
-    """Tell one store from another of the same path, by a file that is written when it is made and not again."""
+def _identity(file: Path) -> Any:  # noqa: ANN401 (compared alone)
+    """Tell a file from another that is put in its place."""
     try:
-        found = (folder / WRITTEN_ONCE).stat()
+        found = file.stat()
     except OSError:
         return None
-    return found.st_dev, found.st_ino, found.st_mtime_ns
+    return found.st_ino, found.st_mtime_ns

@@ -175,6 +175,23 @@ def test_an_older_result_does_not_turn_into_the_one_that_replaces_it(classifier,
     np.testing.assert_array_equal(results[2]["posterior"]["z1"], expected[2]["posterior"]["z1"])
 
 
+def test_a_store_may_be_written_to_beside_what_was_exported(classifier, labelled, tmp_path):
+    import xarray as xr
+    import zarr
+
+    path = tmp_path / "draws.zarr"
+    expected = to_arviz(classifier, *labelled, num_samples=3, seed=0)
+    result = to_arviz(classifier, *labelled, num_samples=3, seed=0, path=path)
+    zarr.open_group(path, mode="a").attrs["note"] = "mine"
+    xr.Dataset({"a": ("b", [1.0])}).to_zarr(
+        path, group="a_first", mode="a", zarr_format=2, consolidated=False
+    )
+    zarr.consolidate_metadata(path)
+    again = pickle.loads(pickle.dumps(result["posterior"]["z1"]))
+    for z1 in (result["posterior"]["z1"], again):
+        np.testing.assert_array_equal(z1, expected["posterior"]["z1"])
+
+
 def test_a_relative_path_is_that_of_the_folder_it_was_given_in(classifier, labelled, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     result = to_arviz(classifier, *labelled, num_samples=3, path="draws.zarr", groups=["posterior"])
