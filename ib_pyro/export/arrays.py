@@ -186,6 +186,12 @@ def require_same_variables(record: Record, expected: Iterable[Key]) -> None:
     other = record.keys() ^ set(expected)
     if other:
         group, name = min(other)
+        masked = sorted(record[key].claimant for key in other if key in record and record[key].is_label)
+        if masked:
+            raise ValueError(
+                f"group {group!r}: {masked[0]} is told by a mask that some batches have and the first rows have not; "
+                "mask it always, with True where all is observed"
+            )
         raise ValueError(
             f"group {group!r}: variable {name!r} is in some draws and not in others; an export needs the same "
             "sites in all: sample each always, and mask what does not count"

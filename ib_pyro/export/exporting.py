@@ -88,6 +88,7 @@ class Export:
             blocks = {spec.key: np.empty(spec.block_shape(rows.stop - start), spec.dtype) for spec in specs}
             for index in range(self.num_draws):
                 record = self._record(index, rows)
+                record |= _labels_of_all_observed(specs, record, rows)
                 require_same_variables(record, keys)
                 for spec in specs:
                     if spec.has_draws or index == 0:
@@ -213,6 +214,15 @@ def _constants(num_rows: int, wishes: Wishes, dimensions: Dimensions) -> dict[st
         dims = (dimensions.data_dim, *dimensions.own(name, values.dim() - 1))
         constants[name] = Quantity(values, dims, claimant=f"the given {name!r}")
     return constants
+
+
+def _labels_of_all_observed(specs: list[ArraySpec], record: Record, rows: slice) -> Record:
+    """Return the labels of what is masked in other batches and in this one is not: everything is observed."""
+    return {
+        spec.key: Quantity(torch.ones(spec.block_shape(rows.stop - rows.start), dtype=torch.bool), spec.dims)
+        for spec in specs
+        if spec.is_label and spec.key not in record
+    }
 
 
 def _put(block: np.ndarray, target: Any, spec: ArraySpec, quantity: Quantity) -> None:  # noqa: ANN401 (an index)

@@ -241,3 +241,32 @@ def test_heads_share_a_mask():
     export = to_arviz(program, x, y, kwargs={"labelled": KEPT}, num_samples=9)
     assert np.isnan(export["observed_data"]["place"].values).all(-1).tolist() == (~KEPT).tolist()
     assert elpd(export)["n_data_points"] == elpd(export, var_name="place")["n_data_points"] == 6
+
+
+@pytest.mark.parametrize("unlabelled", [0, 7])
+def test_a_mask_that_only_some_batches_have(unlabelled):
+    """Of batches without one all is observed; one that comes after the first rows has to be there always."""
+    program = Bottleneck(InformationDropout.linear(4, 3), nn.Linear(3, 2)).eval()
+    x, y = torch.randn(8, 4), torch.arange(8) % 2
+    labelled = torch.arange(8) != unlabelled
+
+    def model(x, y, labelled):
+        if labelled.all():
+            return program.model(x, y)
+        return program.model(x, y, labelled=labelled)
+
+    def guide(x, y, labelled):
+        return program.guide(x)
+
+    def export():
+        inputs = (x, y, labelled)
+        return to_arviz((model, guide), inputs, num_samples=3, batch_size=4, seed=0)
+
+    if unlabelled:
+        with pytest.raises(ValueError, match="site 'y' is observed is told by a mask .* mask it always"):
+            export()
+    else:
+        result = export()
+        assert result["log_likelihood"]["y_is_observed"].values.tolist() == labelled.tolist()
+        assert np.isnan(result["log_likelihood"]["y"].values).sum() == 3
+        assert elpd(result).n_data_points == 7
