@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from pyro.distributions.transforms import SoftplusLowerCholeskyTransform
+import torch
 from torch import Tensor
 from torch.distributions import (
     ContinuousBernoulli,
@@ -14,22 +14,22 @@ from torch.distributions import (
     Uniform,
     kl_divergence,
 )
+from torch.distributions.kl import _dispatch_kl
 from torch.distributions.transforms import (
     CatTransform,
     ComposeTransform,
     IndependentTransform,
-    LowerCholeskyTransform,
-    PositiveDefiniteTransform,
     StackTransform,
     Transform,
 )
+
+from ib_pyro.checks import is_traced
+from ib_pyro.handlers import unwrap
 
 __all__ = ["UntrueRuleError", "closed_form"]
 
 SYMMETRIC = (HalfNormal, HalfCauchy)
 """Folded laws of which each value has two preimages of the same density, so that nothing is lost by folding."""
-ONE_TO_ONE = (LowerCholeskyTransform, PositiveDefiniteTransform, SoftplusLowerCholeskyTransform)
-"""Transforms of one preimage a value that do not call themselves bijective."""
 
 
 class UntrueRuleError(NotImplementedError):
@@ -58,12 +58,11 @@ def closed_form(p: Distribution, q: Distribution) -> Tensor | Any:  # noqa: ANN4
     >>> closed_form(Normal(torch.tensor(1.0), 1.0), Normal(torch.tensor(0.0), 1.0))
     tensor(0.5000)
     """
-    for law in (p, q):
-        if (folding := next(_folding_transforms(law), None)) is not None:
-            raise UntrueRuleError(
-                f"the rule for transformed laws takes {type(folding).__name__} for one to one, which it is not known "
-                "to be"
-            )
+    folding = next((transform for law in (p, q) for transform in _folding_transforms(law)), None)
+    if folding is not None and _is_pytorchs_rule(p, q):
+        raise UntrueRuleError(
+            f"the rule for transformed laws takes {type(folding).__name__} for one to one, which it is not known to be"
+        )
     if _is_unit_interval_pair(p, q) or _is_unit_interval_pair(q, p):
         raise UntrueRuleError(
             "PyTorch's rule is infinite where the uniform law ends at 0 or 1, and ought not to be"
@@ -76,7 +75,7 @@ def _folding_transforms(law: Distribution) -> Iterator[Transform]:
     fn: Any = law
     while hasattr(fn, "base_dist"):
         if isinstance(fn, TransformedDistribution) and not isinstance(fn, SYMMETRIC):
-            yield from (part for part in _parts_of(fn.transforms) if not _is_one_to_one(part))
+            yield from (part for part in _parts_of(fn.transforms) if not part.bijective)
         fn = fn.base_dist
 
 
@@ -92,12 +91,18 @@ def _parts_of(transforms: Iterable[Transform]) -> Iterator[Transform]:
             yield transform
 
 
-def _is_one_to_one(transform: Transform) -> bool:
-    return transform.bijective or isinstance(transform, ONE_TO_ONE) or isinstance(transform.inv, ONE_TO_ONE)
+def _is_pytorchs_rule(p: Distribution, q: Distribution) -> bool:
+    """Whether the rule for two laws is one that comes with PyTorch, and not one that somebody has registered."""
+    rule = _dispatch_kl(type(unwrap(p)), type(unwrap(q)))
+    return getattr(rule, "__module__", "") == torch.distributions.kl.__name__
 
 
 def _is_unit_interval_pair(p: Distribution, q: Distribution) -> bool:
-    return isinstance(_innermost(p), Uniform) and isinstance(_innermost(q), ContinuousBernoulli)
+    """Whether one law is uniform up to an end of the other's interval, or nobody can tell."""
+    uniform, grey = _innermost(p), _innermost(q)
+    if not (isinstance(uniform, Uniform) and isinstance(grey, ContinuousBernoulli)):
+        return False
+    return is_traced() or bool(((uniform.low == 0) | (uniform.high == 1)).any())
 
 
 def _innermost(law: Any) -> Any:  # noqa: ANN401  (through any wrapper)

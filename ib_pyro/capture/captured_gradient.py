@@ -327,7 +327,7 @@ def _require_no_handlers() -> None:
                 raise CaptureError(
                     f"a captured program is called within {', '.join(around)}, which a recording of tensor operations "
                     "does not see; put the handler around model and guide before they are captured, or do without "
-                    "capture"
+                    "capture (Pyro's handlers are those of all threads: one of another may be meant)"
                 )
 
 
