@@ -36,16 +36,27 @@ def signals_interrupt() -> Iterator[None]:
     """Raise ``Interrupted`` inside of the block when a signal comes that would end the process.
 
     One that is ignored, as under ``nohup``, stays so. Outside of the main thread, where Python allows no handlers,
-    nothing changes.
+    nothing changes. Where a library makes another error of the interruption, as an import that is cut short does, what
+    leaves the block is ``Interrupted`` all the same.
     """
     before = {}
+    came: list[int] = []
+
+    def interrupt(number: int, _frame: FrameType | None) -> None:
+        came.append(number)
+        raise Interrupted(number)
+
     if threading.current_thread() is threading.main_thread():
         for name in NAMES:
             number = getattr(signal, name, None)
             if number is not None and signal.getsignal(number) is not signal.SIG_IGN:
-                before[number] = signal.signal(number, _interrupt)
+                before[number] = signal.signal(number, interrupt)
     try:
         yield
+    except Exception as error:
+        if came:
+            raise Interrupted(came[0]) from error
+        raise
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
@@ -60,7 +71,3 @@ def command_to_go_on(words: Sequence[str]) -> str:
     resume = ["--resume"] if words[:1] == ["fit"] and "--resume" not in words else []
     what = "go on with" if words and words[0] in ("fit", *GO_ON) else "start again with"
     return f"{what}: {shlex.join([*called_as(), *words, *resume])}"
-
-
-def _interrupt(number: int, _frame: FrameType | None) -> None:
-    raise Interrupted(number)

@@ -13,7 +13,7 @@ import torch
 
 from ib_pyro.training.checkpoint import load_checkpoint
 from inference.cli import main
-from inference.cli.signals import command_to_go_on
+from inference.cli.signals import Interrupted, command_to_go_on, signals_interrupt
 from tests.inference.quick_fit import QUICK
 
 ROOT = Path(__file__).parents[3]
@@ -127,3 +127,17 @@ def test_handlers_are_left_as_they_were() -> None:
     before = [signal.getsignal(number) for number in numbers]
     assert main([]) == 2
     assert [signal.getsignal(number) for number in numbers] == before
+
+
+def test_an_interruption_that_a_library_makes_another_error_of_stays_one() -> None:
+    def import_cut_short() -> None:
+        try:
+            signal.raise_signal(signal.SIGTERM)
+        except KeyboardInterrupt:
+            raise AttributeError("partially initialized module") from None
+
+    with pytest.raises(Interrupted) as found, signals_interrupt():
+        import_cut_short()
+    assert found.value.number == signal.SIGTERM
+    with pytest.raises(AttributeError), signals_interrupt():
+        raise AttributeError("without a signal")
