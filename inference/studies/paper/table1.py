@@ -225,5 +225,5 @@ FIGURE = Figure(
     ),
     remark="The information latent takes longer to fit: [VAE.md](VAE.md) has k = 1 after 300 epochs on all images."
     " Said after the runs: at k = 1 every bound is above the paper's; link and prior close more than half "
-    "of the gap. k = 2 and 3, which are told and not judged, were not run.",
+    "of the gap. k = 2 and 3, which are told and not judged, are left out.",
 )
