@@ -45,6 +45,18 @@ def under_way(out: Path) -> set[str]:
     return {path.parent.name for path in out.glob("*/checkpoint.pt")} - set(finished(out))
 
 
+def epochs_done(out: Path, name: str) -> int:
+    """Finished epochs of a run: rows of its metrics, without their header."""
+    file = out / name / "metrics.csv"
+    return max(len(file.read_text().splitlines()) - 1, 0) if file.exists() else 0
+
+
+def two_far_from_their_end(out: Path, epochs: int) -> bool:
+    """Whether two runs are under way and have half of their epochs before them, so that neither is done too soon."""
+    names = under_way(out)
+    return len(names) == 2 and all(epochs_done(out, name) <= epochs // 2 for name in names)
+
+
 def command_of(pid: int) -> bytes:
     return Path(f"/proc/{pid}/cmdline").read_bytes() if lives(pid) else b""
 
@@ -152,11 +164,13 @@ def test_modules_of_ones_own_are_found_by_workers_that_began_elsewhere(cluster, 
 def test_runs_of_a_killed_node_go_on_elsewhere_with_the_same_numbers(
     cluster, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert main([*GRID, "100", "--processes", "2", "--out", str(tmp_path / "local")]) == 0
+    # A run of 100 is done in two seconds, in which no node of a busy machine can be relied upon to die.
+    epochs = 400
+    assert main([*GRID, f"{epochs}", "--processes", "2", "--out", str(tmp_path / "local")]) == 0
     capsys.readouterr()
     out = tmp_path / "ray"
-    sweep = start(*GRID, "100", "--engine", "ray", "--address", cluster.address, "--out", str(out))
-    until(lambda: finished(out) and len(under_way(out)) == 2)
+    sweep = start(*GRID, f"{epochs}", "--engine", "ray", "--address", cluster.address, "--out", str(out))
+    until(lambda: finished(out) and two_far_from_their_end(out, epochs))
     before = {path: path.stat().st_mtime_ns for path in finished(out).values()}
     cluster.stdin.write("kill\n")
     cluster.stdin.flush()
@@ -171,7 +185,7 @@ def test_runs_of_a_killed_node_go_on_elsewhere_with_the_same_numbers(
     assert before == {path: path.stat().st_mtime_ns for path in before}
     assert not list(out.glob(".shared-*"))
     every = {path: path.stat().st_mtime_ns for path in finished(out).values()}
-    assert main([*GRID, "100", "--out", str(out)]) == 0
+    assert main([*GRID, f"{epochs}", "--out", str(out)]) == 0
     assert capsys.readouterr().out == table
     assert every == {path: path.stat().st_mtime_ns for path in every}
 

@@ -1,17 +1,22 @@
 """A Ray cluster of two nodes on this machine, one of which can be killed: started and told by who runs this file."""
 
+import os
 import sys
 import tempfile
 from pathlib import Path
-
-from ray.cluster_utils import Cluster
 
 
 def main() -> None:
     """Print the address, kill the second node when told to by a line, and end with the standard input."""
     # Unix sockets in it: a long path would not do.
     with tempfile.TemporaryDirectory(prefix="ray-", ignore_cleanup_errors=True) as folder:
-        options = {"num_cpus": 1, "include_dashboard": False, "temp_dir": str(Path(folder))}
+        # All of it, the note of the address that Ray keeps for "auto" too: no one else is to find this cluster. That
+        # note is written into a folder that Ray expects to be there.
+        os.environ["RAY_TMPDIR"] = folder
+        (Path(folder) / "ray").mkdir()
+        from ray.cluster_utils import Cluster
+
+        options = {"num_cpus": 1, "include_dashboard": False}
         cluster = Cluster(initialize_head=True, head_node_args=options)
         second = cluster.add_node(num_cpus=1)
         print(cluster.address, flush=True)
