@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from pyro.distributions import Delta, ExpandedDistribution, Independent, MaskedDistribution
@@ -16,6 +16,7 @@ from ib_pyro.precision import single_or_wider
 
 __all__ = [
     "PARTICLES",
+    "Plate",
     "have_same_shapes",
     "is_deterministic",
     "hints_of",
@@ -27,6 +28,7 @@ __all__ = [
     "num_samples",
     "own_mask",
     "per_plate",
+    "plates_kept",
     "plates_of",
     "require_matching_sites",
     "require_no_other_scale",
@@ -38,6 +40,25 @@ __all__ = [
 Site = Mapping[str, Any]
 PARTICLES = "num_particles_vectorized"
 """What Pyro calls the plate of vectorised particles."""
+
+
+class Plate(NamedTuple):
+    """A plate that values go by.
+
+    Attributes:
+        name: Its name.
+        size: How many of its indices there are in a run.
+        full_size: How many it has; more than ``size`` where a run takes a subsample.
+    """
+
+    name: str
+    size: int
+    full_size: int
+
+    @property
+    def scale(self) -> float:
+        """What a sum over the indices of a run is multiplied by, to stand for all."""
+        return self.full_size / self.size
 
 
 def is_deterministic(site: Site) -> bool:
@@ -222,10 +243,15 @@ def per_plate(values: Tensor, site: Site, keep: set[str] | None = None) -> Tenso
         keep: Names of the plates to keep; by default all of the site's own.
 
     Returns:
-        One value for each index of the kept plates; vectorised particles are averaged.
+        One value for each index of the kept plates; vectorised particles are averaged. A sum over the subsample of
+        another plate is scaled up to the whole of it, and so are values in the loop over such a subsample.
     """
-    frames = {frame.dim: frame.name for frame in site["cond_indep_stack"] if frame.vectorized}
-    keep = plates_of(site) if keep is None else keep
+    frames = _frame_names(site)
+    if keep is None:
+        keep = plates_of(site)
+    else:
+        scale = math.prod(plate.scale for plate in _plates(site) if plate.name not in keep)
+        values = values if scale == 1 else single_or_wider(values) * scale
     if values.dim() == 1 and frames.get(-1) in keep:
         return values
     dims = range(-values.dim(), 0)
@@ -235,6 +261,39 @@ def per_plate(values: Tensor, site: Site, keep: set[str] | None = None) -> Tenso
         elif frames.get(dim) not in keep:
             values = single_or_wider(values).sum(dim, keepdim=True)
     return values.reshape([values.shape[dim] for dim in dims if frames.get(dim) in keep])
+
+
+def plates_kept(values: Tensor, site: Site, keep: set[str] | None = None) -> tuple[Plate, ...]:
+    """Return what the values of :func:`per_plate` go by: the plate of each dimension in turn.
+
+    Args:
+        values: As there, of the site's batch shape.
+        site: As there.
+        keep: As there; by default, behind those of the dimensions, the other plates around the site too, such as one
+            that the program loops over.
+    """
+    frames, plates = _frame_names(site), {plate.name: plate for plate in _plates(site)}
+    names = [
+        frames[dim]
+        for dim in range(-values.dim(), 0)
+        if frames.get(dim) in (plates if keep is None else keep)
+    ]
+    others = [name for name in plates if name not in names] if keep is None else []
+    return tuple(plates[name] for name in [*names, *others])
+
+
+def _frame_names(site: Site) -> dict[int, str]:
+    """Return the names of the vectorised plates around a site by their dimension."""
+    return {frame.dim: frame.name for frame in site["cond_indep_stack"] if frame.vectorized}
+
+
+def _plates(site: Site) -> list[Plate]:
+    """Return all plates around a site, without that of the particles."""
+    return [
+        Plate(frame.name, frame.size, frame.full_size or frame.size)
+        for frame in site["cond_indep_stack"]
+        if frame.name != PARTICLES
+    ]
 
 
 def num_samples(site: Site) -> float | Tensor:

@@ -86,7 +86,8 @@ class CapturedLoss:
 
     def _terms(self, elbo: Lagrangian, *args: Any, **kwargs: Any) -> tuple[Tensor, Any]:
         terms = elbo.terms(self._model, self._guide, *args, **kwargs)
-        self._described = {"estimator": terms.estimator, "joint": terms.joint}
+        said = ("estimator", "joint", "plates", "rate_plates")
+        self._described = {part: getattr(terms, part) for part in said}
         parts = ("distortion", "rate", "total_correlation", "auxiliary")
         return terms.loss, {part: getattr(terms, part) for part in parts}
 

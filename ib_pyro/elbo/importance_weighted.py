@@ -17,7 +17,7 @@ from ib_pyro.elbo.site_rate import Rate
 from ib_pyro.elbo.terms import Terms, average_terms, report_rates
 from ib_pyro.elbo.weights import Weight
 from ib_pyro.information import importance_weighted_bound
-from ib_pyro.sites import Site, masked, per_plate, plates_of
+from ib_pyro.sites import Site, masked, per_plate, plates_kept, plates_of
 from ib_pyro.subsamples import SamplesOf, require_same_samples
 from ib_pyro.traces import EVERY_SITE
 
@@ -183,9 +183,13 @@ class ImportanceWeightedELBO(InformationBottleneckELBO):
             per_plate(masked(values.detach(), observed[name]), observed[name], shared)
             for name, values in particle.log_likelihoods.items()
         ]
+        plates = [
+            plates_kept(values, observed[name], shared) for name, values in particle.log_likelihoods.items()
+        ]
         return Terms(
             -torch.as_tensor(sum(parts, start=0.0)),
             loss=loss,
+            plates=plates[-1] if plates else (),
             likelihood={name: site["fn"] for name, site in observed.items()},
             **report_rates(_rates_of(particle), attribution, guide_sites),
         )

@@ -35,6 +35,7 @@ from ib_pyro.elbo.weights import (
 )
 from ib_pyro.sites import (
     PARTICLES,
+    Plate,
     Site,
     have_same_shapes,
     is_deterministic,
@@ -45,6 +46,7 @@ from ib_pyro.sites import (
     num_samples,
     own_mask,
     per_plate,
+    plates_kept,
     plates_of,
     require_matching_sites,
     require_plate_shape,
@@ -295,7 +297,7 @@ class InformationBottleneckELBO(ELBO):
     ) -> Terms:
         attribution = attribute(guide_sites, model_sites)
         self._require_known_names(attribution, model_sites, guide_sites)
-        distortion, log_likelihood = self._distortion(model_sites)
+        distortion, plates, log_likelihood = self._distortion(model_sites)
         elbo: Tensor | float = 0.0
         rates: dict[str, Rate] = {}
         # A sum in the order of Pyro's own, so that equal weights give equal digits.
@@ -321,6 +323,7 @@ class InformationBottleneckELBO(ELBO):
             distortion,
             loss=loss,
             total_correlation=correlation,
+            plates=plates,
             likelihood={name: model_sites[name]["fn"] for name in log_likelihood},
             **report_rates(rates, attribution, guide_sites),
         )
@@ -341,17 +344,19 @@ class InformationBottleneckELBO(ELBO):
             return rate._replace(units=unit_rates(name, guide_site, model_site, rate.estimator))
         return rate
 
-    def _distortion(self, model_sites: Sites) -> tuple[Tensor, dict[str, Tensor]]:
-        """Return the distortion over the plates that all observations share, and each one's log density."""
+    def _distortion(self, model_sites: Sites) -> tuple[Tensor, tuple[Plate, ...], dict[str, Tensor]]:
+        """Return the distortion over the plates that all observations share, these, and each one's log density."""
         observed = {name: site for name, site in model_sites.items() if is_observation(site)}
         shared = set.intersection(*map(plates_of, observed.values())) if observed else set()
         log_likelihood = {name: log_prob_of(name, site) for name, site in observed.items()}
         distortion: Tensor | float = 0.0
+        plates: tuple[Plate, ...] = ()
         for name, values in log_likelihood.items():
             if is_validation_enabled():
                 require_plate_shape(values, observed[name], self.max_plate_nesting)
             distortion = distortion - per_plate(masked(values, observed[name]), observed[name], shared)
-        return torch.as_tensor(distortion), log_likelihood
+            plates = plates_kept(values, observed[name], shared)
+        return torch.as_tensor(distortion), plates, log_likelihood
 
     def _weighted(self, name: str, owner: str, rate: Rate, site: Site) -> Tensor | float:
         """Return what a site's rate, or a part of its owner's, adds to the loss."""

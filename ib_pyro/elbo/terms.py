@@ -5,13 +5,12 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
-from pyro.distributions.util import scale_and_mask
 from torch import Tensor
 from torch.distributions import Distribution
 
 from ib_pyro.elbo.attribution import Attribution
 from ib_pyro.elbo.site_rate import Rate
-from ib_pyro.sites import Site, masked, per_plate, plates_of
+from ib_pyro.sites import Plate, Site, masked, per_plate, plates_kept, plates_of
 
 __all__ = ["Terms", "average_terms", "report_rates", "what_is_nan"]
 
@@ -21,8 +20,8 @@ class Terms:
     """The parts of one evaluation of the Lagrangian, in nats, averaged over particles.
 
     Attributes:
-        distortion: ``-log p(y|z)``, ``[batch]``: one value for each index of the plates that all observed
-            sites share, summed over their other plates, without the plates' scale.
+        distortion: ``-log p(y|z)``, ``[batch]``: one value for each index of the plates that all observed sites
+            share, without their scale, and summed over the other plates, with theirs.
         rate: ``KL(p(z|x) || q(z))`` of each latent site, ``[batch]``: one value for each index of the site's
             plates, without their scale and without beta.
         loss: The scalar to minimise: distortion plus beta times rate, summed over plates and scaled as Pyro does.
@@ -35,6 +34,9 @@ class Terms:
             summed over the plates that they do not share, and they themselves do not.
         auxiliary: ``log q(u|x)`` of the guide's own sites that no latent is computed from, and of its factors. They
             are part of the loss, with the weight of their name, but of no site's rate.
+        plates: The plate of each dimension of the distortion.
+        rate_plates: The plate of each dimension of a rate, by its name, and behind those the plates that the program
+            loops over around the site.
         likelihood: ``p(y|z)`` of each observed site at the draw, with batch dimensions as in the model; of several
             particles in turn, that of the last.
     """
@@ -46,6 +48,8 @@ class Terms:
     estimator: dict[str, str] = field(default_factory=dict)
     joint: dict[str, tuple[str, ...]] = field(default_factory=dict)
     auxiliary: dict[str, Tensor] = field(default_factory=dict)
+    plates: tuple[Plate, ...] = ()
+    rate_plates: dict[str, tuple[Plate, ...]] = field(default_factory=dict)
     likelihood: dict[str, Distribution] = field(default_factory=dict)
 
 
@@ -61,26 +65,31 @@ def report_rates(
             auxiliary[name] = per_plate(masked(rate.values, guide_sites[name]), guide_sites[name])
         else:
             parts.setdefault(owner, []).append(name)
-    values, estimator = {}, {}
+    values, estimator, plates = {}, {}, {}
     for owner, names in parts.items():
         estimator[owner] = rates[names[0]].estimator if len(names) == 1 else "monte-carlo"
         if len(names) == 1:
-            site = guide_sites[names[0]]
-            values[owner] = per_plate(masked(rates[names[0]].values, site), site)
+            found, site = rates[names[0]].values, guide_sites[names[0]]
+            values[owner], plates[owner] = per_plate(masked(found, site), site), plates_kept(found, site)
         else:
-            values[owner] = _sum_of_parts([(rates[name].values, guide_sites[name]) for name in names])
-    return {"rate": values, "estimator": estimator, "auxiliary": auxiliary, "joint": dict(attribution.joint)}
+            parts_of_it = [(rates[name].values, guide_sites[name]) for name in names]
+            values[owner], plates[owner] = _sum_of_parts(parts_of_it)
+    return {
+        "rate": values,
+        "rate_plates": plates,
+        "estimator": estimator,
+        "auxiliary": auxiliary,
+        "joint": dict(attribution.joint),
+    }
 
 
-def _sum_of_parts(parts: list[tuple[Tensor, Site]]) -> Tensor:
-    """Return one value for each index of the plates that all parts of a rate share, and the whole if there is none."""
+def _sum_of_parts(parts: list[tuple[Tensor, Site]]) -> tuple[Tensor, tuple[Plate, ...]]:
+    """Return a value for each index of the plates that all parts of a rate share, or the whole, and these plates."""
     shared = set.intersection(*(plates_of(site) for _, site in parts))
     total: Tensor | float = 0.0
     for values, site in parts:
-        # A sum over plates that the others are not in is scaled, as in the loss; an index of a plate is not.
-        scale = 1.0 if shared else site["scale"]
-        total = total + per_plate(scale_and_mask(values, scale, site["mask"]), site, shared)
-    return torch.as_tensor(total)
+        total = total + per_plate(masked(values, site), site, shared)
+    return torch.as_tensor(total), plates_kept(*parts[0], shared)
 
 
 def average_terms(particles: list[Terms]) -> Terms:

@@ -6,7 +6,7 @@ from torch.distributions import Categorical
 from ib_pyro.elbo import Terms
 from ib_pyro.handlers import unwrap
 from ib_pyro.precision import widest
-from ib_pyro.training.by_sample import by_sample
+from ib_pyro.training.by_sample import terms_by_sample
 
 __all__ = ["scores_of", "sums_of"]
 
@@ -29,11 +29,12 @@ def sums_of(terms: Terms, scores: Tensor | None, y: Tensor, whole: int) -> dict[
         scores: The score of each class, where y are labels.
         y: What is observed, ``[batch, ...]``.
         whole: Samples of the set that the batch is a subsample of, or of the batch itself, see
-            :func:`ib_pyro.training.by_sample.by_sample`.
+            :func:`ib_pyro.training.by_sample.terms_by_sample`.
     """
     wide = widest(terms.distortion.device)
-    values = {"distortion": terms.distortion} | {f"rate/{site}": rate for site, rate in terms.rate.items()}
-    sums = {name: _sum(by_sample(v.detach().to(wide), len(y), whole), len(y)) for name, v in values.items()}
+    distortion, rates = terms_by_sample(terms, len(y), whole, dtype=wide)
+    values = {"distortion": distortion} | {f"rate/{site}": rate for site, rate in rates.items()}
+    sums = {name: _sum(value.detach(), len(y)) for name, value in values.items()}
     for site, value in terms.total_correlation.items():
         sums[f"total_correlation/{site}"] = value.detach().to(wide) * len(y)
     if scores is not None:

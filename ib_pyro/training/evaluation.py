@@ -19,7 +19,7 @@ from ib_pyro.precision import widest
 from ib_pyro.sites import is_point
 from ib_pyro.subsamples import one_subsample
 from ib_pyro.training.batch_arguments import Batch, Placement, leaves_of
-from ib_pyro.training.by_sample import by_sample
+from ib_pyro.training.by_sample import by_sample, plate_of_samples, terms_by_sample
 from ib_pyro.training.data_checks import FirstLook, look_at
 from ib_pyro.training.intervals import Interval, normal, wilson
 from ib_pyro.training.one_draw import draw_once
@@ -184,15 +184,17 @@ class _Found:
         for batch in map(placed, source):
             sizes.append(batch.size)
             terms = elbo.terms(*model_and_guide(program), *batch.args, **batch.kwargs)
-            columns.setdefault("distortion", []).append(self._by_sample(terms.distortion, batch.size))
-            for name, rate in terms.rate.items():
-                columns.setdefault(f"rate/{name}", []).append(self._by_sample(rate, batch.size))
+            whole, wide = self._num_data or batch.size, widest(terms.distortion.device)
+            distortion, rates = terms_by_sample(terms, batch.size, whole, dtype=wide)
+            columns.setdefault("distortion", []).append(distortion)
+            for name, rate in rates.items():
+                columns.setdefault(f"rate/{name}", []).append(rate)
         self._size = sum(sizes)
         for name, parts in columns.items():
             self._add_mean(name, parts, sizes)
-        rates = [parts for name, parts in columns.items() if name.startswith("rate/")]
-        if rates:
-            totals = [sum(parts[1:], start=parts[0]) for parts in zip(*rates, strict=True)]
+        by_site = [parts for name, parts in columns.items() if name.startswith("rate/")]
+        if by_site:
+            totals = [sum(parts[1:], start=parts[0]) for parts in zip(*by_site, strict=True)]
             self._add_mean("rate", totals, sizes)
 
     def add_draws(
@@ -204,7 +206,9 @@ class _Found:
             with one_subsample():
                 draws = [draw_once(program, batch) for _ in range(num_samples)]
             log_likelihood = torch.stack([draw.log_likelihood for draw in draws])
-            parts.append(self._by_sample(math.log(num_samples) - log_likelihood.logsumexp(0), batch.size))
+            mixture, plates = math.log(num_samples) - log_likelihood.logsumexp(0), draws[0].plates
+            whole = self._num_data or batch.size
+            parts.append(by_sample(mixture, plates, plate_of_samples(plates, batch.size, whole), whole))
             sizes.append(batch.size)
             if look.labels is not None:
                 probabilities = [draw.probabilities for draw in draws if draw.probabilities is not None]
@@ -234,9 +238,6 @@ class _Found:
             intervals={name: self._intervals[name] for name in order},
             confidence=self._confidence,
         )
-
-    def _by_sample(self, values: Tensor, size: int) -> Tensor:
-        return by_sample(values.to(widest(values.device)), size, self._num_data or size)
 
     def _add_mean(self, name: str, parts: list[Tensor], sizes: list[int]) -> None:
         if all(part.dim() for part in parts):

@@ -11,7 +11,7 @@ from torch.distributions import Categorical
 from ib_pyro.elbo import InformationBottleneckELBO, Terms, captured
 from ib_pyro.handlers import unwrap
 from ib_pyro.training.batch_arguments import Batch, leaves_of
-from ib_pyro.training.by_sample import by_sample
+from ib_pyro.training.by_sample import terms_by_sample
 from ib_pyro.training.programs import model_and_guide
 from ib_pyro.training.running_means import RunningMeans
 
@@ -81,9 +81,10 @@ class Objective(nn.Module):
         # Pyro's loss is a sum over the batch, or over the whole set of which the batch stands for a share.
         size = batch.size
         whole = self._num_data or size
+        distortion, rates = terms_by_sample(terms, size, whole)
         outputs: dict[str, Any] = {
-            "distortion": by_sample(terms.distortion, size, whole),
-            "rate": {name: by_sample(rate, size, whole) for name, rate in terms.rate.items()},
+            "distortion": distortion,
+            "rate": rates,
             "total_correlation": terms.total_correlation,
         }
         scores = None if self._labels is None else _scores(terms, self._labels_of(batch))

@@ -10,7 +10,16 @@ from torch.distributions import Categorical
 
 from ib_pyro.handlers import unwrap
 from ib_pyro.precision import widest
-from ib_pyro.sites import is_observation, log_prob_of, masked, per_plate, plates_of, sample_sites
+from ib_pyro.sites import (
+    Plate,
+    is_observation,
+    log_prob_of,
+    masked,
+    per_plate,
+    plates_kept,
+    plates_of,
+    sample_sites,
+)
 from ib_pyro.traces import trace_pair
 from ib_pyro.training.batch_arguments import Batch
 from ib_pyro.training.programs import model_and_guide
@@ -23,10 +32,12 @@ class Draw(NamedTuple):
 
     Attributes:
         log_likelihood: ``log p(y|z)``, ``[B]``, or a scalar where no plate tells samples apart.
+        plates: The plate of each dimension of that.
         probabilities: Of the classes, ``[B, classes]``, if one label a sample is all that is observed.
     """
 
     log_likelihood: Tensor
+    plates: tuple[Plate, ...]
     probabilities: Tensor | None
 
 
@@ -36,9 +47,11 @@ def draw_once(program: nn.Module, batch: Batch) -> Draw:
     sites = {name: s for name, s in sample_sites(traces.model.nodes).items() if is_observation(s)}
     shared = set.intersection(*map(plates_of, sites.values())) if sites else set()
     total = torch.zeros(())
+    plates: tuple[Plate, ...] = ()
     for name, site in sites.items():
-        values = per_plate(masked(log_prob_of(name, site), site), site, shared)
+        log_prob = log_prob_of(name, site)
+        values, plates = per_plate(masked(log_prob, site), site, shared), plates_kept(log_prob, site, shared)
         total = values if total.dim() == 0 and len(sites) == 1 else total + values
     laws = [unwrap(site["fn"]) for site in sites.values()]
     is_label = len(laws) == 1 and isinstance(laws[0], Categorical) and bool(laws[0].batch_shape)
-    return Draw(total.to(widest(total.device)), laws[0].probs if is_label else None)  # type: ignore[attr-defined]
+    return Draw(total.to(widest(total.device)), plates, laws[0].probs if is_label else None)  # type: ignore[attr-defined]
