@@ -78,5 +78,5 @@ def _rows_not_finite(values: Tensor) -> Tensor:
     for start, part in zip(range(0, len(values), CHUNK), values.split(CHUNK), strict=True):
         # One pass, in which a NaN wins; the mask is made where there is one.
         if not torch.stack(torch.aminmax(part)).isfinite().all():
-            found.append(start + (~part.isfinite()).flatten(1).any(1).nonzero().flatten().cpu())
+            found.append(start + (~part.isfinite()).reshape(len(part), -1).any(1).nonzero().flatten().cpu())
     return torch.cat(found) if found else torch.zeros(0, dtype=torch.int64)

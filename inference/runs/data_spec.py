@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from ib_pyro.choices import require_known
 from inference.runs.own_function import OwnFunction, is_own_function
-from inference.runs.settings import Scalar, flag, require, setting, shown
+from inference.runs.settings import Scalar, flag, require, require_finite_options, setting, shown
 
 if TYPE_CHECKING:
     from inference.runs.splits import Splits
@@ -81,6 +81,7 @@ class DataSpec:
             raise ValueError(
                 f"--whiten goes with sets by name; whiten the images of --data {self.data} yourself"
             )
+        require_finite_options("data_options", self.data_options)
         if self.data_options and not self.is_own:
             raise ValueError(
                 f"--data-options {shown(self.data_options)} goes with {OWN}; got --data {self.data}"

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from ib_pyro.choices import require_known
 from inference.runs.call_with_options import call_with_options
 from inference.runs.own_function import OwnFunction
-from inference.runs.settings import Scalar, flag, require, setting, shown
+from inference.runs.settings import Scalar, flag, require, require_finite_options, setting, shown
 
 if TYPE_CHECKING:
     from torch import nn
@@ -166,6 +166,7 @@ class ProgramSpec:
             value = getattr(self, name)
             require(0 < value < math.inf, name, value, "positive and finite")
         require(0 <= self.drop_prob < 1, "drop_prob", self.drop_prob, "within [0, 1)")
+        require_finite_options("model_options", self.model_options)
         self._check_effects()
         if (
             self.model == "vae"

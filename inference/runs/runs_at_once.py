@@ -15,10 +15,12 @@ import torch
 
 from ib_pyro.elbo.weights import Weight
 from ib_pyro.side_by_side import OptimizerSettings, SideBySideTraining, Streams, VectorizationError
+from ib_pyro.side_by_side.measuring import require_held_out
 from ib_pyro.side_by_side.runs_checkpoint import RunsCheckpoint
 from ib_pyro.training.batch_arguments import Placement
 from ib_pyro.training.checkpoint import Checkpoint
 from ib_pyro.training.data_checks import check_steps, look_at, transformed
+from ib_pyro.training.dataset import Dataset
 from ib_pyro.training.divergence import DivergenceError
 from ib_pyro.training.early_stopping import outlasted
 from ib_pyro.training.fit_result import FitResult
@@ -184,7 +186,7 @@ class RunsAtOnce:
         )
 
     def _check(self) -> None:
-        """Raise, or warn, where a fit alone does: of targets out of range, and weights that never arrive."""
+        """Raise, or warn, where a fit alone does: of what programs do not take, and of weights that never arrive."""
         for prepared, folder in zip(self._prepared, self._folders, strict=True):
             if folder.config_file.exists():
                 folder.require_same_images(prepared.spec, prepared.splits.fingerprints)
@@ -197,6 +199,7 @@ class RunsAtOnce:
         for prepared in self._prepared:
             options: dict[str, Any] = {"batch_size": how.batch_size, "transform": transform}
             check_steps(look, source, placement, elbo=prepared.elbo, **options)
+        require_held_out(first.program, {"validation": self._held_out()}, None)
         for prepared, target in zip(self._prepared, self._targets, strict=True):
             targets = {name: getattr(target, name) for name in prepared.schedules}
             message = outlasted(how.epochs, source.steps or 1, prepared.schedules, targets)
@@ -223,10 +226,9 @@ class RunsAtOnce:
         return rows
 
     def _held_out_means(self, training: SideBySideTraining) -> list[Row]:
-        spec, images = self._specs[0], self._prepared[0].splits.validation
-        if images is None or not spec.evaluation.validate_every_epoch:
+        data = self._held_out()
+        if data is None:
             return [{} for _ in self._specs]
-        data = spec.task.observed(images, seed=spec.data.data_seed)
         # A total correlation is a property of batches, and other batches than the training set's have another.
         elbos = [deepcopy(target) for target in self._targets]
         for elbo in elbos:
@@ -236,6 +238,13 @@ class RunsAtOnce:
             {f"validation_{name}": row[name] for name in HELD_OUT[bool(target.gamma) :] if name in row}
             for row, target in zip(found, self._targets, strict=True)
         ]
+
+    def _held_out(self) -> Dataset | None:
+        """What is looked at after every epoch, if anything is."""
+        spec, images = self._specs[0], self._prepared[0].splits.validation
+        if images is None or not spec.evaluation.validate_every_epoch:
+            return None
+        return spec.task.observed(images, seed=spec.data.data_seed)
 
     def _start(self) -> None:
         """Let the folders say whose they are, once the first epoch has shown that the runs go side by side."""

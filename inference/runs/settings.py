@@ -7,6 +7,7 @@ imported when it is built.
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Iterable, Mapping
 from numbers import Integral, Real
 from pathlib import Path
@@ -21,6 +22,7 @@ __all__ = [
     "is_of",
     "plain",
     "require",
+    "require_finite_options",
     "require_type",
     "setting",
     "shown",
@@ -67,6 +69,24 @@ def require(holds: bool, name: str, value: object, wanted: str) -> None:
     """
     if not holds:
         raise ValueError(f"{flag(name)} must be {wanted}; got {value}")
+
+
+def require_finite_options(name: str, options: Mapping[str, Scalar] | None) -> None:
+    """Refuse a number that no JSON holds among the options of a function of one's own.
+
+    Args:
+        name: The setting.
+        options: The options.
+
+    Raises:
+        ValueError: Names the option and its value.
+    """
+    for option, value in (options or {}).items():
+        if isinstance(value, float) and not math.isfinite(value):
+            raise ValueError(
+                f"{flag(name)}: {option}={value} is not finite, which config.json cannot keep; let the function take "
+                "another word for it, such as none"
+            )
 
 
 def require_type(name: str, value: object, hint: Any) -> None:  # noqa: ANN401 - an annotation

@@ -65,6 +65,29 @@ def test_a_target_out_of_the_support_is_found_wherever_it_stands(likelihood, y, 
         run(bottleneck(likelihood), y)
 
 
+@pytest.mark.parametrize(("likelihood", "y", "wrong"), LAWS)
+def test_so_it_is_in_what_is_held_out(likelihood, y, wrong):
+    held_out = torch.rand(2000, 8), y[:1].repeat(2000, 1)
+    epochs = []
+    assert run(bottleneck(likelihood), y, validation=held_out, on_epoch=epochs.append).epochs == 1
+    held_out[1][1999, 1] = wrong
+    epochs.clear()
+    with pytest.raises(ValueError, match="^validation: "):
+        run(bottleneck(likelihood), y, validation=held_out, on_epoch=epochs.append)
+    assert not epochs
+
+
+def test_looking_at_held_out_data_leaves_the_fit_as_it_is():
+    fits = []
+    for validation in (None, (torch.rand(50, 8), torch.ones(50, 3))):
+        torch.manual_seed(0)
+        program = bottleneck("bernoulli", out=3)
+        x = torch.rand(SIZE, 8)
+        fits.append(run(program, torch.ones(SIZE, 3), x=x, validation=validation).rows[0]["loss"])
+        assert not program.training
+    assert fits[0] == fits[1]
+
+
 def test_the_error_names_the_value_and_how_many():
     y = torch.ones(SIZE, 3)
     y[100, 2], y[110, 0] = -3.0, -4.0
@@ -222,6 +245,20 @@ def test_a_target_that_is_infinite_is_found(likelihood):
     y[100, 1] = torch.inf
     with pytest.raises(ValueError, match="y is not finite in 1 of 120 samples .sample 100 has inf"):
         run(bottleneck(likelihood), y)
+
+
+@pytest.mark.filterwarnings("ignore:site 'count'. its log density is infinite")
+@pytest.mark.parametrize("value", [torch.nan, torch.inf])
+def test_so_it_is_where_a_target_is_one_number(value):
+    y = torch.ones(SIZE)
+    y[100] = value
+    law = lambda z: dist.Normal(z[:, 0], 1.0)  # noqa: E731
+    with pytest.raises(ValueError, match=f"y is not finite in 1 of 120 samples .sample 100 has {value}"):
+        run(Own(law), y)
+    with pytest.raises(
+        ValueError, match=f"validation: y is not finite in 1 of 120 samples .sample 100 has {value}"
+    ):
+        run(Own(law), torch.ones(SIZE), validation=(torch.rand(SIZE, 8), y))
 
 
 class Masking(Own):

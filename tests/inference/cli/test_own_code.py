@@ -75,6 +75,16 @@ def load(seed=0, size: int = 90, levels=False):
     return {"train": (x[:size], y[:size]), "test": (x[size:].numpy(), y[size:].numpy())}
 
 
+def held_out(fault=None):
+    parts = load(levels=True)
+    x, y = torch.randn(30, 5), torch.randn(30)
+    if fault == "input":
+        x[3, 1] = float("inf")
+    if fault == "target":
+        y[3] = float("nan")
+    return parts | {"validation": (x, y)}
+
+
 def one_split():
     return {"train": (torch.zeros(3, 2), torch.zeros(3))}
 
@@ -368,3 +378,30 @@ def test_from_a_folder_outside_of_the_checkout(tmp_path: Path) -> None:
     refused = python(tmp_path, "evaluate", "run")
     assert refused.returncode == 2
     assert refused.stderr.startswith("error: run: --model mine:build is not what it was at the fit")
+
+
+@pytest.mark.parametrize("part", ["model", "data"])
+@pytest.mark.parametrize("number", ["nan", "inf", "-Infinity"])
+def test_numbers_that_no_configuration_keeps_are_refused_as_options(
+    mine: str, part: str, number: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    function = {"model": "build", "data": "load"}
+    words = [word for each in function for word in (f"--{each}", f"{mine}:{function[each]}")]
+    option = "width" if part == "model" else "seed"
+    assert main([*FIT, *words, f"--{part}-options", f"{option}={number}", "--out", "run"]) == 2
+    error = capsys.readouterr().err
+    assert f"--{part}-options: {option}={float(number)} is not finite" in error
+    assert not Path("run").exists()
+
+
+@pytest.mark.parametrize("fault", ["input", "target"])
+@pytest.mark.parametrize("vectorize", ["true", "false"])
+def test_a_sweep_looks_at_held_out_data_before_it_fits(
+    mine: str, fault: str, vectorize: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["sweep", *FIT[1:-1], "--model", f"{mine}:pair", "--data", f"{mine}:held_out", "--seeds", "0,1"]
+    words += ["--data-options", f"fault={fault}", "--vectorize", vectorize, "--out", "runs"]
+    assert main(words) != 0
+    said = capsys.readouterr()
+    assert "validation: " in said.out + said.err
+    assert not list(Path("runs").glob("*/metrics.csv"))
