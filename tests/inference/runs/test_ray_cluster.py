@@ -45,18 +45,6 @@ def under_way(out: Path) -> set[str]:
     return {path.parent.name for path in out.glob("*/checkpoint.pt")} - set(finished(out))
 
 
-def epochs_done(out: Path, name: str) -> int:
-    """Finished epochs of a run: rows of its metrics, without their header."""
-    file = out / name / "metrics.csv"
-    return max(len(file.read_text().splitlines()) - 1, 0) if file.exists() else 0
-
-
-def two_far_from_their_end(out: Path, epochs: int) -> bool:
-    """Whether two runs are under way and have half of their epochs before them, so that neither is done too soon."""
-    names = under_way(out)
-    return len(names) == 2 and all(epochs_done(out, name) <= epochs // 2 for name in names)
-
-
 def command_of(pid: int) -> bytes:
     return Path(f"/proc/{pid}/cmdline").read_bytes() if lives(pid) else b""
 
@@ -118,6 +106,9 @@ def test_a_kill_of_the_sweep_leaves_no_worker_on_the_cluster(cluster, tmp_path: 
 
 
 MINE = """
+import time
+from pathlib import Path
+
 import torch
 from torch import nn
 from ib_pyro import Bottleneck
@@ -127,17 +118,47 @@ from mine_parts import width
 def build(image_shape, num_classes):
     return Bottleneck(InformationDropout.linear(image_shape[0], width), nn.Linear(width, num_classes))
 
+class Slow(nn.Module):
+    # Takes its time while a file is there, and has no part in the numbers.
+    def forward(self, x):
+        if Path(__file__).with_name("slow").exists():
+            time.sleep(0.5)
+        return x
+
+def build_slow(image_shape, num_classes):
+    program = build(image_shape, num_classes)
+    program.encoder = nn.Sequential(Slow(), program.encoder)
+    return program
+
 def load():
     x = torch.linspace(-1, 1, 60)[:, None]
     return {"train": (x, (x[:, 0] > 0).long()), "test": (x, (x[:, 0] > 0).long())}
 """
 
 
+def write_mine(folder: Path) -> Path:
+    """Write a program and data of one's own, and return the module's file."""
+    (folder / "mine_parts.py").write_text("width = 4\n")
+    file = folder / "mine.py"
+    file.write_text(MINE)
+    return file
+
+
+def end_of(process: subprocess.Popen) -> tuple[str, str]:
+    """Return what a process that succeeds prints, and says."""
+    try:
+        table, errors = process.communicate(timeout=300)
+    finally:
+        process.kill()
+        process.communicate()
+    assert process.returncode == 0, errors
+    return table, errors
+
+
 @ray
 @pytest.mark.slow
 def test_modules_of_ones_own_are_found_by_workers_that_began_elsewhere(cluster, tmp_path: Path) -> None:
-    (tmp_path / "mine.py").write_text(MINE)
-    (tmp_path / "mine_parts.py").write_text("width = 4\n")
+    write_mine(tmp_path)
     words = "sweep --model mine:build --data mine:load --batch-size 20 --beta 0.01 --epochs 1".split()
     words += [
         "--accelerator",
@@ -151,9 +172,7 @@ def test_modules_of_ones_own_are_found_by_workers_that_began_elsewhere(cluster, 
         "--out",
         str(tmp_path / "out"),
     ]
-    sweep = start(*words, cwd=tmp_path)
-    table, errors = sweep.communicate(timeout=300)
-    assert sweep.returncode == 0, errors
+    table, _ = end_of(start(*words, cwd=tmp_path))
     assert "| mine:build, mine:load |" in table
     (config, _) = (read_json(path) for path in (tmp_path / "out").glob("*/config.json"))
     assert set(config["sources"]["model"]["files"]) == {"mine.py", "mine_parts.py"}
@@ -161,32 +180,44 @@ def test_modules_of_ones_own_are_found_by_workers_that_began_elsewhere(cluster, 
 
 @ray
 @pytest.mark.slow
-def test_runs_of_a_killed_node_go_on_elsewhere_with_the_same_numbers(
-    cluster, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    # A run of 100 is done in two seconds, in which no node of a busy machine can be relied upon to die.
-    epochs = 400
-    assert main([*GRID, f"{epochs}", "--processes", "2", "--out", str(tmp_path / "local")]) == 0
-    capsys.readouterr()
+def test_runs_of_a_killed_node_go_on_elsewhere_with_the_same_numbers(cluster, tmp_path: Path) -> None:
+    slow = write_mine(tmp_path).with_name("slow")
+    words = (
+        "sweep --model mine:build_slow --data mine:load --batch-size 20 --epochs 40 --accelerator cpu".split()
+    )
+    words += ["--capture", "off", "--betas", "0.001,0.01"]
+
+    def finish(*more: str) -> tuple[str, str]:
+        return end_of(start(*words, *more, cwd=tmp_path))
+
+    finish("--seeds", "0,1", "--processes", "2", "--out", "local")
     out = tmp_path / "ray"
-    sweep = start(*GRID, f"{epochs}", "--engine", "ray", "--address", cluster.address, "--out", str(out))
-    until(lambda: finished(out) and two_far_from_their_end(out, epochs))
+    finish("--seeds", "0", "--betas", "0.001", "--out", str(out))
     before = {path: path.stat().st_mtime_ns for path in finished(out).values()}
-    cluster.stdin.write("kill\n")
-    cluster.stdin.flush()
-    assert cluster.stdout.readline() == "killed\n"
-    table, errors = sweep.communicate(timeout=300)
-    assert sweep.returncode == 0, errors
+    assert len(before) == 1
+    slow.touch()
+    sweep = start(
+        *words,
+        *("--seeds", "0,1", "--engine", "ray", "--address", cluster.address, "--out", str(out)),
+        cwd=tmp_path,
+    )
+    try:
+        until(lambda: len(under_way(out)) == 2)
+        cluster.stdin.write("kill\n")
+        cluster.stdin.flush()
+        assert cluster.stdout.readline() == "killed\n"
+    finally:
+        slow.unlink()
+        table, errors = end_of(sweep)
     assert "attempt 2 of 4 goes on from its last checkpoint" in errors
     assert "4 of 4 runs done" in errors
-    assert table.count("mlp, digits") == 2
+    assert table.count("mine:build_slow, mine:load") == 2
     assert len(finished(out)) == 4
     assert numbers(out) == numbers(tmp_path / "local")
     assert before == {path: path.stat().st_mtime_ns for path in before}
     assert not list(out.glob(".shared-*"))
     every = {path: path.stat().st_mtime_ns for path in finished(out).values()}
-    assert main([*GRID, f"{epochs}", "--out", str(out)]) == 0
-    assert capsys.readouterr().out == table
+    assert finish("--seeds", "0,1", "--out", str(out))[0] == table
     assert every == {path: path.stat().st_mtime_ns for path in every}
 
 
