@@ -13,6 +13,8 @@ def main() -> None:
         # All of it, the note of the address that Ray keeps for "auto" too: no one else is to find this cluster. That
         # note is written into a folder that Ray expects to be there.
         os.environ["RAY_TMPDIR"] = folder
+        # Ray lets its workers give way to everything else, and beside other tests they would never come to an end.
+        os.environ["RAY_worker_niceness"] = "0"
         (Path(folder) / "ray").mkdir()
         from ray.cluster_utils import Cluster
 
