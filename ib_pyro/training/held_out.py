@@ -5,22 +5,18 @@ from __future__ import annotations
 from copy import deepcopy
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
-from ib_pyro.buffers import buffers_kept
 from ib_pyro.data.cache import fingerprint
 from ib_pyro.elbo import InformationBottleneckELBO
-from ib_pyro.training.batch_arguments import Batch, Placement, leaves_of
-from ib_pyro.training.data_checks import FirstLook, check_steps, look_at
-from ib_pyro.training.finite_data import require_finite_loss
+from ib_pyro.training.batch_arguments import Placement, leaves_of
+from ib_pyro.training.data_checks import FirstLook
 from ib_pyro.training.objective import Objective
-from ib_pyro.training.programs import model_and_guide
 from ib_pyro.training.randomness import seeded
+from ib_pyro.training.sound_set import BATCH_SIZE, require_sound_set
 from ib_pyro.training.sources import Source, source_of
 
 __all__ = ["HeldOut", "held_out_for", "require_monitored"]
-
-BATCH_SIZE = 1000
 
 
 class HeldOut:
@@ -42,35 +38,6 @@ class HeldOut:
         own.gamma = 0.0
         self._program, self._source = program, source
         self._objective = Objective(program, own, labels=look.labels, num_data=look.num_data)
-
-    @torch.no_grad()
-    def require_sound(self) -> None:
-        """Make sure of a set in memory as of one that is fitted: all of it, before the first step.
-
-        Raises:
-            ValueError: If the program does not take it, some target is no value of its likelihood, or what is not
-                finite reaches the loss; says that it is the held-out set, and what is wrong with it.
-        """
-        if self._source.whole is None:
-            return
-        training, placed = self._program.training, Placement(self._program)
-        elbo, programs = self._objective.elbo, model_and_guide(self._program)
-
-        def loss(batch: Batch) -> Tensor:
-            return elbo.differentiable_loss(*programs, *placed(batch).args, **placed(batch).kwargs)
-
-        self._program.eval()
-        try:
-            with seeded(0), buffers_kept([self._program]):
-                require_finite_loss(self._source, loss)
-                look = look_at(self._program, placed(self._source.first()))
-                check_steps(look, self._source, placed, elbo=elbo, batch_size=BATCH_SIZE)
-        except torch.cuda.OutOfMemoryError:
-            raise
-        except (RuntimeError, TypeError, ValueError) as error:
-            raise ValueError(f"validation: {error}") from error
-        finally:
-            self._program.train(training)
 
     @torch.no_grad()
     def means(self) -> dict[str, float]:
@@ -127,10 +94,8 @@ def held_out_for(
     """
     if data is None:
         return None
-    source = source_of(data, device=device, default=BATCH_SIZE, name="validation")
-    held_out = HeldOut(program, source, elbo, look)
-    held_out.require_sound()
-    return held_out
+    require_sound_set(program, data, elbo, name="validation")
+    return HeldOut(program, source_of(data, device=device, default=BATCH_SIZE, name="validation"), elbo, look)
 
 
 def require_monitored(monitor: str, elbo: InformationBottleneckELBO, look: FirstLook) -> None:

@@ -23,12 +23,23 @@ from ib_pyro.training.dataset import Dataset
 from ib_pyro.training.fit_result import FitResult
 from ib_pyro.training.fitting import fit
 from ib_pyro.training.lagrangian import Schedule, lagrangian
+from ib_pyro.training.sound_set import require_sound_set
 from inference.runs.failure import failure_kept
 from inference.runs.folder import RunFolder
 from inference.runs.spec import RunSpec
 from inference.runs.splits import Splits
 
-__all__ = ["OutOfTime", "Prepared", "evaluate_run", "facts_of", "finish", "load_run", "prepare", "run"]
+__all__ = [
+    "OutOfTime",
+    "Prepared",
+    "evaluate_run",
+    "facts_of",
+    "finish",
+    "load_run",
+    "own_sets",
+    "prepare",
+    "run",
+]
 
 
 class OutOfTime(Exception):
@@ -270,6 +281,8 @@ def _fit(prepared: Prepared, folder: RunFolder, *, resume: bool, progress: bool,
         if kept and len(history) < training.epochs and time.time() > until:
             raise OutOfTime(f"{folder.path} has stopped after {len(history)} of {training.epochs} epochs")
 
+    for name, data in own_sets(prepared).items():
+        require_sound_set(prepared.program, data, prepared.elbo, name=name)
     beta, _ = spec.betas(len(splits.train))
     optimizer, scheduler = training.build(prepared.program, splits.train.x, beta=beta)
     return fit(
@@ -295,6 +308,14 @@ def _fit(prepared: Prepared, folder: RunFolder, *, resume: bool, progress: bool,
         progress=progress,
         capture=training.capture,
     )
+
+
+def own_sets(prepared: Prepared) -> dict[str, Dataset]:
+    """Data of the user's own that are evaluated on after the fit, which comes to nothing if they are not sound."""
+    spec = prepared.spec
+    if not (spec.data.is_own or spec.data.is_folder):
+        return {}
+    return {"test": spec.task.observed(prepared.splits.test, seed=spec.data.data_seed)}
 
 
 def _held_out(prepared: Prepared) -> Dataset | None:

@@ -31,7 +31,7 @@ from ib_pyro.training.sources import source_of
 from inference.runs.failure import Failure, failure_kept, read_failure
 from inference.runs.folder import RunFolder
 from inference.runs.pool import Job, Outcome
-from inference.runs.run import OutOfTime, Prepared, facts_of, finish, prepare
+from inference.runs.run import OutOfTime, Prepared, facts_of, finish, own_sets, prepare
 from inference.runs.spec import RunSpec
 
 __all__ = ["RunsAtOnce"]
@@ -199,7 +199,7 @@ class RunsAtOnce:
         for prepared in self._prepared:
             options: dict[str, Any] = {"batch_size": how.batch_size, "transform": transform}
             check_steps(look, source, placement, elbo=prepared.elbo, **options)
-        require_held_out(first.program, {"validation": self._held_out()}, None)
+        require_held_out(first.program, {"validation": self._held_out(), **own_sets(first)}, None)
         for prepared, target in zip(self._prepared, self._targets, strict=True):
             targets = {name: getattr(target, name) for name in prepared.schedules}
             message = outlasted(how.epochs, source.steps or 1, prepared.schedules, targets)

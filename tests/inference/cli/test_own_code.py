@@ -75,14 +75,14 @@ def load(seed=0, size: int = 90, levels=False):
     return {"train": (x[:size], y[:size]), "test": (x[size:].numpy(), y[size:].numpy())}
 
 
-def held_out(fault=None):
+def held_out(part="validation", fault=None):
     parts = load(levels=True)
     x, y = torch.randn(30, 5), torch.randn(30)
     if fault == "input":
         x[3, 1] = float("inf")
     if fault == "target":
         y[3] = float("nan")
-    return parts | {"validation": (x, y)}
+    return parts | {part: (x, y)}
 
 
 def one_split():
@@ -394,14 +394,15 @@ def test_numbers_that_no_configuration_keeps_are_refused_as_options(
     assert not Path("run").exists()
 
 
+@pytest.mark.parametrize("part", ["validation", "test"])
 @pytest.mark.parametrize("fault", ["input", "target"])
 @pytest.mark.parametrize("vectorize", ["true", "false"])
 def test_a_sweep_looks_at_held_out_data_before_it_fits(
-    mine: str, fault: str, vectorize: str, capsys: pytest.CaptureFixture[str]
+    mine: str, part: str, fault: str, vectorize: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     words = ["sweep", *FIT[1:-1], "--model", f"{mine}:pair", "--data", f"{mine}:held_out", "--seeds", "0,1"]
-    words += ["--data-options", f"fault={fault}", "--vectorize", vectorize, "--out", "runs"]
+    words += ["--data-options", f"part={part},fault={fault}", "--vectorize", vectorize, "--out", "runs"]
     assert main(words) != 0
     said = capsys.readouterr()
-    assert "validation: " in said.out + said.err
+    assert f"{part}: " in said.out + said.err
     assert not list(Path("runs").glob("*/metrics.csv"))
