@@ -250,8 +250,9 @@ def per_plate(values: Tensor, site: Site, keep: set[str] | None = None) -> Tenso
     if keep is None:
         keep = plates_of(site)
     else:
-        scale = math.prod(plate.scale for plate in _plates(site) if plate.name not in keep)
-        values = values if scale == 1 else single_or_wider(values) * scale
+        for plate in _plates(site):
+            if plate.name not in keep and plate.size < plate.full_size:
+                values = single_or_wider(values) * plate.scale
     if values.dim() == 1 and frames.get(-1) in keep:
         return values
     dims = range(-values.dim(), 0)
@@ -273,13 +274,11 @@ def plates_kept(values: Tensor, site: Site, keep: set[str] | None = None) -> tup
             that the program loops over.
     """
     frames, plates = _frame_names(site), {plate.name: plate for plate in _plates(site)}
-    names = [
-        frames[dim]
-        for dim in range(-values.dim(), 0)
-        if frames.get(dim) in (plates if keep is None else keep)
-    ]
-    others = [name for name in plates if name not in names] if keep is None else []
-    return tuple(plates[name] for name in [*names, *others])
+    dims = [frames.get(dim) for dim in range(-values.dim(), 0)]
+    kept = [plates[name] for name in dims if name in plates and (keep is None or name in keep)]
+    if keep is None and len(kept) < len(plates):
+        kept += [plate for name, plate in plates.items() if name not in dims]
+    return tuple(kept)
 
 
 def _frame_names(site: Site) -> dict[int, str]:
