@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import torch
 from pyro.distributions import Delta, ExpandedDistribution, Independent, MaskedDistribution
 from pyro.distributions.util import scale_and_mask
+from pyro.poutine.indep_messenger import CondIndepStackFrame
 from pyro.poutine.util import site_is_subsample
 from pyro.util import check_site_shape
 from torch import Tensor
@@ -246,6 +247,9 @@ def per_plate(values: Tensor, site: Site, keep: set[str] | None = None) -> Tenso
         One value for each index of the kept plates; vectorised particles are averaged. A sum over the subsample of
         another plate is scaled up to the whole of it, and so are values in the loop over such a subsample.
     """
+    only = _only_frame(values, site)
+    if only is not None and (keep is None or only.name in keep):
+        return values
     frames = _frame_names(site)
     if keep is None:
         keep = plates_of(site)
@@ -253,8 +257,6 @@ def per_plate(values: Tensor, site: Site, keep: set[str] | None = None) -> Tenso
         for plate in _plates(site):
             if plate.name not in keep and plate.size < plate.full_size:
                 values = single_or_wider(values) * plate.scale
-    if values.dim() == 1 and frames.get(-1) in keep:
-        return values
     dims = range(-values.dim(), 0)
     for dim in dims:
         if frames.get(dim) == PARTICLES:
@@ -273,12 +275,24 @@ def plates_kept(values: Tensor, site: Site, keep: set[str] | None = None) -> tup
         keep: As there; by default, behind those of the dimensions, the other plates around the site too, such as one
             that the program loops over.
     """
+    only = _only_frame(values, site)
+    if only is not None and (keep is None or only.name in keep):
+        return (Plate(only.name, only.size, only.full_size or only.size),)
     frames, plates = _frame_names(site), {plate.name: plate for plate in _plates(site)}
     dims = [frames.get(dim) for dim in range(-values.dim(), 0)]
     kept = [plates[name] for name in dims if name in plates and (keep is None or name in keep)]
     if keep is None and len(kept) < len(plates):
         kept += [plate for name, plate in plates.items() if name not in dims]
     return tuple(kept)
+
+
+def _only_frame(values: Tensor, site: Site) -> CondIndepStackFrame | None:
+    """Return the frame of the one plate around a site whose values are a vector, which is what most sites are in."""
+    frames = site["cond_indep_stack"]
+    if len(frames) != 1 or values.dim() != 1:
+        return None
+    frame: CondIndepStackFrame = frames[0]
+    return frame if frame.dim == -1 and frame.vectorized and frame.name != PARTICLES else None
 
 
 def _frame_names(site: Site) -> dict[int, str]:
