@@ -6,7 +6,7 @@ import torch
 from pyro.infer.util import is_validation_enabled
 from torch import Tensor
 
-__all__ = ["checks_values", "fails", "is_traced", "require_count"]
+__all__ = ["checks_values", "fails", "is_traced", "require_count", "require_gradients"]
 
 
 def checks_values() -> bool:
@@ -31,6 +31,25 @@ def is_traced() -> bool:
         or torch.jit.is_tracing()
         or torch._C._functorch.peek_interpreter_stack() is not None
     )
+
+
+def require_gradients(doing: str) -> None:
+    """Refuse to learn where nothing has a gradient.
+
+    Args:
+        doing: What it would have done.
+
+    Raises:
+        RuntimeError: Within ``torch.inference_mode``, which no ``enable_grad`` within it ends, or ``torch.no_grad``.
+    """
+    inference = torch.is_inference_mode_enabled()
+    if inference or not torch.is_grad_enabled():
+        where, way_out = (
+            ("inference_mode", "outside") if inference else ("no_grad", "outside, or in enable_grad()")
+        )
+        raise RuntimeError(
+            f"{doing} within torch.{where}() would learn nothing: nothing there has a gradient; call it {way_out}"
+        )
 
 
 def require_count(name: str, value: object, least: int = 1) -> int:

@@ -1,6 +1,7 @@
 """One beta out of a sweep, with the reason and the table behind it."""
 
 import math
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -99,6 +100,9 @@ def choose_beta(
         raise TypeError(f"pass one rule of {', '.join(rules)}; got {' and '.join(wanted) or 'none'}")
     frame = sweep if isinstance(sweep, pd.DataFrame) else pd.DataFrame(dict(sweep))
     names = {"error": error, "distortion": distortion, "rate": rate}
+    for quantity, column in names.items():
+        if column is not None:
+            held_out_column(frame, quantity, column)
     score = _score(frame, names) if wanted[0] in ("target_error", "one_standard_error") else "error"
     needed = {"knee": ("rate", "distortion"), "target_rate": ("rate",)}.get(wanted[0], (score,))
     columns = {quantity: held_out_column(frame, quantity, names[quantity]) for quantity in needed}
@@ -125,7 +129,9 @@ def choose_beta(
 
 def _score(frame: pd.DataFrame, names: Mapping[str, str | None]) -> str:
     """Errors where there are any, or the distortion of programs that do not classify."""
-    has_errors = any("error" in str(column) for column in frame.columns)
+    has_errors = any(
+        re.match(r"(validation_|held_out_|test_|train_)?error(_|$)", str(c)) for c in frame.columns
+    )
     return "error" if names["error"] is not None or has_errors else "distortion"
 
 

@@ -35,10 +35,9 @@ def held_out_column(frame: pd.DataFrame, quantity: str, given: str | None) -> st
             )
         return given
     prefixes = (*HELD_OUT, "") if frame.attrs.get("held_out") else HELD_OUT
-    for prefix in prefixes:
-        if prefix + quantity in columns:
-            return prefix + quantity
-    found = [c for c in columns if any(p and c.startswith(f"{p}{quantity}_") for p in prefixes)]
+    found = [prefix + quantity for prefix in HELD_OUT if prefix + quantity in columns]
+    found = found or [prefix + quantity for prefix in prefixes if prefix + quantity in columns]
+    found = found or [c for c in columns if any(p and c.startswith(f"{p}{quantity}_") for p in prefixes)]
     if len(found) == 1:
         return found[0]
     if found:

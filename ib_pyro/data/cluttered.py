@@ -112,7 +112,7 @@ class Clutter:
             The images, uint8, shape ``[N, 1, size, size]``.
         """
         num_images = len(self.digit)
-        canvas = torch.zeros(num_images, self.size * self.size, dtype=torch.int16, device=digits.device)
+        canvas = torch.zeros(num_images, self.size * self.size, dtype=torch.int32, device=digits.device)
         _add(canvas, self.size, digits, self.donor, self.piece, self.spot, self.patch_size, self.patch_size)
         whole = self.digit.unsqueeze(1)
         corner = torch.zeros_like(self.place).unsqueeze(1)

@@ -7,7 +7,7 @@ import zlib
 
 import numpy as np
 import torch
-from PIL import Image
+from PIL import Image, ImageOps
 from torch import Tensor
 
 __all__ = ["SUFFIXES", "read_image"]
@@ -44,7 +44,7 @@ def read_image(path: str, *, size: tuple[int, int] | None = None, way_out: str) 
         Its pixels, uint8, shape ``[3, H, W]``.
 
     Raises:
-        ValueError: If it cannot be read, has pixels of more than eight bits, or another size.
+        ValueError: If it cannot be read, has pixels of more than eight bits or transparent ones, or another size.
     """
     problem, pixels = None, None
     try:
@@ -52,12 +52,26 @@ def read_image(path: str, *, size: tuple[int, int] | None = None, way_out: str) 
         with Image.open(path, formats=_FORMATS) as image:
             problem = _problem(image, size)
             if problem is None:
-                pixels = torch.from_numpy(np.array(image.convert("RGB"))).permute(2, 0, 1)
+                problem = _transparency(image)
+            if problem is None:
+                # As it is shown: cameras note which side is up.
+                upright = ImageOps.exif_transpose(image)
+                pixels = torch.from_numpy(np.array(upright.convert("RGB"))).permute(2, 0, 1)
     except _UNREADABLE as error:
         problem = f"not a readable image, PNG or JPEG ({type(error).__name__}: {error})"
     if pixels is None:
         raise ValueError(f"{path}: {problem}; {way_out}")
     return pixels
+
+
+def _transparency(image: Image.Image) -> str | None:
+    """Say that what an image shows is not in its colours; None if all of it is opaque."""
+    if image.mode != "RGBA" and "transparency" not in image.info:
+        return None
+    share = (np.array(image.convert("RGBA"))[..., 3] < 255).mean()
+    if share == 0:
+        return None
+    return f"{share:.1%} of its pixels are transparent, whose colours are not what it shows; lay it on a background"
 
 
 def _problem(image: Image.Image, size: tuple[int, int] | None) -> str | None:

@@ -38,8 +38,8 @@ def load_image_folder(
 
     Raises:
         FileNotFoundError: If there is no such folder.
-        ValueError: If it has no classes, or splits that differ in them, images of several sizes, or a file that is
-            damaged; names it.
+        ValueError: If it has no classes, or splits that differ in them or lack one, folders beside the splits, images
+            of several sizes, or a file that is damaged or in part transparent; names it.
     """
     root = Path(folder).expanduser()
     if not root.is_dir():
@@ -56,7 +56,21 @@ def load_image_folder(
         images, labels, classes = _read(root, size)
         x, y = _in_unit_interval(root, images), torch.tensor(labels)
         train, test = hold_out(y, max(1, round(test_share * len(y))))
+        for part, rows in (("train", train), ("test", test)):
+            missing = [name for label, name in enumerate(classes) if not bool((y[rows] == label).any())]
+            if missing:
+                raise ValueError(
+                    f"{root}: with test_share={test_share:g} no image of {', '.join(missing)} is for {part}; add some,"
+                    " choose another share, or make the splits yourself, train/<class>/ and test/<class>/"
+                )
         return {name: LabelledImages(x[i], y[i], classes) for name, i in (("train", train), ("test", test))}
+    others = sorted(path.name for path in root.iterdir() if path.is_dir() and path.name[:1] != ".")
+    unknown = [name for name in others if name not in named]
+    if unknown:
+        raise ValueError(
+            f"{root}: {', '.join(unknown)} beside {' and '.join(named)} is no split; they are called "
+            f"{', '.join(PARTS)}: rename or move it"
+        )
     for part in ("train", "test"):
         if part not in named:
             raise ValueError(

@@ -31,7 +31,7 @@ def normalize_per_image(x: Tensor, *, eps: float = 1e-8) -> Tensor:
         Images of the same shape and dtype.
     """
     std, mean = torch.std_mean(x, dim=(1, 2, 3), correction=1, keepdim=True)
-    return (x - mean) / torch.where(std < eps, torch.ones_like(std), std)
+    return (x - mean) / torch.where(std >= eps, std, torch.ones_like(std))
 
 
 class ZCA(nn.Module):

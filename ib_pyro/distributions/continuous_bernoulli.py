@@ -98,7 +98,10 @@ class LogitContinuousBernoulli(TorchDistribution):
         # From the end where the mass is, whose exponential does not overflow.
         wide = logits.masked_fill(small, 1.0)
         end, share = -wide.abs(), torch.where(wide > 0, 1 - value, value)
-        distance = torch.log1p(share * torch.expm1(end)) / end
+        # All of the mass lies within a distance of 1, also where the logarithm of what lies beyond has no slope.
+        whole = share >= 1
+        distance = torch.log1p(share.masked_fill(whole, 0.5) * torch.expm1(end)) / end
+        distance = distance.masked_fill(whole, 1.0)
         place = torch.where(wide > 0, 1 - distance, distance)
         return (
             torch.where(small, _near_uniform(logits.masked_fill(~small, 0.0), value), place)
@@ -133,8 +136,8 @@ class LogitContinuousBernoulli(TorchDistribution):
         for power in range(len(SERIES), 0, -1):
             series = series * square + 2 * power * (2 * power - 1) * SERIES[power - 1]
         wide = size.masked_fill(small, 1.0)
-        sinh = torch.expm1(-2 * wide).square() / (4 * torch.exp(-2 * wide))
-        return (0.25 * torch.where(small, series, wide.square().reciprocal() - sinh.reciprocal())).to(dtype)
+        over_sinh = 4 * torch.exp(-2 * wide) / torch.expm1(-2 * wide).square()
+        return (0.25 * torch.where(small, series, wide.square().reciprocal() - over_sinh)).to(dtype)
 
     def entropy(self) -> Tensor:
         """Return the differential entropy, ``-E log p`` at the mean, in which the log density is linear."""

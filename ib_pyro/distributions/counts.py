@@ -6,11 +6,10 @@ import torch
 from pyro.distributions import TorchDistribution, constraints
 from torch import Tensor
 from torch.distributions import Gamma
-from torch.nn import functional as F
 from torch.types import _size
 
 from ib_pyro.distributions.flags import copy_flags
-from ib_pyro.precision import broadcast_floats, raised
+from ib_pyro.precision import broadcast_floats, raised, widest
 
 __all__ = ["LogMeanNegativeBinomial", "LogMeanPoisson", "negative_binomial_log_mass", "poisson_log_mass"]
 
@@ -27,10 +26,13 @@ def poisson_log_mass(log_mean: Tensor, value: Tensor) -> Tensor:
         value: Counts y, broadcastable with ``log_mean``.
 
     Returns:
-        Nats, of the type that both promote to; computed in float32 for the half types.
+        Nats, of the type that both promote to; computed in float64, where the device has it, since little
+        is left of the large terms of large counts.
     """
-    dtype, (log_mean, value) = raised(log_mean, value)
-    return (value * log_mean - log_mean.exp() - torch.lgamma(value + 1)).to(dtype)
+    dtype, (log_mean, value) = _widened(log_mean, value)
+    # No count is no event, however rare.
+    events = value * log_mean.masked_fill(value == 0, 0.0)
+    return (events - log_mean.exp() - torch.lgamma(value + 1)).to(dtype)
 
 
 def negative_binomial_log_mass(log_mean: Tensor, dispersion: Tensor, value: Tensor) -> Tensor:
@@ -46,18 +48,18 @@ def negative_binomial_log_mass(log_mean: Tensor, dispersion: Tensor, value: Tens
         value: Counts y, broadcastable with both.
 
     Returns:
-        Nats, of the type that all promote to; computed in float32 for the half types.
+        Nats, of the type that all promote to; computed as :func:`poisson_log_mass` is.
     """
-    dtype, (log_mean, dispersion, value) = raised(log_mean, dispersion, value)
+    dtype, (log_mean, dispersion, value) = _widened(log_mean, dispersion, value)
     # log(1 + m / r); the difference of the logarithms has fewer digits, but is within range for every m.
     is_large = log_mean > LARGE
     rest = torch.where(
         is_large,
-        F.softplus(log_mean - dispersion.log()),
+        torch.logaddexp(torch.zeros_like(log_mean), log_mean - dispersion.log()),
         torch.log1p(log_mean.masked_fill(is_large, 0.0).exp() / dispersion),
     )
     ways = _log_ratio_of_gammas(dispersion, value) - torch.lgamma(value + 1)
-    return (ways + value * (log_mean - rest) - dispersion * rest).to(dtype)
+    return (ways + value * (log_mean - rest).masked_fill(value == 0, 0.0) - dispersion * rest).to(dtype)
 
 
 class LogMeanPoisson(TorchDistribution):
@@ -151,6 +153,13 @@ class LogMeanNegativeBinomial(TorchDistribution):
     def variance(self) -> Tensor:
         """``m + m² / r``."""
         return self.mean * (1 + self.mean / self.dispersion)
+
+
+def _widened(*values: Tensor) -> tuple[torch.dtype, tuple[Tensor, ...]]:
+    """Return the type of a result, and the tensors in the widest type that their device has."""
+    dtype, found = raised(*values)
+    wide = widest(found[0].device)
+    return dtype, tuple(each.to(wide) for each in found)
 
 
 def _log_ratio_of_gammas(r: Tensor, y: Tensor) -> Tensor:

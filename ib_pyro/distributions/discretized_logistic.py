@@ -29,15 +29,18 @@ class GreyLevels(constraints.Constraint):
     def check(self, value: Tensor) -> Tensor:
         """Whether each value is one of the levels."""
         place = value.to(torch.promote_types(value.dtype, torch.float32)) * (self.levels - 1)
-        # Half precision has eleven digits for a place among 256, and bfloat16 eight.
-        slack = (
-            max(1e-3, 4 * self.levels * torch.finfo(value.dtype).eps) if value.is_floating_point() else 1e-3
-        )
-        is_near = (place - place.round()).abs() <= min(slack, 0.5)
+        is_near = (place - place.round()).abs() <= _slack(value, self.levels)
         return is_near & (value >= 0) & (value <= 1)
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.levels})"
+
+
+def _slack(value: Tensor, levels: int) -> float:
+    """How far a level may lie from its place among all, which a type rounds."""
+    # Half precision has eleven digits for a place among 256, and bfloat16 eight.
+    eps = torch.finfo(value.dtype).eps if value.is_floating_point() else 0.0
+    return min(max(1e-3, 4 * levels * eps), 0.5)
 
 
 def discretized_logistic_log_mass(loc: Tensor, scale: Tensor, value: Tensor, levels: int = 256) -> Tensor:
@@ -126,8 +129,10 @@ class DiscretizedLogistic(TorchDistribution):
 
     def cdf(self, value: Tensor) -> Tensor:
         """Return the probability of the levels up to each value."""
+        slack = _slack(value, self.levels)
         dtype, (loc, scale, value) = raised(self.loc, self.scale, value)
-        place = torch.floor(value * (self.levels - 1) + 1e-3)
+        place = value * (self.levels - 1)
+        place = torch.where((place - place.round()).abs() <= slack, place.round(), place.floor())
         mass = torch.sigmoid(((place + 0.5) / (self.levels - 1) - loc) / scale)
         return mass.masked_fill(place >= self.levels - 1, 1.0).masked_fill(place < 0, 0.0).to(dtype)
 

@@ -75,7 +75,9 @@ class MultiplicativeBernoulli(NoisyActivation):
         dtype, off = promoted(value, self.drop_prob), self.activation == 0
         is_zero, is_kept = value == 0, self.support.is_kept(value)
         _, (drop_prob, _) = raised(self.drop_prob, value)
-        mass = torch.where(is_zero, drop_prob.log(), torch.log1p(-drop_prob))
+        # Where one is taken, the other may have no finite slope.
+        dropped = drop_prob.masked_fill(~is_zero, 0.5).log()
+        mass = torch.where(is_zero, dropped, torch.log1p(-drop_prob.masked_fill(is_zero, 0.5)))
         mass = mass.masked_fill(off | ~(is_zero | is_kept), -math.inf)
         return mass.masked_fill(off & is_zero, 0.0).to(dtype)
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from torch import nn
 
+from ib_pyro.checks import require_gradients
 from ib_pyro.choices import nearest, require_known
 from ib_pyro.elbo import InformationBottleneckELBO
 from ib_pyro.side_by_side.one_by_one import train_one_by_one
@@ -87,6 +88,7 @@ def sweep(
     >>> frame[["beta", "seed"]].values.tolist()
     [[0.01, 0.0], [0.01, 1.0], [0.1, 0.0], [0.1, 1.0]]
     """
+    require_gradients("sweep")
     if not isinstance(vectorize, bool):
         require_known("vectorize=", vectorize, ("auto",), otherwise="pass True or False")
     _require_options(training)

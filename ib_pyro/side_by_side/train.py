@@ -9,7 +9,7 @@ import torch
 from torch import Generator, Tensor, nn
 
 from ib_pyro.batch_norm import has_batch_norm
-from ib_pyro.checks import require_count
+from ib_pyro.checks import require_count, require_gradients
 from ib_pyro.choices import require_known
 from ib_pyro.data.cache import fingerprint
 from ib_pyro.elbo import InformationBottleneckELBO
@@ -134,6 +134,7 @@ def train_side_by_side(
     >>> found.curve()["beta"].tolist()
     [0.01, 0.1]
     """
+    require_gradients("train_side_by_side")
     warn_if_noise_is_off("train_side_by_side", stacklevel=2)
     _check(runs, epochs, batch_size, order)
     names = [run.name for run in runs]

@@ -15,6 +15,7 @@ from torch.optim import Optimizer
 
 from ib_pyro.batch_norm import has_batch_norm
 from ib_pyro.buffers import buffers_kept
+from ib_pyro.checks import require_gradients
 from ib_pyro.data.cache import fingerprint
 from ib_pyro.elbo import InformationBottleneckELBO
 from ib_pyro.elbo.weights import Weight
@@ -79,6 +80,7 @@ class Trainer:
     """
 
     def __init__(self, program: object, data: object, **options: Any) -> None:
+        require_gradients("fit")
         warn_if_noise_is_off("fit", stacklevel=3)
         own = self._options = FitOptions(**options)
         self._fabric = own.fabric or OneDevice()

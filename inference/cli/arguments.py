@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from types import UnionType
@@ -101,7 +102,7 @@ class typed:  # noqa: N801 - it is called where argparse is given a type
         """Read a value."""
         try:
             return self.read(value)
-        except (TypeError, ValueError):
+        except (OverflowError, TypeError, ValueError):
             raise argparse.ArgumentTypeError(f"takes {self.kind}; got {value}") from None
 
 
@@ -134,7 +135,7 @@ def whole_numbers(value: Any) -> tuple[int, ...]:  # noqa: ANN401
     ((40, 60), ())
     """
     parts = value.strip("[] ").split(",") if isinstance(value, str) else value
-    return tuple(int(part) for part in parts if str(part).strip())
+    return tuple(_whole(part) for part in parts if str(part).strip())
 
 
 def _reader(hint: Any) -> typed:  # noqa: ANN401 - an annotation
@@ -155,18 +156,27 @@ def _yes_or_no(value: Any) -> bool:  # noqa: ANN401
 
 
 def _whole(value: Any) -> int:  # noqa: ANN401
-    if isinstance(value, bool | float) and value != int(value):
+    if isinstance(value, bool) or (isinstance(value, float) and value != int(value)):
         raise ValueError
     return int(value)
 
 
+def _number(value: Any) -> float:  # noqa: ANN401
+    if isinstance(value, bool):
+        raise ValueError
+    return float(value)
+
+
 def _sites(value: Any) -> float | dict[str, float]:  # noqa: ANN401
     if isinstance(value, Mapping):
-        return {str(site): float(number) for site, number in value.items()}
+        return {str(site): _number(number) for site, number in value.items()}
     if "=" not in str(value):
-        return float(value)
+        return _number(value)
     pairs = [part.split("=") for part in str(value).split(",")]
-    return {site.strip(): float(number) for site, number in pairs}
+    found = {site.strip(): float(number) for site, number in pairs}
+    if len(found) < len(pairs):
+        raise ValueError  # a site twice
+    return found
 
 
 def _factors(value: Any) -> dict[str, float]:  # noqa: ANN401
@@ -178,14 +188,20 @@ def _factors(value: Any) -> dict[str, float]:  # noqa: ANN401
 
 def _options(value: Any) -> dict[str, Scalar]:  # noqa: ANN401
     if isinstance(value, Mapping):
-        return {str(name): each for name, each in value.items()}
-    found = {}
+        return {str(name): _plain_scalar(each) for name, each in value.items()}
+    found: dict[str, Scalar] = {}
     for part in str(value).split(","):
         name, equals, word = part.partition("=")
-        if not equals or not name.strip().isidentifier():
+        if not equals or not name.strip().isidentifier() or name.strip() in found:
             raise ValueError
         found[name.strip()] = _scalar(word.strip())
     return found
+
+
+def _plain_scalar(value: Scalar) -> Scalar:
+    """Read what YAML takes for text, since it has no point: 1e-05."""
+    is_number = isinstance(value, str) and re.fullmatch(r"[-+]?\d+[eE][-+]?\d+", value)
+    return float(value) if is_number else value
 
 
 def _scalar(word: str) -> Scalar:
@@ -201,7 +217,7 @@ def _scalar(word: str) -> Scalar:
 
 _READERS: dict[Any, typed] = {
     bool: typed("true or false", _yes_or_no),
-    float: typed("float", float),
+    float: typed("float", _number),
     int: typed("int", _whole),
     str: typed("str", str),
     Path: typed("path", Path),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from argparse import ArgumentTypeError, Namespace
 from pathlib import Path
 from typing import Any
@@ -96,7 +97,11 @@ def _content(path: Path) -> dict[str, Any]:
     if path.name == "config.json":
         return read_json(path)
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        text = path.read_text(encoding="utf-8")
+        try:
+            content = json.loads(text)  # what YAML takes for text, 1e-05, is a number there
+        except ValueError:
+            content = yaml.safe_load(text)
     except (RecursionError, ValueError, yaml.YAMLError) as error:
         raise ValueError(f"--config {path} is neither YAML nor JSON ({error})") from error
     if not isinstance(content, dict):

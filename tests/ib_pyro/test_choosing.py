@@ -237,3 +237,33 @@ def test_a_sweep_of_programs_is_chosen_from_if_it_had_a_validation_set():
     assert ib_pyro.choose_beta(frame, target_error=1.0).beta == 1e-2
     with pytest.raises(ValueError, match="column 'error' is of the training set; sweep with validation="):
         ib_pyro.choose_beta(ib_pyro.sweep(make_program, data, **options), target_error=1.0)
+
+
+def test_two_columns_of_held_out_errors_are_refused():
+    frame = pd.DataFrame(
+        {
+            "beta": [0.1, 0.2, 0.3],
+            "validation_error": [0.1, 0.1, 0.3],
+            "held_out_error": [0.1, 0.3, 0.3],
+        }
+    )
+    with pytest.raises(ValueError, match=r"error: columns \['validation_error', 'held_out_error'\]"):
+        ib_pyro.choose_beta(frame, target_error=0.2)
+    assert ib_pyro.choose_beta(frame, target_error=0.2, error="held_out_error").beta == 0.1
+
+
+def test_a_standard_error_is_no_error():
+    frame = pd.DataFrame(
+        {
+            "beta": [0.1, 0.2],
+            "validation_distortion": [80.0, 90.0],
+            "validation_importance_weighted_standard_error": [0.5, 0.5],
+        }
+    )
+    assert ib_pyro.choose_beta(frame, target_error=85.0).beta == 0.1
+
+
+def test_a_column_that_is_not_there_is_refused_whether_or_not_the_rule_asks_for_it():
+    frame = pd.DataFrame({"beta": [0.1, 0.2], "validation_rate": [20.0, 10.0]})
+    with pytest.raises(ValueError, match="error='nonsense' is unknown"):
+        ib_pyro.choose_beta(frame, target_rate=15.0, error="nonsense")

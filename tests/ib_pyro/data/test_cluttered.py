@@ -161,3 +161,9 @@ def test_the_real_set_has_its_sizes(mnist_root):
     assert len(load("cluttered-mnist", "test", root=mnist_root, limit=20)) == 20
     with pytest.raises(ValueError, match="limit: 50001 of the 50000 train images"):
         load("cluttered-mnist", "train", root=mnist_root, limit=50_001)
+
+
+def test_white_stays_white_however_many_pieces_lie_on_it():
+    digits = torch.full((1, 28, 28), 255, dtype=torch.uint8)
+    images = _draw(digits, num_images=2, num_distractors=600, size=28).paint(digits)
+    assert (images == 255).all()

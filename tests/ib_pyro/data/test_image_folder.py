@@ -115,3 +115,59 @@ def test_options_out_of_range_are_named(tmp_path, options, message):
     draw(tmp_path)
     with pytest.raises(ValueError, match=message):
         load_image_folder(tmp_path, **options)
+
+
+def save(path, pixels, **options):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(pixels).save(path, **options)
+
+
+@pytest.mark.parametrize("mode", ["RGBA", "P"])
+def test_transparent_images_are_refused_and_opaque_ones_read(tmp_path, mode):
+    for name in "ab":
+        pixels = np.zeros((4, 4, 4), np.uint8)
+        pixels[..., 0], pixels[..., 3] = 200, 255
+        for number in range(2):
+            save(tmp_path / name / f"{number}.png", pixels)
+    assert load_image_folder(tmp_path, test_share=0.5)["train"].x[:, 0].unique().item() == pytest.approx(
+        200 / 255
+    )
+    if mode == "P":
+        image = Image.fromarray(np.arange(16, dtype=np.uint8).reshape(4, 4), "L").convert("P")
+        image.save(tmp_path / "a" / "0.png", transparency=0)
+        share = "6.2%"
+    else:
+        pixels[0, :2, 3] = 0
+        save(tmp_path / "a" / "0.png", pixels)
+        share = "12.5%"
+    with pytest.raises(ValueError, match=f"0.png: {share} of its pixels are transparent"):
+        load_image_folder(tmp_path)
+
+
+def test_images_are_read_as_they_are_shown(tmp_path):
+    pixels = np.arange(12, dtype=np.uint8).reshape(3, 4) * 20
+    turned = Image.Exif()
+    turned[0x0112] = 6  # by a quarter, clockwise
+    for name in "ab":
+        for number in range(2):
+            save(tmp_path / name / f"{number}.png", pixels, exif=turned)
+    x = load_image_folder(tmp_path, test_share=0.5)["train"].x
+    assert x.shape[1:] == (1, 4, 3)
+    assert np.array_equal((x[0, 0] * 255).round().numpy().astype(np.uint8), np.rot90(pixels, -1))
+
+
+def test_a_class_that_a_split_would_lack_is_named(tmp_path):
+    for name, number in (("a", 10), ("b", 10), ("c", 1)):
+        for index in range(number):
+            save(tmp_path / name / f"{index}.png", np.full((3, 3), 255 - index, np.uint8))
+    for share in (0.2, 0.6):
+        with pytest.raises(ValueError, match=f"test_share={share}.*no image of c is for (test|train)"):
+            load_image_folder(tmp_path, test_share=share)
+
+
+def test_a_folder_beside_the_splits_is_named(tmp_path):
+    for part in ("train", "test", "val"):
+        for name in "ab":
+            save(tmp_path / part / name / "0.png", np.zeros((3, 3), np.uint8))
+    with pytest.raises(ValueError, match="val beside train and test is no split; .*train, validation, test"):
+        load_image_folder(tmp_path)

@@ -117,3 +117,8 @@ def test_digits_become_white():
     assert (variances > 0.9).sum() < 64
     z = zca(normalize_per_image(load("digits", "test").x))
     assert torch.allclose(zca.inverse(z), normalize_per_image(load("digits", "test").x), atol=1e-4)
+
+
+def test_an_image_of_one_number_is_centred():
+    with pytest.warns(UserWarning, match="degrees of freedom"):
+        assert normalize_per_image(torch.tensor([[[[3.0]]]])).item() == 0

@@ -6,7 +6,12 @@ import pytest
 import torch
 from torch.distributions import kl_divergence
 
-from ib_pyro.distributions import MultiplicativeLogNormal, MultiplicativeNormal, ZeroInflatedLogUniform
+from ib_pyro.distributions import (
+    MultiplicativeBernoulli,
+    MultiplicativeLogNormal,
+    MultiplicativeNormal,
+    ZeroInflatedLogUniform,
+)
 
 GATE = 0.25
 
@@ -140,3 +145,12 @@ def test_median_and_mean_of_the_noise(activation, alpha):
         torch.testing.assert_close(p.noise_free, activation)
     median = MultiplicativeLogNormal(activation, alpha)
     torch.testing.assert_close(median.mean, activation * (0.5 * alpha.square()).exp())
+
+
+def test_the_mass_of_an_atom_has_a_slope_where_nothing_is_dropped():
+    drop_prob = torch.tensor([0.0, 0.5, 0.25], requires_grad=True)
+    law = MultiplicativeBernoulli(torch.tensor(2.0), drop_prob, validate_args=False)
+    mass = law.log_prob(torch.tensor([2.0, 4.0, 0.0]))
+    (slope,) = torch.autograd.grad(mass.sum(), drop_prob)
+    assert torch.allclose(mass, torch.tensor([1.0, 0.5, 0.25]).log())
+    assert torch.allclose(slope, torch.tensor([-1.0, -2.0, 4.0]))

@@ -272,3 +272,67 @@ def test_support():
     ):
         with pytest.raises(ValueError, match="support"):
             law.log_prob(t(wrong))
+
+
+def exact_count_log_mass(log_mean, y, r=None):
+    with mpmath.workdps(60):
+        m, y = mpmath.exp(mpmath.mpf(log_mean)), mpmath.mpf(y)
+        if r is None:
+            return float(y * mpmath.log(m) - m - mpmath.loggamma(y + 1))
+        ways = mpmath.loggamma(y + r) - mpmath.loggamma(r) - mpmath.loggamma(y + 1)
+        return float(ways + r * mpmath.log(r / (r + m)) + y * mpmath.log(m / (r + m)))
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("log_mean", [2.0, 11.5, 13.75, 16.125])
+def test_large_counts_keep_the_digits_of_their_type(log_mean, dtype):
+    y = torch.tensor(log_mean).exp().round().item()
+    eps = torch.finfo(dtype).eps
+    found = poisson_log_mass(t(log_mean, dtype=dtype), t(y, dtype=dtype)).item()
+    assert found == pytest.approx(exact_count_log_mass(log_mean, y), rel=4 * eps, abs=1e-7)
+    for r in (5.0, 30.0):
+        found = negative_binomial_log_mass(
+            t(log_mean, dtype=dtype), t(r, dtype=dtype), t(y, dtype=dtype)
+        ).item()
+        assert found == pytest.approx(exact_count_log_mass(log_mean, y, r), rel=4 * eps, abs=1e-7)
+
+
+def test_a_mean_far_above_the_dispersion_and_the_count():
+    found = negative_binomial_log_mass(t(26.0), t(30.0), t(1e7)).item()
+    assert found == pytest.approx(exact_count_log_mass(26.0, 1e7, 30.0), abs=1e-6)
+
+
+def test_no_count_is_certain_where_the_mean_is_0():
+    log_mean = t(-math.inf).requires_grad_()
+    found = poisson_log_mass(log_mean, t(0.0))
+    found.sum().backward()
+    assert found.item() == 0
+    assert log_mean.grad.item() == 0
+    assert negative_binomial_log_mass(t(-math.inf), t(2.0), t(0.0)).item() == 0
+    assert poisson_log_mass(t(-math.inf), t(3.0)).item() == -math.inf
+
+
+@pytest.mark.parametrize(
+    ("levels", "dtype"), [(256, torch.float16), (256, torch.float32), (65536, torch.float32)]
+)
+def test_a_level_that_its_type_rounds_is_within_the_cdf(levels, dtype):
+    law = DiscretizedLogistic(t(0.4)[0], t(0.1)[0], levels)
+    exact = torch.arange(levels, dtype=torch.float64) / (levels - 1)
+    expected = law.log_prob(exact).exp().cumsum(0)
+    assert (law.cdf(exact.to(dtype)).double() - expected).abs().max() < 2 * torch.finfo(dtype).eps
+
+
+@pytest.mark.parametrize("logit", [-400.0, -20.0, -1.0, 0.0, 1.0, 20.0, 200.0, 1000.0])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_slopes_at_the_ends_of_grey_values_are_finite(logit, dtype):
+    logits = t(logit, dtype=dtype).requires_grad_()
+    law = LogitContinuousBernoulli(logits)
+    for share in (0.0, 1.0):
+        place = law.icdf(t(share, dtype=dtype))
+        assert place.item() == share
+        assert torch.autograd.grad(place.sum(), logits)[0].item() == 0
+    (slope,) = torch.autograd.grad(law.variance.sum(), logits)
+    assert slope.isfinite().all()
+    if abs(logit) >= 20:
+        # variance = 1 / x² but for what is exponentially small
+        assert slope.item() == pytest.approx(-2 / logit**3, rel=1e-4)

@@ -9,7 +9,7 @@ import torch
 from pyro import distributions as dist
 from torch import Tensor, nn
 
-from ib_pyro import Bottleneck, choose_beta, sweep
+from ib_pyro import Bottleneck, choose_beta, fit, sweep
 from ib_pyro.nn import InformationDropout
 from ib_pyro.side_by_side import Run, evaluate_side_by_side, train_side_by_side
 from ib_pyro.side_by_side.measuring import evaluate_alone
@@ -134,3 +134,23 @@ def test_looking_changes_nothing(make: Callable[[], Bottleneck], data: tuple[Ten
         tables.append([{k: v.tolist() for k, v in p.state_dict().items()} for p in found.programs.values()])
     assert torch.equal(torch.get_rng_state(), state)
     assert tables[0] == tables[1]
+
+
+@pytest.mark.parametrize("off", [torch.inference_mode, torch.no_grad])
+@pytest.mark.parametrize("vectorize", ["auto", True, False])
+def test_nothing_is_learned_without_gradients_and_nothing_pretends_to(off, vectorize):
+    data = torch.rand(20, 4), torch.arange(20) % 2
+
+    def make():
+        return Bottleneck(InformationDropout.linear(4, 3), nn.Linear(3, 2))
+
+    options = {"betas": [0.1], "epochs": 1, "batch_size": 10, "vectorize": vectorize}
+    with off():
+        with pytest.raises(RuntimeError, match=f"sweep within torch.{off.__name__}.. would learn nothing"):
+            sweep(make, data, **options)
+        with pytest.raises(RuntimeError, match=f"fit within torch.{off.__name__}"):
+            fit(make(), data, epochs=1, progress=False)
+        with pytest.raises(RuntimeError, match=f"train_side_by_side within torch.{off.__name__}"):
+            train_side_by_side(make, data, [Run(beta=0.1, seed=0)], epochs=1)
+    with torch.no_grad(), torch.enable_grad():
+        assert len(sweep(make, data, **options)) == 1

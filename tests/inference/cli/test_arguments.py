@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import yaml
 
 from inference.cli import main
 from inference.cli.arguments import Parser, add_settings, setting_reader
@@ -125,3 +126,53 @@ print([name for name in ("torch", "lightning", "pandas", "matplotlib") if name i
 """
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     assert done.stdout.endswith("[]\n")
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ({"beta": True}, "--beta takes"),
+        ({"lr_drops": [1.7]}, "--lr-drops takes"),
+        ({"seed": True}, "--seed takes"),
+        ({"epochs": float("inf")}, "--epochs takes int; got inf"),
+        ({"gamma": {"z1": False}}, "--gamma takes"),
+    ],
+)
+def test_settings_of_another_type_are_refused_in_a_file(tmp_path, capsys, content, message):
+    settings = {"data": "digits", "hidden": 8, "beta": 0.01, "out": str(tmp_path / "run"), **content}
+    (tmp_path / "settings.json").write_text(json.dumps(settings))
+    assert main(["fit", "--config", str(tmp_path / "settings.json")]) == 2
+    error = capsys.readouterr().err
+    assert message in error
+    assert error.count("\n") == 1
+    assert not (tmp_path / "run").exists()
+
+
+def test_what_is_named_twice_is_refused(tmp_path, capsys):
+    words = ["fit", "--beta", "0.01", "--out", str(tmp_path / "run")]
+    assert main([*words, "--gamma", "z1=1,z1=2"]) == 2
+    assert "--gamma takes" in capsys.readouterr().err
+    assert main([*words, "--model", "mine:build", "--model-options", "width=8,width=4"]) == 2
+    assert "--model-options takes" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("load", [json.loads, yaml.safe_load])
+def test_options_in_a_file_are_the_numbers_that_they_are_typed_as(load):
+    found = setting_reader("model_options")(load('{"eps": 1e-05, "width": 8, "norm": true, "kind": "relu"}'))
+    assert found == {"eps": 1e-5, "width": 8, "norm": True, "kind": "relu"}
+    assert [type(value) for value in found.values()] == [float, int, bool, str]
+    assert found == setting_reader("model_options")("eps=1e-05,width=8,norm=true,kind=relu")
+
+
+def test_a_copied_configuration_is_read_as_json(tmp_path):
+    words = (
+        "fit --data digits --hidden 8 --limit 100 --epochs 1 --beta 1e-05 --accelerator cpu --quiet".split()
+    )
+    assert main([*words, "--out", str(tmp_path / "run")]) == 0
+    copy = tmp_path / "copy.json"
+    copy.write_text((tmp_path / "run" / "config.json").read_text())
+    assert main(["fit", "--config", str(copy), "--quiet", "--out", str(tmp_path / "again")]) == 0
+    settings = [
+        json.loads((tmp_path / name / "config.json").read_text())["settings"] for name in ("run", "again")
+    ]
+    assert settings[0] == settings[1]
