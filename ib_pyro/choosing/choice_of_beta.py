@@ -1,14 +1,13 @@
 """One beta out of a sweep, with the reason and the table behind it."""
 
 import math
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import pandas as pd  # type: ignore[import-untyped]
 
-from ib_pyro.choosing.held_out_curve import held_out_column, held_out_curve
+from ib_pyro.choosing.held_out_curve import has_errors, held_out_column, held_out_curve
 from ib_pyro.choosing.rules_of_choice import (
     knee_of,
     largest_within,
@@ -129,10 +128,7 @@ def choose_beta(
 
 def _score(frame: pd.DataFrame, names: Mapping[str, str | None]) -> str:
     """Errors where there are any, or the distortion of programs that do not classify."""
-    has_errors = any(
-        re.match(r"(validation_|held_out_|test_|train_)?error(_|$)", str(c)) for c in frame.columns
-    )
-    return "error" if names["error"] is not None or has_errors else "distortion"
+    return "error" if names["error"] is not None or has_errors(frame) else "distortion"
 
 
 def _choice(

@@ -9,10 +9,26 @@ import pandas as pd  # type: ignore[import-untyped]
 from ib_pyro.choices import require_known
 from ib_pyro.run_tables import has_diverged, require_runs
 
-__all__ = ["held_out_column", "held_out_curve"]
+__all__ = ["has_errors", "held_out_column", "held_out_curve"]
 
 HELD_OUT = ("validation_", "held_out_")
 OF_TEST, OF_TRAINING = "test_", "train_"
+
+
+def has_errors(frame: pd.DataFrame) -> bool:
+    """Whether a table has errors of any rows, such as those of a program that classifies.
+
+    Args:
+        frame: A sweep's table.
+
+    >>> (
+    ...     has_errors(pd.DataFrame({"test_error_noisy": [0.1]})),
+    ...     has_errors(pd.DataFrame({"standard_error": [0.1]})),
+    ... )
+    (True, False)
+    """
+    starts = tuple(f"{prefix}error" for prefix in (*HELD_OUT, OF_TEST, OF_TRAINING, ""))
+    return any(str(column).startswith(starts) for column in frame.columns)
 
 
 def held_out_column(frame: pd.DataFrame, quantity: str, given: str | None) -> str:

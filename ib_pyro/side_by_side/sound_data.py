@@ -17,6 +17,7 @@ from ib_pyro.training.data_checks import check_steps, look_at, transformed
 from ib_pyro.training.finite_data import require_finite_loss
 from ib_pyro.training.programs import model_and_guide
 from ib_pyro.training.randomness import seeded
+from ib_pyro.training.sound_set import trying
 from ib_pyro.training.sources import source_of
 
 __all__ = ["require_measurable", "require_of_some", "require_trainable"]
@@ -105,20 +106,10 @@ def require_measurable(
         ValueError: If the program does not take it; says which set it is, and what is wrong with it.
     """
     source, placement = source_of(pair_of(data), batch_size=batch_size, name=name), Placement(program)
-    modes = [(module, module.training) for module in program.modules()]
-    program.eval()
-    try:
-        with seeded(0), torch.no_grad(), buffers_kept([program]):
-            require_finite_loss(source, lambda batch: _loss(program, placement(batch), elbo))
-            for batch in map(placement, source):
-                elbo.terms(*model_and_guide(program), *batch.args)
-    except torch.cuda.OutOfMemoryError:
-        raise
-    except (RuntimeError, ValueError) as error:
-        raise ValueError(f"{name}: {error}") from error
-    finally:
-        for module, training in modes:
-            module.training = training
+    with trying(program, name):
+        require_finite_loss(source, lambda batch: _loss(program, placement(batch), elbo))
+        for batch in map(placement, source):
+            elbo.terms(*model_and_guide(program), *batch.args)
 
 
 def _loss(program: nn.Module, batch: Batch, elbo: InformationBottleneckELBO) -> Tensor:

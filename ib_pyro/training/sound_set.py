@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from copy import copy
 
 import torch
@@ -16,18 +18,40 @@ from ib_pyro.training.programs import model_and_guide
 from ib_pyro.training.randomness import seeded
 from ib_pyro.training.sources import source_of
 
-__all__ = ["require_sound_set"]
+__all__ = ["BATCH_SIZE", "require_sound_set", "trying"]
 
 BATCH_SIZE = 1000
 
 
-@torch.no_grad()
+@contextmanager
+def trying(program: nn.Module, name: str) -> Iterator[None]:
+    """Try a set on a program in evaluation mode, and leave its modes, buffers and the ambient generators as they are.
+
+    Args:
+        program: The program.
+        name: What messages call the set.
+
+    Raises:
+        ValueError: What was raised within, with the name of the set before it.
+    """
+    modes = [(module, module.training) for module in program.modules()]
+    program.eval()
+    try:
+        with seeded(0), torch.no_grad(), buffers_kept([program]):
+            yield
+    except torch.cuda.OutOfMemoryError:
+        raise
+    except (RuntimeError, TypeError, ValueError) as error:
+        raise ValueError(f"{name}: {error}") from error
+    finally:
+        for module, training in modes:
+            module.training = training
+
+
 def require_sound_set(
     program: nn.Module, data: object, elbo: InformationBottleneckELBO, *, name: str
 ) -> None:
-    """Make sure of a set in memory that a program is to be measured on, at the price of one batch.
-
-    The program's mode and buffers and the ambient generators are left as they are.
+    """Make sure of a set in memory that a program is to be measured on, at the price of one batch; see :func:`trying`.
 
     Args:
         program: The program.
@@ -43,24 +67,14 @@ def require_sound_set(
     source = source_of(data, device=device, default=BATCH_SIZE, name=name)
     if source.whole is None:
         return
-    placed, modes = Placement(program), [(module, module.training) for module in program.modules()]
-    plain = copy(elbo)
+    placed, plain = Placement(program), copy(elbo)
     plain.gamma = 0.0
 
     def loss(batch: Batch) -> Tensor:
         seen = placed(batch)
         return plain.differentiable_loss(*model_and_guide(program), *seen.args, **seen.kwargs)
 
-    program.eval()
-    try:
-        with seeded(0), buffers_kept([program]):
-            require_finite_loss(source, loss)
-            look = look_at(program, placed(source.first()))
-            check_steps(look, source, placed, elbo=plain, batch_size=BATCH_SIZE)
-    except torch.cuda.OutOfMemoryError:
-        raise
-    except (RuntimeError, TypeError, ValueError) as error:
-        raise ValueError(f"{name}: {error}") from error
-    finally:
-        for module, training in modes:
-            module.training = training
+    with trying(program, name):
+        require_finite_loss(source, loss)
+        look = look_at(program, placed(source.first()))
+        check_steps(look, source, placed, elbo=plain, batch_size=BATCH_SIZE)

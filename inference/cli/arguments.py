@@ -199,8 +199,8 @@ def _options(value: Any) -> dict[str, Scalar]:  # noqa: ANN401
 
 
 def _plain_scalar(value: Scalar) -> Scalar:
-    """Read what YAML takes for text, since it has no point: 1e-05."""
-    is_number = isinstance(value, str) and re.fullmatch(r"[-+]?\d+[eE][-+]?\d+", value)
+    """Read what YAML takes for text, since it has no point, or no sign behind it: 1e-05, 1.5e3."""
+    is_number = isinstance(value, str) and re.fullmatch(r"[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d+", value)
     return float(value) if is_number else value
 
 

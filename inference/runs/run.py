@@ -35,6 +35,7 @@ __all__ = [
     "evaluate_run",
     "facts_of",
     "finish",
+    "held_out",
     "load_run",
     "own_sets",
     "prepare",
@@ -294,7 +295,7 @@ def _fit(prepared: Prepared, folder: RunFolder, *, resume: bool, progress: bool,
         elbo=prepared.elbo,
         optimizer=optimizer,
         scheduler=scheduler,
-        validation=_held_out(prepared),
+        validation=held_out(prepared),
         fabric=prepared.fabric,
         order=torch.Generator().manual_seed(training.seed),
         transform=spec.task.transform,
@@ -318,7 +319,7 @@ def own_sets(prepared: Prepared) -> dict[str, Dataset]:
     return {"test": spec.task.observed(prepared.splits.test, seed=spec.data.data_seed)}
 
 
-def _held_out(prepared: Prepared) -> Dataset | None:
+def held_out(prepared: Prepared) -> Dataset | None:
     """What is looked at after every epoch: held-out images, with what is observed of them."""
     spec, images = prepared.spec, prepared.splits.validation
     if images is None or not spec.evaluation.validate_every_epoch:

@@ -20,7 +20,6 @@ from ib_pyro.side_by_side.runs_checkpoint import RunsCheckpoint
 from ib_pyro.training.batch_arguments import Placement
 from ib_pyro.training.checkpoint import Checkpoint
 from ib_pyro.training.data_checks import check_steps, look_at, transformed
-from ib_pyro.training.dataset import Dataset
 from ib_pyro.training.divergence import DivergenceError
 from ib_pyro.training.early_stopping import outlasted
 from ib_pyro.training.fit_result import FitResult
@@ -31,7 +30,7 @@ from ib_pyro.training.sources import source_of
 from inference.runs.failure import Failure, failure_kept, read_failure
 from inference.runs.folder import RunFolder
 from inference.runs.pool import Job, Outcome
-from inference.runs.run import OutOfTime, Prepared, facts_of, finish, own_sets, prepare
+from inference.runs.run import OutOfTime, Prepared, facts_of, finish, held_out, own_sets, prepare
 from inference.runs.spec import RunSpec
 
 __all__ = ["RunsAtOnce"]
@@ -199,7 +198,7 @@ class RunsAtOnce:
         for prepared in self._prepared:
             options: dict[str, Any] = {"batch_size": how.batch_size, "transform": transform}
             check_steps(look, source, placement, elbo=prepared.elbo, **options)
-        require_held_out(first.program, {"validation": self._held_out(), **own_sets(first)}, None)
+        require_held_out(first.program, {"validation": held_out(first), **own_sets(first)}, None)
         for prepared, target in zip(self._prepared, self._targets, strict=True):
             targets = {name: getattr(target, name) for name in prepared.schedules}
             message = outlasted(how.epochs, source.steps or 1, prepared.schedules, targets)
@@ -214,7 +213,7 @@ class RunsAtOnce:
         training.optimizers.set_factor(how.lr_factor**drops)
         rows = training.epoch(finished)
         seconds = (time.perf_counter() - start) / len(rows)
-        held_out = self._held_out_means(training)
+        means = self._held_out_means(training)
         for k, row in enumerate(rows):
             prepared, target = self._prepared[k], self._targets[k]
             kept: Row = {"epoch": finished + 1, "seconds": seconds}
@@ -222,11 +221,11 @@ class RunsAtOnce:
             kept |= _weights(prepared.elbo.beta, len(self._train)) | {"lr": training.optimizers.rates[k]}
             if prepared.schedules:
                 kept["lagrangian"] = lagrangian(kept, target.beta, target.gamma)
-            rows[k] = kept | held_out[k]
+            rows[k] = kept | means[k]
         return rows
 
     def _held_out_means(self, training: SideBySideTraining) -> list[Row]:
-        data = self._held_out()
+        data = held_out(self._prepared[0])
         if data is None:
             return [{} for _ in self._specs]
         # A total correlation is a property of batches, and other batches than the training set's have another.
@@ -238,13 +237,6 @@ class RunsAtOnce:
             {f"validation_{name}": row[name] for name in HELD_OUT[bool(target.gamma) :] if name in row}
             for row, target in zip(found, self._targets, strict=True)
         ]
-
-    def _held_out(self) -> Dataset | None:
-        """What is looked at after every epoch, if anything is."""
-        spec, images = self._specs[0], self._prepared[0].splits.validation
-        if images is None or not spec.evaluation.validate_every_epoch:
-            return None
-        return spec.task.observed(images, seed=spec.data.data_seed)
 
     def _start(self) -> None:
         """Let the folders say whose they are, once the first epoch has shown that the runs go side by side."""

@@ -158,10 +158,12 @@ def test_what_is_named_twice_is_refused(tmp_path, capsys):
 
 @pytest.mark.parametrize("load", [json.loads, yaml.safe_load])
 def test_options_in_a_file_are_the_numbers_that_they_are_typed_as(load):
-    found = setting_reader("model_options")(load('{"eps": 1e-05, "width": 8, "norm": true, "kind": "relu"}'))
-    assert found == {"eps": 1e-5, "width": 8, "norm": True, "kind": "relu"}
-    assert [type(value) for value in found.values()] == [float, int, bool, str]
-    assert found == setting_reader("model_options")("eps=1e-05,width=8,norm=true,kind=relu")
+    found = setting_reader("model_options")(
+        load('{"eps": 1e-05, "lr": 1.5e3, "width": 8, "norm": true, "kind": "relu"}')
+    )
+    assert found == {"eps": 1e-5, "lr": 1500.0, "width": 8, "norm": True, "kind": "relu"}
+    assert [type(value) for value in found.values()] == [float, float, int, bool, str]
+    assert found == setting_reader("model_options")("eps=1e-05,lr=1.5e3,width=8,norm=true,kind=relu")
 
 
 def test_a_copied_configuration_is_read_as_json(tmp_path):
